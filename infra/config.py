@@ -1,0 +1,243 @@
+"""All settings, and the only reader of the environment.
+
+Defaults stand in `infra/settings.toml`; `STREAMHOUSE_<SECTION>_<KEY>` overrides one. Read once, frozen afterwards.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from infra.errors import SettingsError, environment_name
+
+ROOT = Path(__file__).resolve().parent.parent
+SECRETS = frozenset({"kafka.password"})
+
+
+class Secret(str):
+    """A string that prints as `***`; `reveal()` gives the value."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "***" if self else "''"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def reveal(self) -> str:
+        """The value itself, for the one place that needs it."""
+        return "".join(self)
+
+
+@dataclass(frozen=True)
+class Kafka:
+    host: str
+    port: int
+    controller_port: int
+    bootstrap_servers: str
+    security_protocol: str
+    sasl_mechanism: str
+    username: str
+    password: Secret
+    ca_file: str
+    heap: str
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether `up` starts the broker; another broker is only connected to."""
+        return not self.bootstrap_servers
+
+    @property
+    def servers(self) -> str:
+        """The bootstrap servers, `host:port[,host:port]`."""
+        return self.bootstrap_servers or f"{self.host}:{self.port}"
+
+    def client(self) -> dict[str, str]:
+        """Settings for confluent-kafka (librdkafka's names)."""
+        settings = {
+            "bootstrap.servers": self.servers,
+            "security.protocol": self.security_protocol,
+            "sasl.mechanism": self.sasl_mechanism,
+            "sasl.username": self.username,
+            "sasl.password": self.password.reveal(),
+            "ssl.ca.location": self.ca_file,
+        }
+        return {name: value for name, value in settings.items() if value}
+
+    def java_client(self) -> dict[str, str]:
+        """Settings for Flink's connector (the Java client's names)."""
+        settings = {"bootstrap.servers": self.servers, "security.protocol": self.security_protocol}
+        if self.sasl_mechanism:
+            module = "plain.PlainLoginModule" if self.sasl_mechanism == "PLAIN" else "scram.ScramLoginModule"
+            settings["sasl.mechanism"] = self.sasl_mechanism
+            settings["sasl.jaas.config"] = (
+                # the SQL connector shades the client, login modules included
+                f"org.apache.flink.kafka.shaded.org.apache.kafka.common.security.{module} required"
+                f" username={_jaas_quoted(self.username)} password={_jaas_quoted(self.password.reveal())};"
+            )
+        if self.ca_file:
+            settings["ssl.truststore.type"] = "PEM"
+            settings["ssl.truststore.location"] = self.ca_file
+        return settings
+
+
+def _jaas_quoted(value: str) -> str:
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+@dataclass(frozen=True)
+class Flink:
+    host: str
+    rest_port: int
+    rpc_port: int
+    jobmanager_memory: str
+    taskmanager_memory: str
+    slots: int
+
+    @property
+    def rest_url(self) -> str:
+        """Address of Flink's REST interface and dashboard."""
+        return f"http://{self.host}:{self.rest_port}"
+
+
+@dataclass(frozen=True)
+class Redis:
+    host: str
+    port: int
+    max_memory: str
+
+
+@dataclass(frozen=True)
+class Registry:
+    host: str
+    port: int
+    management_port: int
+    heap: str
+
+    @property
+    def url(self) -> str:
+        """Address of the schema registry and its own web pages."""
+        return f"http://{self.host}:{self.port}"
+
+    @property
+    def confluent_url(self) -> str:
+        """Address of the interface that Confluent's clients speak."""
+        return f"{self.url}/apis/ccompat/v7"
+
+
+@dataclass(frozen=True)
+class Lake:
+    catalog: str
+    namespace: str
+    folder: Path
+
+    @property
+    def database(self) -> Path:
+        """The sqlite file behind the Iceberg catalog."""
+        return self.folder / "catalog.db"
+
+    @property
+    def warehouse(self) -> str:
+        """Where table files lie, as `file:///...`: both Flink and PyIceberg need the URI form."""
+        return (self.folder / "warehouse").as_uri()
+
+
+@dataclass(frozen=True)
+class ScoreEvents:
+    parallelism: int
+    checkpoint_interval: str
+    bundle_milliseconds: int
+    bundle_rows: int
+    batch_rows: int
+    model: str
+    redis_wait_seconds: int
+
+
+@dataclass(frozen=True)
+class ArchiveTopics:
+    parallelism: int
+    checkpoint_interval: str
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set. `installed` holds environment and jars; `state` holds all that a running stack writes."""
+
+    root: Path
+    installed: Path
+    state: Path
+    kafka: Kafka
+    flink: Flink
+    redis: Redis
+    registry: Registry
+    lake: Lake
+    score_events: ScoreEvents
+    archive_topics: ArchiveTopics
+    overrides: Mapping[str, str] = field(default_factory=dict)  # the environment variables that were read
+
+    @property
+    def feast_repo(self) -> Path:
+        """The folder that `feast -c` takes: feature_store.yaml for these settings, written by `apply`."""
+        return self.state / "feast"
+
+
+def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROOT) -> Settings:
+    """Read the defaults and the environment.
+
+    Raises:
+        SettingsError: a variable that names no setting, or a value of the wrong type.
+
+    """
+    environment = os.environ if environment is None else environment
+    defaults = tomllib.loads((root / "infra" / "settings.toml").read_text("utf-8"))
+    overrides = {name: value for name, value in environment.items() if name.startswith("STREAMHOUSE_")}
+    unread = set(overrides) - {"STREAMHOUSE_STATE"}
+    installed = root / ".streamhouse"
+    state = Path(environment.get("STREAMHOUSE_STATE") or installed / "run").resolve()
+
+    def section(kind: type[Any], name: str, **derived: object) -> Any:  # noqa: ANN401 - one of the dataclasses above
+        values: dict[str, object] = dict(derived)
+        for key in (f.name for f in dataclasses.fields(kind) if f.name not in derived):
+            default, setting = defaults[name][key], f"{name}.{key}"
+            variable = environment_name(setting)
+            unread.discard(variable)
+            values[key] = _typed(setting, environment.get(variable), default)
+        return kind(**values)
+
+    settings = Settings(
+        root=root,
+        installed=installed,
+        state=state,
+        kafka=section(Kafka, "kafka"),
+        flink=section(Flink, "flink"),
+        redis=section(Redis, "redis"),
+        registry=section(Registry, "registry"),
+        lake=section(Lake, "lake", folder=state / "lake"),
+        score_events=section(ScoreEvents, "score_events"),
+        archive_topics=section(ArchiveTopics, "archive_topics"),
+        overrides=overrides,
+    )
+    if unread:
+        name = sorted(unread)[0]
+        raise SettingsError(name, "the name of a setting in infra/settings.toml", name)
+    return settings
+
+
+def _typed(setting: str, text: str | None, default: object) -> object:
+    if setting in SECRETS:
+        return Secret(text or "")
+    if text is None:
+        return default
+    if isinstance(default, int):
+        if not text.isascii() or not text.isdigit():
+            raise SettingsError(setting, "a whole number", text)
+        return int(text)
+    return text
