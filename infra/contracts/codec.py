@@ -1,0 +1,109 @@
+"""Bytes to events. Decoding is a function of the bytes alone and never raises on bad data: it answers `Rejected`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from infra.contracts.events import Rejected, UserAction
+
+_user_action = msgspec.json.Decoder(UserAction)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
+
+
+class _Header(msgspec.Struct, rename="camel"):
+    event_type: Any = None
+    version: Any = None
+
+
+_header = msgspec.json.Decoder(_Header)
+
+
+@dataclass(frozen=True)
+class EventTimeWindow:
+    """Which timestamps are believed: from `not_before` (ms since 1970) to `ahead` ms after the record's Kafka time.
+
+    The stated window keeps a forged date from making endless table partitions.
+    """
+
+    not_before: int
+    ahead: int
+
+
+def decode_user_action(value: bytes | None) -> UserAction | Rejected:
+    """Decode one value of topic user-actions; unknown fields are ignored.
+
+    Refused: tombstones, bytes that are no UTF-8 or no strict JSON (NaN, Infinity, lone surrogates), nesting past the decoder's
+    depth, missing fields, wrong types, event types and versions that no contract names.
+    """
+    if value is None:
+        return Rejected("decode", "tombstone", "the value is null; user-actions is a log, a deletion has no meaning in it")
+    try:
+        if not value.isascii():
+            value.decode("utf-8")
+        event = _user_action.decode(value)
+    except UnicodeDecodeError as error:
+        return Rejected("decode", "not_utf8", f"the value is no UTF-8: {error.reason} at byte {error.start}")
+    except RecursionError:
+        return Rejected("decode", "too_deep", "the value nests deeper than the decoder follows")
+    except msgspec.ValidationError as error:
+        return _refusal(value, str(error))
+    except msgspec.DecodeError as error:
+        return Rejected("decode", "invalid_json", str(error)[:_MESSAGE_LIMIT])
+    if event.event_type != "UserAction" or event.version != 1:
+        return _unknown(event.event_type, event.version) or Rejected("decode", "wrong_type", "version is no whole number")
+    return event
+
+
+def _refusal(value: bytes, message: str) -> Rejected:
+    """Say why a value of valid structure did not fit; only bad input pays for the second look."""
+    try:
+        header = _header.decode(value)
+    except (msgspec.DecodeError, RecursionError):
+        return Rejected("decode", "not_an_object", message[:_MESSAGE_LIMIT])
+    if isinstance(header.event_type, str) and isinstance(header.version, int) and (unknown := _unknown(header.event_type, header.version)):
+        return unknown
+    if "missing required field" in message:
+        reason = "missing_field"
+    elif message.startswith("Expected") and " of length " not in message and "matching regex" not in message:
+        reason = "wrong_type"
+    else:
+        return Rejected("validate", "invalid_value", message[:_MESSAGE_LIMIT])
+    return Rejected("decode", reason, message[:_MESSAGE_LIMIT])
+
+
+def _unknown(event_type: str, version: int) -> Rejected | None:
+    if event_type != "UserAction":
+        return Rejected("validate", "unknown_event_type", f"no contract of user-actions names event type {event_type[:80]!r}; expected 'UserAction'")
+    if not -(2**63) <= version < 2**63:
+        return Rejected("decode", "wrong_type", "version does not fit 64 bits")
+    if version != 1:
+        return Rejected("validate", "unknown_version", f"UserAction has version 1; got {version}")
+    return None
+
+
+def event_milliseconds(moment: datetime) -> int:
+    """Milliseconds since 1970 UTC, rounded down, without a float on the way."""
+    return (moment - _EPOCH) // _MILLISECOND
+
+
+def check_event_time(event_ms: int, kafka_ms: int, window: EventTimeWindow) -> Rejected | None:
+    """Refuse a timestamp outside the window that the topic's contract states."""
+    if window.not_before <= event_ms <= kafka_ms + window.ahead:
+        return None
+    return Rejected(
+        "validate",
+        "timestamp_out_of_window",
+        f"timestamp {rfc3339(event_ms)} lies outside {rfc3339(window.not_before)} to {rfc3339(kafka_ms + window.ahead)}",
+    )
+
+
+def rfc3339(milliseconds: int) -> str:
+    """`2024-01-04T10:21:14.000Z`."""
+    moment = _EPOCH + timedelta(milliseconds=milliseconds)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
