@@ -118,9 +118,12 @@ def test_an_action_from_below_the_base_is_noticed_and_not_answered() -> None:
 
 
 def test_a_busy_users_history_stays_small_once_its_actions_are_committed() -> None:
-    log = [Action(0, o, START + o * 5000, o % 5, o // 50) for o in range(20_000)]  # 28 hours, one action in 5 s
-    _, histories = fold(no_histories(), as_arrays(log))
-    blob = pack(compact(histories, np.full(USERS, 20_000, np.int64)), np.array([0]))[0]
+    log = [Action(0, o, START + o * 5000, o // 10 % 5, o // 500) for o in range(0, 200_000, 10)]  # 278 hours, one action in 50 s
+    histories = no_histories()
+    for start in range(0, len(log), 500):
+        _, histories = fold(histories, as_arrays(log[start : start + 500]))
+        histories = compact(histories, np.full(USERS, start + 500, np.int64))
+    blob = pack(histories, np.array([0]))[0]
     assert len(blob) < 60_000
 
 

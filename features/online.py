@@ -1,0 +1,222 @@
+"""The online store as the fold uses it: read the users of a batch in one round trip, write them back fenced.
+
+Per (view, partition) one small hash says who may write and how far the view has come:
+`lease` the token of the run that owns it, `progress` the last offset folded, `compacted` the offset below which histories
+have been merged. Every row is written by one Lua script that compares lease, partition and offset first, so a paused worker
+that wakes up late, or an orphan, cannot overwrite a newer history. The hash also tells an empty store from one without users.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import redis
+from numpy.typing import NDArray
+
+from features import feast_bytes as fb
+from features.activity import COUNTS, SECONDS
+from features.fold import current
+from features.history import Histories, pack, unpack
+from infra.errors import StreamhouseError
+
+PROJECT = "streamhouse"
+JOIN_KEY = "user_id"
+ACTIVITY = "user_activity"
+PROFILE = "user_profile"
+PROFILE_FEATURES = ("channel", "cohort")
+
+_HISTORY = fb.field(ACTIVITY, "history")
+_ACTIVITY_TIME = fb.timestamp_field(ACTIVITY)
+_COUNT_FIELDS = [fb.field(ACTIVITY, name) for name in COUNTS]
+_SECONDS_FIELDS = [fb.field(ACTIVITY, name) for name in SECONDS]
+_LOG_FIELD = b"_log:" + ACTIVITY.encode()  # partition:offset of the last applied action, compared by the script
+_READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
+_KEY_PREFIX, _KEY_SUFFIX = fb.key_prefix(JOIN_KEY), PROJECT.encode()
+_ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
+
+_ACQUIRE = """
+local held = redis.call('HGET', KEYS[1], 'lease')
+if held and tonumber(held) > tonumber(ARGV[1]) then return redis.error_reply('LEASE held by '..held) end
+redis.call('HSET', KEYS[1], 'lease', ARGV[1])
+return redis.call('HMGET', KEYS[1], 'progress', 'compacted')
+"""
+
+# ARGV: token, partition, progress (with the last rows only), compacted (before any merged row), then per row: key, offset, number of fields and values, fields and values
+_WRITE = """
+local held = redis.call('HGET', KEYS[1], 'lease')
+if not held then return redis.error_reply('EMPTY') end
+if held ~= ARGV[1] then return redis.error_reply('LEASE held by '..held) end
+redis.call('HSET', KEYS[1], 'compacted', ARGV[4])
+local i = 5
+while i <= #ARGV do
+  local key, offset, n = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  local log = redis.call('HGET', key, '_log:user_activity')
+  if log then
+    local colon = string.find(log, ':')
+    if string.sub(log, 1, colon - 1) ~= ARGV[2] then return redis.error_reply('PARTITION row is at '..log) end
+    if tonumber(string.sub(log, colon + 1)) > offset then return redis.error_reply('OLDER row is at '..log) end
+  end
+  redis.call('HSET', key, '_log:user_activity', ARGV[2]..':'..ARGV[i + 1], unpack(ARGV, i + 3, i + 2 + n))
+  i = i + 3 + n
+end
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'progress', ARGV[3]) end
+return 'OK'
+"""
+
+
+class StoreEmpty(StreamhouseError):
+    """The store came back without its data; nothing may be scored before it is rebuilt."""
+
+
+class LeaseLost(StreamhouseError):
+    """Another run owns the view's partition; this one must stop writing."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How far a partition of the view has come: last offset folded (-1: nothing), and the offset below which histories are merged."""
+
+    progress: int
+    compacted: int
+
+
+@dataclass(frozen=True)
+class Profiles:
+    """Rows of `user_profile` for U users: `known` (U,) ms since 1970 from which the row was known, -1: no row; text columns (U,)."""
+
+    known: NDArray[np.int64]
+    columns: Mapping[str, list[str | None]]
+
+
+class OnlineStore:
+    """One worker's connection. `token` orders the runs: the larger one wins a lease."""
+
+    def __init__(self, host: str, port: int, timeout: float = 10.0) -> None:
+        self._redis = redis.Redis(host=host, port=port, socket_timeout=timeout, socket_connect_timeout=timeout)
+        self._acquire = self._redis.register_script(_ACQUIRE)
+        self._write = self._redis.register_script(_WRITE)
+        self.token = 0
+
+    def open(self) -> None:
+        """Draw a token from the store's own clock; an older run's is always smaller.
+
+        Raises:
+            redis.ConnectionError: Redis is away.
+
+        """
+        seconds, micros = self._redis.time()
+        self.token = seconds * 1_000_000 + micros
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._redis.close()
+
+    def acquire(self, partition: int) -> Mark:
+        """Take the lease of a partition and tell how far it has come.
+
+        Raises:
+            LeaseLost: a later run holds it.
+
+        """
+        progress, compacted = self._script(self._acquire, partition, [self.token])
+        return Mark(int(progress) if progress is not None else -1, int(compacted) if compacted is not None else 0)
+
+    def read(self, users: Sequence[str], partitions: NDArray[np.int64]) -> tuple[Histories, Profiles]:
+        """Histories and profiles of distinct `users`; `partitions` (U,) where each one's actions lie. One round trip.
+
+        Raises:
+            StoreEmpty, LeaseLost: as of the moment of the read.
+
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        owned = np.unique(partitions).tolist()
+        for partition in owned:
+            pipe.hget(_mark(partition), "lease")
+        for user in users:
+            pipe.hmget(_KEY_PREFIX + fb.key_value(user) + _KEY_SUFFIX, _READ_FIELDS)
+        replies = pipe.execute()
+        for partition, lease in zip(owned, replies, strict=False):
+            self._check(partition, lease)
+        rows = replies[len(owned) :]
+        histories = unpack([fb.read_bytes(row[0]) for row in rows], partitions)
+        known = np.array([-1 if row[1] is None else fb.read_timestamp(row[1]) for row in rows], np.int64)
+        columns = {name: [fb.read_string(row[2 + i]) for row in rows] for i, name in enumerate(PROFILE_FEATURES)}
+        return histories, Profiles(known, columns)
+
+    def write(self, users: Sequence[str], histories: Histories, rows: NDArray[np.int64], marks: Mapping[int, Mark]) -> None:
+        """Write the given rows of `users` and then how far their partitions have come.
+
+        A crash between leaves rows ahead of the marks, which the fold recognises by their offsets. Nothing is written by a run
+        that lost its lease.
+        """
+        packed = pack(histories, rows)
+        values = current(histories, rows).values
+        headers = histories.headers[rows]
+        by_partition: dict[int, list[int]] = {partition: [] for partition in marks}
+        for i, partition in enumerate(headers["partition"].tolist()):
+            by_partition[partition].append(i)
+        for partition, members in by_partition.items():
+            chunks = [members[i : i + _ROWS_PER_WRITE] for i in range(0, len(members), _ROWS_PER_WRITE)] or [[]]
+            for chunk in chunks:
+                done = chunk is chunks[-1]
+                mark = marks[partition]
+                arguments: list[object] = [self.token, partition, mark.progress if done else "", mark.compacted]
+                for i in chunk:
+                    fields = _row_fields(packed[i], values[i], int(headers["row_time"][i]))
+                    key = _KEY_PREFIX + fb.key_value(users[rows[i]]) + _KEY_SUFFIX
+                    arguments += [key, int(headers["last_offset"][i]), len(fields), *fields]
+                self._script(self._write, partition, arguments)
+
+    def forget(self, partition: int) -> int:
+        """Delete every row of a partition and its mark's progress, under the lease; before a rebuild. Answers the number of rows."""
+        self._check(partition, self._redis.hget(_mark(partition), "lease"))
+        gone = 0
+        for key in self._redis.scan_iter(match=_glob(_KEY_PREFIX) + b"*", count=1000):
+            log = self._redis.hget(key, _LOG_FIELD)
+            if log is not None and log.split(b":")[0] == str(partition).encode():
+                gone += 1
+                self._redis.hdel(key, _LOG_FIELD, _HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS)
+        self._redis.hdel(_mark(partition), "progress", "compacted")
+        return gone
+
+    def _script(self, script: redis.commands.core.Script, partition: int, arguments: list[object]) -> list[bytes | None]:
+        try:
+            reply: list[bytes | None] = script(keys=[_mark(partition)], args=arguments)
+        except redis.ResponseError as error:
+            reason = str(error)
+            if reason.startswith("EMPTY"):
+                self._check(partition, None)
+            if reason.startswith("LEASE"):
+                self._check(partition, reason.encode())
+            raise
+        return reply
+
+    def _check(self, partition: int, lease: bytes | None) -> None:
+        if lease is None:
+            message = f"the online store has no lease for partition {partition} of `{ACTIVITY}`: it came back empty and must be rebuilt first"
+            raise StoreEmpty(message)
+        if lease != str(self.token).encode():
+            message = f"partition {partition} of `{ACTIVITY}` belongs to another run ({lease.decode()}, this is {self.token}); only one run folds a view"
+            raise LeaseLost(message)
+
+
+def _row_fields(history: bytes, values: NDArray[np.float64], row_time: int) -> list[bytes]:
+    counts, seconds = values[: len(COUNTS)].astype(np.int64).tolist(), values[len(COUNTS) :].tolist()
+    fields = [_HISTORY, fb.bytes_value(history), _ACTIVITY_TIME, fb.timestamp(row_time)]
+    for name, count in zip(_COUNT_FIELDS, counts, strict=True):
+        fields += (name, fb.int64_value(count))
+    for name, number in zip(_SECONDS_FIELDS, seconds, strict=True):
+        fields += (name, fb.double_value(number))
+    return fields
+
+
+def _mark(partition: int) -> str:
+    return f"{PROJECT}:{ACTIVITY}:partition:{partition}"
+
+
+def _glob(prefix: bytes) -> bytes:
+    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]\\^-" else bytes([byte]) for byte in prefix)
+
+

@@ -1,0 +1,88 @@
+"""Kafka topics and the Iceberg catalog as Flink tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from infra.config import Settings
+from jobs.flink.sql import identifier, literal, options
+
+TRANSACTION_TIMEOUT = "3600000"
+"""One hour, below the broker's maximum: a job that is away for longer loses what it had not committed."""
+
+
+def source(settings: Settings, name: str, topic: str, group: str) -> str:
+    """A topic as raw records. Starts where the group was committed, at first from the beginning; reads committed records only."""
+    connector = {
+        "connector": "kafka",
+        "topic": topic,
+        "properties.group.id": group,
+        "properties.isolation.level": "read_committed",
+        "properties.auto.offset.reset": "earliest",
+        "scan.startup.mode": "earliest-offset",
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        **_client(settings),
+    }
+    return f"""CREATE TEMPORARY TABLE {identifier(name)} (
+  `record_key` BYTES,
+  `record_value` BYTES,
+  `topic_partition` INT METADATA FROM 'partition' VIRTUAL,
+  `topic_offset` BIGINT METADATA FROM 'offset' VIRTUAL,
+  `kafka_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  `headers` MAP<STRING, BYTES> METADATA VIRTUAL
+) WITH (
+  {options(connector)}
+)"""
+
+
+def sink(settings: Settings, name: str, topic: str, max_message_bytes: int) -> str:
+    """A topic that is written exactly once: records become visible when the checkpoint that holds them completes."""
+    connector = {
+        "connector": "kafka",
+        "topic": topic,
+        "key.format": "raw",
+        "key.fields": "record_key",
+        "value.format": "raw",
+        "value.fields-include": "EXCEPT_KEY",
+        "sink.delivery-guarantee": "exactly-once",
+        "sink.transactional-id-prefix": f"streamhouse-{topic}",  # one per sink, the same after a restart
+        "sink.transaction-naming-strategy": "pooling",
+        "properties.transaction.timeout.ms": TRANSACTION_TIMEOUT,
+        "properties.max.request.size": str(2 * max_message_bytes),
+        "properties.linger.ms": "0",
+        "properties.compression.type": "lz4",
+        **_client(settings),
+    }
+    return f"""CREATE TEMPORARY TABLE {identifier(name)} (
+  `record_key` BYTES,
+  `record_value` BYTES
+) WITH (
+  {options(connector)}
+)"""
+
+
+def iceberg_catalog(settings: Settings) -> str:
+    """The lake under the name that PyIceberg uses too: both key their rows by it."""
+    catalog: Mapping[str, str] = {
+        "type": "iceberg",
+        "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
+        "uri": f"jdbc:sqlite:{settings.lake.database}?journal_mode=WAL&busy_timeout=10000",
+        "warehouse": settings.lake.warehouse,
+        "jdbc.schema-version": "V1",
+    }
+    return f"CREATE CATALOG {identifier(settings.lake.catalog)} WITH (\n  {options(catalog)}\n)"
+
+
+def lake_table(settings: Settings, table: str) -> str:
+    """A table's full name."""
+    return ".".join(identifier(part) for part in (settings.lake.catalog, settings.lake.namespace, table))
+
+
+def _client(settings: Settings) -> dict[str, str]:
+    return {f"properties.{name}": value for name, value in settings.kafka.java_client().items()}
+
+
+__all__ = ["iceberg_catalog", "lake_table", "literal", "sink", "source"]

@@ -1,0 +1,134 @@
+"""What a scoring worker is made of, built from settings: the rules, the model, the enrich step with its log and offsets."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+
+from features.enrich import Batch, Enricher
+from features.online import OnlineStore
+from infra.config import Settings
+from infra.contracts.codec import EventTimeWindow
+from infra.contracts.load import load_contracts
+from jobs.scoring_path import Model, Records, Rules, accept
+from models.inputs import build
+from models.manifest import published
+from models.scorer import load_scorer
+
+SOURCE_TOPIC = "user-actions"
+GROUP = "score_events"
+_COMMITTED_FOR = 1.0  # seconds that an answer about committed offsets is good for
+_BATCH = 2000
+
+
+def rules() -> Rules:
+    """The source topic's contract as the path applies it."""
+    topic = load_contracts().topics[SOURCE_TOPIC]
+    window = topic.event_time
+    if window is None:
+        message = f"the contract of {SOURCE_TOPIC} states no event-time window"
+        raise ValueError(message)
+    return Rules(topic.name, topic.partitions, EventTimeWindow(window.not_before_ms, window.ahead_ms))
+
+
+def model(settings: Settings) -> Model:
+    """The published model that the settings name.
+
+    Raises:
+        ModelRefused: the file is not what its manifest says.
+
+    """
+    scorer = load_scorer(published(settings.root / "models" / "published", settings.score_events.model))
+    manifest = scorer.manifest
+    return Model(
+        manifest.name, str(manifest.version), manifest.sha256, manifest.threshold, lambda columns, n: build(manifest, columns, n), scorer.score
+    )
+
+
+def enricher(settings: Settings, sleep: Callable[[float], None]) -> Enricher:
+    """The enrich step of one worker."""
+    topic = Topic(settings, SOURCE_TOPIC)
+    source_rules = rules()
+
+    def log(partition: int, first: int, end: int) -> Iterator[Batch]:
+        for records in topic.records(partition, first, end):
+            accepted, _ = accept(records, source_rules)
+            if accepted.events:
+                yield accepted.batch
+
+    store = OnlineStore(settings.redis.host, settings.redis.port)
+    return Enricher(store, log, topic.committed, sleep, settings.score_events.redis_wait_seconds)
+
+
+class Topic:
+    """The source topic beside Flink's own reading of it: what the group has committed, and records from before the job's position."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._name = name
+        self._settings = {
+            **settings.kafka.client(),
+            "group.id": GROUP,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+        }
+        self._offsets: Consumer | None = None
+        self._known: dict[int, tuple[float, int]] = {}
+
+    def committed(self, partition: int) -> int:
+        """The consumer group's committed offset, at most a second old; the last known one while the broker is away."""
+        now = time.monotonic()
+        asked, offset = self._known.get(partition, (-_COMMITTED_FOR, 0))
+        if now - asked < _COMMITTED_FOR:
+            return offset
+        if self._offsets is None:
+            self._offsets = Consumer(self._settings)
+        try:
+            answer = self._offsets.committed([TopicPartition(self._name, partition)], timeout=2.0)[0]
+            offset = max(offset, answer.offset)
+        except KafkaException:
+            pass  # an older answer only delays merging
+        self._known[partition] = (now, offset)
+        return offset
+
+    def records(self, partition: int, first: int, end: int) -> Iterator[Records]:
+        """Committed records with `first <= offset < end`, in order.
+
+        Raises:
+            KafkaException: the broker does not answer, or the topic no longer holds `first` (KafkaError._AUTO_OFFSET_RESET).
+
+        """
+        consumer = Consumer(self._settings)
+        try:
+            low, high = consumer.get_watermark_offsets(TopicPartition(self._name, partition), timeout=10.0)
+            first, end = max(first, low), min(end, high)
+            consumer.assign([TopicPartition(self._name, partition, first)])
+            position = first
+            while position < end:
+                messages = consumer.consume(_BATCH, timeout=5.0)
+                fine = []
+                for message in messages:
+                    error = message.error()
+                    if error is None:
+                        fine.append(message)
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        position = end  # what is left are control and aborted records
+                    else:
+                        raise KafkaException(error)
+                fine = [message for message in fine if message.offset() < end]
+                if fine:
+                    yield Records(
+                        [message.key() for message in fine],
+                        [message.value() for message in fine],
+                        np.full(len(fine), partition, np.int64),
+                        np.array([message.offset() for message in fine], np.int64),
+                        np.array([message.timestamp()[1] for message in fine], np.int64),
+                    )
+                if messages and messages[-1].error() is None:
+                    position = max(position, messages[-1].offset() + 1)
+        finally:
+            consumer.close()

@@ -1,0 +1,255 @@
+"""The product itself, pure: a batch of records -> one answer each, a prediction or a dead letter.
+
+    records -> decode, validate -> enrich -> score -> encode
+
+The lookup, the model and the time are arguments. The stream, a replay and the tests run this one function.
+"""
+
+from __future__ import annotations
+
+import base64
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import orjson
+from numpy.typing import NDArray
+
+from features.activity import FEATURES, KIND_OF_ACTION, OTHER
+from features.enrich import Batch, Enriched, session_hash
+from features.history import NEVER
+from features.online import ACTIVITY, PROFILE
+from features.profile import ProfileValues, profiles_at
+from infra.contracts.codec import EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, rfc3339
+from infra.contracts.events import Rejected, UserAction
+from infra.contracts.partitioner import partition_of
+
+SOURCE = "streamhouse/score-events"
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What the contract of the source topic demands beside its schema."""
+
+    topic: str
+    partitions: int
+    window: EventTimeWindow
+
+
+@dataclass(frozen=True)
+class Records:
+    """n records as they lie in the topic, ascending per partition; `kafka_ms` (n,) is the broker's time."""
+
+    keys: list[bytes | None]
+    values: list[bytes | None]
+    partition: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    kafka_ms: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The m records that are actions: their positions among the n, the events, and their times in ms."""
+
+    position: NDArray[np.int64]
+    events: list[UserAction]
+    batch: Batch
+
+
+@dataclass(frozen=True)
+class Model:
+    """A published model as the path sees it: columns -> (m, d) float32 inputs -> (m,) float32 scores."""
+
+    name: str
+    version: str
+    sha256: str
+    threshold: float
+    inputs: Callable[[dict[str, Any], int], NDArray[np.float32]]
+    score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+
+class Enrich(Protocol):
+    """Features for accepted actions; the records of the batch span the given offsets of their partitions."""
+
+    def __call__(self, batch: Batch, first_offsets: dict[int, int], last_offsets: dict[int, int]) -> Enriched: ...
+
+
+@dataclass(frozen=True)
+class Answers:
+    """One answer per record: `is_prediction` (n,), else a dead letter; key and value bytes of the message to publish."""
+
+    is_prediction: list[bool]
+    keys: list[bytes | None]
+    values: list[bytes]
+
+
+def answer(records: Records, rules: Rules, enrich: Enrich, model: Model, now_ms: int) -> Answers:
+    """Answer every record exactly once. Bad input is a value here; an exception is a fault of ours or of a service."""
+    accepted, refused = accept(records, rules)
+    first, last = offset_ranges(records)
+    enriched = enrich(accepted.batch, first, last)
+    scores, predictions = predict(accepted, rules, enriched, model)
+
+    values: list[bytes] = [b""] * len(records.values)
+    keys, is_prediction = list(records.keys), [False] * len(records.values)
+    for i, position in enumerate(accepted.position.tolist()):
+        if np.isfinite(scores[i]):
+            values[position], is_prediction[position] = predictions[i], True
+            keys[position] = accepted.events[i].data.user_id.encode()
+        else:
+            refused[position] = Rejected("score", "score_not_finite", f"model {model.name} {model.version} gave {scores[i]}")
+    for position, why in refused.items():
+        values[position] = dead_letter(records, position, rules, why, now_ms)
+    return Answers(is_prediction, keys, values)
+
+
+def accept(records: Records, rules: Rules) -> tuple[Accepted, dict[int, Rejected]]:
+    """Decode and validate each record; refusals by their position."""
+    refused: dict[int, Rejected] = {}
+    position, events, times = [], [], []
+    partitions, kafka_ms = records.partition.tolist(), records.kafka_ms.tolist()
+    for i, value in enumerate(records.values):
+        event = decode_user_action(value)
+        if not isinstance(event, Rejected):
+            time = event_milliseconds(event.timestamp)
+            bad = check_event_time(time, kafka_ms[i], rules.window) or check_partition(event, partitions[i], rules)
+            if bad is None:
+                position.append(i)
+                events.append(event)
+                times.append(time)
+                continue
+            event = bad
+        refused[i] = event
+    at = np.array(position, np.int64)
+    batch = Batch(
+        users=[event.data.user_id for event in events],
+        partition=records.partition[at],
+        offset=records.offset[at],
+        time=np.array(times, np.int64),
+        kind=np.array([KIND_OF_ACTION.get(event.data.action, OTHER) for event in events], np.int64),
+        session=np.array([session_hash(event.data.session_id) for event in events], np.uint64),
+    )
+    return Accepted(at, events, batch), refused
+
+
+def check_partition(event: UserAction, partition: int, rules: Rules) -> Rejected | None:
+    """A user's actions must share a partition: its order is what features are folded in."""
+    expected = partition_of(event.data.user_id, rules.partitions)
+    if expected == partition:
+        return None
+    return Rejected(
+        "validate",
+        "wrong_partition",
+        f"user {event.data.user_id!r} belongs to partition {expected} by murmur2 of the user id, the record lies in {partition};"
+        " set the producer's partitioner to murmur2_random and its key to the user id",
+    )
+
+
+def offset_ranges(records: Records) -> tuple[dict[int, int], dict[int, int]]:
+    """First and last offset of each partition in the batch."""
+    first: dict[int, int] = {}
+    last: dict[int, int] = {}
+    for partition in np.unique(records.partition).tolist():
+        offsets = records.offset[records.partition == partition]
+        first[partition], last[partition] = int(offsets[0]), int(offsets[-1])
+    return first, last
+
+
+def model_columns(accepted: Accepted, enriched: Enriched, profiles: ProfileValues) -> dict[str, Any]:
+    """Everything a model may ask for, by `view:feature`."""
+    columns: dict[str, Any] = {f"{ACTIVITY}:{name}": enriched.rows.values[:, i] for i, name in enumerate(FEATURES)}
+    columns |= {f"{PROFILE}:{name}": values for name, values in profiles.columns.items()}
+    for name in ("action", "platform", "lifecycle"):
+        columns[f"action:{name}"] = [getattr(event.data, name) for event in accepted.events]
+    return columns
+
+
+def predict(accepted: Accepted, rules: Rules, enriched: Enriched, model: Model) -> tuple[NDArray[np.float32], list[bytes]]:
+    """Score the accepted actions and encode each prediction with all that it was made from."""
+    n, batch, rows = len(accepted.events), accepted.batch, enriched.rows
+    if n == 0:
+        return np.zeros(0, np.float32), []
+    profiles = profiles_at(enriched.profiles.known, enriched.profiles.columns, enriched.user, batch.time)
+    inputs = np.ascontiguousarray(model.inputs(model_columns(accepted, enriched, profiles), n))
+    scores = model.score(inputs)
+    identity = {"name": model.name, "version": model.version, "sha256": model.sha256}
+    known_offset, known_time, known_profile = rows.known_offset.tolist(), rows.known_time.tolist(), profiles.known.tolist()
+    missing, stale, late = profiles.missing.tolist(), profiles.stale.tolist(), rows.late.tolist()
+    encoded = []
+    for i, event in enumerate(accepted.events):
+        partition, offset = int(batch.partition[i]), int(batch.offset[i])
+        flags = ["unknown_user"] if missing[i] and known_offset[i] < 0 else []
+        flags += ["profile_missing"] * missing[i] + ["profile_stale"] * stale[i] + ["late_action"] * late[i]
+        prediction = {
+            "eventType": "Prediction",
+            "eventId": answer_id(rules.topic, partition, offset),
+            "timestamp": rfc3339(int(batch.time[i])),
+            "version": 1,
+            "source": SOURCE,
+            "correlationId": event.correlation_id,
+            "data": {
+                "actionId": event.event_id,
+                "actionPartition": partition,
+                "actionOffset": offset,
+                "userId": event.data.user_id,
+                "score": scores[i],
+                "decision": bool(scores[i] >= model.threshold),
+                "model": identity,
+                "features": inputs[i],
+                "rows": {
+                    ACTIVITY: {
+                        "offset": known_offset[i] if known_offset[i] >= 0 else None,
+                        "time": None if known_time[i] == NEVER else rfc3339(known_time[i]),
+                    },
+                    PROFILE: {"time": None if known_profile[i] < 0 else rfc3339(known_profile[i])},
+                },
+                "flags": flags,
+            },
+        }
+        encoded.append(orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY))
+    return scores, encoded
+
+
+def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, now_ms: int) -> bytes:
+    """The dead letter of one record: its JSON verbatim where it is a JSON object, else its bytes in base64; nothing is lost."""
+    value, key = records.values[position], records.keys[position]
+    partition, offset = int(records.partition[position]), int(records.offset[position])
+    verbatim = value is not None and _is_json_object(value)
+    data = {
+        "originalEvent": orjson.Fragment(value) if verbatim and value is not None else None,
+        "originalBytes": None if verbatim or value is None else base64.b64encode(value).decode(),
+        "originalKey": None if key is None else base64.b64encode(key).decode(),
+        "error": {"step": why.step, "reason": why.reason, "message": why.message},
+        "failedAt": rfc3339(now_ms),
+        "retryCount": 0,
+        "sourceTopic": rules.topic,
+        "sourcePartition": partition,
+        "sourceOffset": offset,
+    }
+    envelope = {
+        "eventType": "DeadLetter",
+        "eventId": answer_id(rules.topic, partition, offset),
+        "timestamp": rfc3339(now_ms),
+        "version": 1,
+        "source": SOURCE,
+        "correlationId": answer_id(rules.topic, partition, offset),
+        "data": data,
+    }
+    return orjson.dumps(envelope)
+
+
+def answer_id(topic: str, partition: int, offset: int) -> str:
+    """The id of the one answer to a record: a UUID of version 8 that spells topic (crc32), partition and offset."""
+    low = f"{offset:016x}"
+    return f"{zlib.crc32(topic.encode()):08x}-{partition & 0xFFFF:04x}-8{low[1:4]}-8{low[4:7]}-000{low[7:16]}"
+
+
+def _is_json_object(value: bytes) -> bool:
+    """Whether strict JSON readers can still follow the value where it stands inside the dead letter."""
+    try:
+        read = orjson.loads(b"[[" + value + b"]]")
+    except orjson.JSONDecodeError:
+        return False
+    return len(read) == 1 and len(read[0]) == 1 and isinstance(read[0][0], dict)
