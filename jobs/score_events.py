@@ -31,13 +31,13 @@ def build(table_environment: TableEnvironment, settings: Settings) -> StatementS
     table_environment.create_temporary_function("answer_records", answer_records(settings))
 
     # record_key, record_value, topic_partition, topic_offset, kafka_time -> (is_prediction, record_key, record_value)
-    table_environment.execute_sql("""
+    table_environment.execute_sql(f"""
         CREATE TEMPORARY VIEW answers AS
         SELECT answer.is_prediction AS is_prediction, answer.record_key AS record_key, answer.record_value AS record_value
         FROM (
             SELECT answer_records(
                 record_key, record_value, topic_partition, topic_offset,
-                UNIX_TIMESTAMP(CAST(kafka_time AS STRING)) * 1000
+                {tables.KAFKA_MILLISECONDS}
             ) AS answer
             FROM actions
         )""")

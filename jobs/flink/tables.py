@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from infra.config import Settings
-from jobs.flink.sql import identifier, literal, options
+from jobs.flink.sql import identifier, options
 
 TRANSACTION_TIMEOUT = "3600000"
 """One hour, below the broker's maximum: a job that is away for longer loses what it had not committed."""
+
+KAFKA_MILLISECONDS = "CAST(EXTRACT(EPOCH FROM kafka_time) AS BIGINT) * 1000 + CAST(EXTRACT(MILLISECOND FROM kafka_time) AS BIGINT)"
+"""Kafka's time as a number: a TIMESTAMP_LTZ does not pass a vectorised UDF."""
 
 
 def source(settings: Settings, name: str, topic: str, group: str) -> str:
@@ -84,5 +87,3 @@ def lake_table(settings: Settings, table: str) -> str:
 def _client(settings: Settings) -> dict[str, str]:
     return {f"properties.{name}": value for name, value in settings.kafka.java_client().items()}
 
-
-__all__ = ["iceberg_catalog", "lake_table", "literal", "sink", "source"]

@@ -1,0 +1,172 @@
+"""Typed columns of archived records, pure: what stands in a value, or null where it does not decode.
+
+The archive keeps every committed record whatever it holds; the typed columns beside its bytes are a reading aid. `event_time` is the
+event's own where the contract's window believes it, else Kafka's, so that no forged date makes endless partitions.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from infra.contracts.codec import EventTimeWindow, decode_user_action, event_milliseconds
+from infra.contracts.events import UserAction
+
+_Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class _Model(msgspec.Struct):
+    name: str
+    version: str
+    sha256: str
+
+
+class _PredictionData(msgspec.Struct, rename="camel"):
+    action_id: str
+    action_partition: int
+    action_offset: int
+    user_id: str
+    score: float
+    decision: bool
+    model: _Model
+    features: list[float | None]
+    flags: list[str]
+
+
+class _Error(msgspec.Struct):
+    step: str
+    reason: str
+    message: str
+
+
+class _DeadLetterData(msgspec.Struct, rename="camel"):
+    error: _Error
+    retry_count: int
+    source_topic: str
+    source_partition: int
+    source_offset: int
+
+
+class _Prediction(msgspec.Struct, rename="camel"):
+    event_type: str
+    event_id: str
+    timestamp: _Moment
+    version: int
+    source: str
+    correlation_id: str
+    data: _PredictionData
+
+
+class _DeadLetter(msgspec.Struct, rename="camel"):
+    event_type: str
+    event_id: str
+    timestamp: _Moment
+    version: int
+    source: str
+    correlation_id: str
+    data: _DeadLetterData
+
+
+_DECODERS = {
+    "predictions": msgspec.json.Decoder(_Prediction),
+    "user-actions-dlq": msgspec.json.Decoder(_DeadLetter),
+}
+
+ENVELOPE = {"event_type": "STRING", "event_id": "STRING", "event_version": "INT", "source": "STRING", "correlation_id": "STRING"}
+COLUMNS: dict[str, dict[str, str]] = {
+    "user-actions": {"user_id": "STRING", "session_id": "STRING", "action": "STRING", "platform": "STRING", "lifecycle": "STRING"},
+    "predictions": {
+        "action_id": "STRING",
+        "action_partition": "INT",
+        "action_offset": "BIGINT",
+        "user_id": "STRING",
+        "score": "FLOAT",
+        "decision": "BOOLEAN",
+        "model_name": "STRING",
+        "model_version": "STRING",
+        "model_sha256": "STRING",
+        "features": "ARRAY<FLOAT>",
+        "flags": "ARRAY<STRING>",
+    },
+    "user-actions-dlq": {
+        "step": "STRING",
+        "reason": "STRING",
+        "message": "STRING",
+        "retry_count": "INT",
+        "source_topic": "STRING",
+        "source_partition": "INT",
+        "source_offset": "BIGINT",
+    },
+}
+"""Typed columns by topic, with their Flink types."""
+
+Row = dict[str, Any]
+
+
+def archive_row(topic: str, value: bytes | None, kafka_ms: int, window: EventTimeWindow) -> Row:
+    """The typed columns of one record and `event_ms`; columns that do not apply or do not decode are missing."""
+    if topic == "user-actions":
+        event = decode_user_action(value)
+        if not isinstance(event, UserAction):
+            return {"event_ms": kafka_ms}
+        data = event.data
+        columns: Row = {
+            "user_id": data.user_id,
+            "session_id": data.session_id,
+            "action": data.action,
+            "platform": data.platform,
+            "lifecycle": data.lifecycle,
+        }
+        return {**_envelope(event, str(event.event_id)), **columns, "event_ms": _believed(event_milliseconds(event.timestamp), kafka_ms, window)}
+    try:
+        decoded = _DECODERS[topic].decode(value or b"")
+        event_ms = event_milliseconds(decoded.timestamp)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return {"event_ms": kafka_ms}
+    flat = _prediction(decoded.data) if isinstance(decoded, _Prediction) else _dead_letter(decoded.data)
+    return {**_envelope(decoded, decoded.event_id), **flat, "event_ms": _believed(event_ms, kafka_ms, window)}
+
+
+def _envelope(event: UserAction | _Prediction | _DeadLetter, event_id: str) -> Row:
+    return {
+        "event_type": event.event_type,
+        "event_id": event_id,
+        "event_version": event.version,
+        "source": event.source,
+        "correlation_id": event.correlation_id,
+    }
+
+
+def _prediction(data: _PredictionData) -> Row:
+    return {
+        "action_id": data.action_id,
+        "action_partition": data.action_partition,
+        "action_offset": data.action_offset,
+        "user_id": data.user_id,
+        "score": data.score,
+        "decision": data.decision,
+        "model_name": data.model.name,
+        "model_version": data.model.version,
+        "model_sha256": data.model.sha256,
+        "features": data.features,
+        "flags": data.flags,
+    }
+
+
+def _dead_letter(data: _DeadLetterData) -> Row:
+    return {
+        "step": data.error.step,
+        "reason": data.error.reason,
+        "message": data.error.message,
+        "retry_count": data.retry_count,
+        "source_topic": data.source_topic,
+        "source_partition": data.source_partition,
+        "source_offset": data.source_offset,
+    }
+
+
+def _believed(event_ms: int, kafka_ms: int, window: EventTimeWindow) -> int:
+    return event_ms if window.not_before <= event_ms <= kafka_ms + window.ahead else kafka_ms

@@ -1,0 +1,94 @@
+"""Every topic -> the Iceberg table of its name, one row per committed record, exactly once.
+
+    flink run -py jobs/archive_topics.py        (or, for short: ./streamhouse submit archive_topics)
+
+The sink compacts and expires by itself, so files and snapshots stay bounded while the job runs. It checkpoints slower than the
+scorer: each checkpoint is a snapshot.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from pyflink.table import StatementSet, TableEnvironment
+
+from infra.config import Settings, load_settings
+from infra.contracts.load import load_contracts
+from jobs.archive_rows import COLUMNS, ENVELOPE
+from jobs.flink import environment, tables
+from jobs.flink.archive_udf import archive_records
+from jobs.flink.sql import identifier, literal
+
+NAME = "archive_topics"
+_MAINTENANCE = {
+    "flink-maintenance.rewrite.enabled": "true",
+    "flink-maintenance.rewrite.schedule.commit-count": "10",
+    "flink-maintenance.expire-snapshots.enabled": "true",
+    "flink-maintenance.expire-snapshots.schedule.commit-count": "10",
+    "flink-maintenance.expire-snapshots.retain-last": "10",
+    "flink-maintenance.expire-snapshots.max-snapshot-age-seconds": "600",
+}
+
+
+def build(table_environment: TableEnvironment, settings: Settings) -> StatementSet:
+    """The job as a statement set: a source per topic, one Python step, a table per topic."""
+    topics = [load_contracts().topics[name] for name in COLUMNS]
+    table_environment.execute_sql(tables.iceberg_catalog(settings))
+    table_environment.create_temporary_function("archive_records", archive_records())
+
+    selects = []
+    for topic in topics:
+        source = f"source_{topic.table}"
+        table_environment.execute_sql(tables.source(settings, source, topic.name, group=NAME))
+        selects.append(
+            f"SELECT {literal(topic.name)} AS topic, topic_partition, topic_offset, record_key, record_value, headers,"
+            f" {tables.KAFKA_MILLISECONDS} AS kafka_ms FROM {identifier(source)}"
+        )
+    columns = ["topic", "topic_partition", "topic_offset", "record_key", "record_value", "headers", "kafka_ms", "event_ms", *ENVELOPE]
+    columns += list(dict.fromkeys(name for typed in COLUMNS.values() for name in typed))
+    table_environment.execute_sql(
+        f"CREATE TEMPORARY VIEW archived AS SELECT {', '.join(f'r.{identifier(c)} AS {identifier(c)}' for c in columns)} FROM ("
+        " SELECT archive_records(topic, topic_partition, topic_offset, record_key, record_value, headers, kafka_ms) AS r"
+        f" FROM ({' UNION ALL '.join(selects)}))"
+    )
+
+    statements = table_environment.create_statement_set()
+    for topic in topics:
+        typed = [*ENVELOPE, *COLUMNS[topic.name]]
+        target = ["topic_partition", "topic_offset", "key", "value", "headers", "kafka_time", "event_time", *typed]
+        values = ["topic_partition", "topic_offset", "record_key", "record_value", "headers"]
+        values += ["TO_TIMESTAMP_LTZ(kafka_ms, 3)", "TO_TIMESTAMP_LTZ(event_ms, 3)", *(identifier(name) for name in typed)]
+        hints = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in _MAINTENANCE.items())
+        statements.add_insert_sql(
+            f"INSERT INTO {tables.lake_table(settings, topic.table)} /*+ OPTIONS({hints}) */"
+            f" ({', '.join(identifier(name) for name in target)})"
+            f" SELECT {', '.join(values)} FROM archived WHERE topic = {literal(topic.name)}"
+        )
+    return statements
+
+
+def main() -> None:
+    """Submit the job to the cluster that `flink run` names."""
+    settings = load_settings()
+    table_environment = environment.streaming(
+        settings,
+        NAME,
+        {
+            "parallelism.default": str(settings.archive_topics.parallelism),
+            "execution.checkpointing.interval": settings.archive_topics.checkpoint_interval,
+            "python.fn-execution.bundle.time": "200",
+            "python.fn-execution.bundle.size": "5000",
+            "python.fn-execution.arrow.batch.size": "2000",
+            "table.exec.iceberg.use-v2-sink": "true",
+        },
+    )
+    statements = build(table_environment, settings)
+    if "--explain" in sys.argv:
+        print(statements.explain())
+        return
+    result = statements.execute()
+    print(f"submitted {NAME} as job {result.get_job_client().get_job_id()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Make a model from the tables alone, and publish it as a new version.
+
+Features as the stream knew them before each action (feature_log), the action itself (user_actions), the user's profile as known
+at its time (user_profiles); the label from later actions. Nothing here computes a feature again.
+
+Example:
+    python -m jobs.train_model --name purchase_30m
+
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from features.activity import FEATURES
+from features.profile import profiles_at
+from infra.config import Settings, load_settings
+from infra.errors import StreamhouseError
+from lakehouse.read import read, snapshot_id
+from models.inputs import Column
+from models.manifest import PUBLISHED, Manifest
+from models.publishing import next_version, publish
+from models.training import HORIZON, Frame, train
+
+LOG = ["topic_partition", "topic_offset"]
+COLUMNS = {
+    "feature_log": [*LOG, "user_id", "event_time", *FEATURES],
+    "user_actions": [*LOG, "action", "platform", "lifecycle"],
+    "user_profiles": ["user_id", "channel", "cohort", "known_from", "created"],
+}
+IN_ACTION = ("action", "platform", "lifecycle")
+IN_PROFILE = ("channel", "cohort")
+
+
+class NothingToTrainOn(StreamhouseError):
+    """The tables hold no rows that belong together."""
+
+
+def main(settings: Settings, name: str, version: str | None = None, root: Path = PUBLISHED) -> Manifest:
+    """Train on the tables' present snapshots and publish into `root/name/version`.
+
+    Without a version, the next one. Raises what `models.training.train` and `models.publishing.publish` raise.
+    """
+    # the snapshot first, then the rows of that snapshot: the card names exactly what was read
+    snapshots = {table: snapshot_id(settings, table) for table in COLUMNS}
+    tables = {table: read(settings, table, columns=COLUMNS[table], snapshot_id=snapshots[table]) for table in COLUMNS}
+    frame = training_frame(tables["feature_log"], tables["user_actions"], tables["user_profiles"])
+    known = {table: number for table, number in snapshots.items() if number is not None}
+    trained = train(frame, name, version or next_version(root, name), known)
+    publish(root, trained)
+    return trained.manifest
+
+
+def training_frame(feature_log: pa.Table, user_actions: pa.Table, user_profiles: pa.Table) -> Frame:
+    """One row per action with features, oldest first; the order does not depend on the order of the tables' rows.
+
+    An action that was refused has no features and is neither a row nor a label. A purchase is labelled by later purchases only.
+    The last 30 minutes of the data are left out: their labels are not known yet.
+
+    Raises:
+        NothingToTrainOn: no action has features, or an action has them twice.
+
+    """
+    try:
+        rows = _frame(feature_log, ["event_time"]).merge(_frame(user_actions, []), on=LOG, validate="one_to_one")
+    except pd.errors.MergeError as error:
+        message = f"tables feature_log and user_actions: expected each (topic_partition, topic_offset) once, got {error}; rebuild the table"
+        raise NothingToTrainOn(message) from error
+    if rows.empty:
+        message = f"expected actions with features, got {len(user_actions)} user_actions and {len(feature_log)} rows of feature_log"
+        raise NothingToTrainOn(
+            f"{message} without a common (topic_partition, topic_offset); rebuild the feature log first"
+        )
+    rows = rows.sort_values(["event_time", "user_id", *LOG], ignore_index=True)
+
+    bought = rows.loc[rows["action"] == "purchase", ["user_id", "event_time"]].assign(
+        bought_at=lambda found: found["event_time"]
+    )
+    later = pd.merge_asof(
+        rows, bought, on="event_time", by="user_id", direction="forward", allow_exact_matches=False, tolerance=HORIZON
+    )
+    rows["label"] = later["bought_at"].notna().to_numpy()
+    rows = _with_profiles(rows, user_profiles)
+    rows = rows[rows["event_time"] <= rows["event_time"].max() - HORIZON]
+
+    columns: dict[str, Column] = {f"user_activity:{f}": rows[f].to_numpy(np.float64, na_value=np.nan) for f in FEATURES}
+    columns |= {f"action:{field}": _texts(rows[field]) for field in IN_ACTION}
+    columns |= {f"user_profile:{field}": _texts(rows[field]) for field in IN_PROFILE}
+    return Frame(columns, rows["event_time"].to_numpy(np.int64), rows["label"].to_numpy(bool))
+
+
+def _with_profiles(rows: pd.DataFrame, user_profiles: pa.Table) -> pd.DataFrame:
+    """Add channel and cohort from the newest profile row known at each action's time; None where missing or stale."""
+    profiles = _frame(user_profiles, ["known_from", "created"]).sort_values(["known_from", "created"])
+    profiles = profiles.drop_duplicates(["user_id", "known_from"], keep="last")
+    found = pd.merge_asof(
+        rows[["user_id", "event_time"]],
+        profiles,
+        left_on="event_time",
+        right_on="known_from",
+        by="user_id",
+        direction="backward",
+    )
+    values = profiles_at(
+        found["known_from"].fillna(-1).to_numpy(np.int64),
+        {field: _texts(found[field]) for field in IN_PROFILE},
+        np.arange(len(rows)),
+        rows["event_time"].to_numpy(np.int64),
+    )
+    return rows.assign(**{field: values.columns[field] for field in IN_PROFILE})
+
+
+def _frame(table: pa.Table, times: list[str]) -> pd.DataFrame:
+    """Arrow -> pandas with the columns `times` as whole milliseconds since 1970 UTC."""
+    for name in times:
+        moments = table[name].cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64())
+        table = table.set_column(table.column_names.index(name), name, moments)
+    frame: pd.DataFrame = table.to_pandas()
+    return frame
+
+
+def _texts(column: pd.Series[str]) -> list[str | None]:
+    return [value if isinstance(value, str) else None for value in column]
+
+
+def report(manifest: Manifest) -> Table:
+    """The metrics beside the baseline's, for the terminal."""
+    first, last = manifest.training.split["test"]
+    table = Table(title=f"{manifest.id} on {manifest.training.rows['test']:,} actions, {first} to {last}")
+    table.add_column("")
+    for heading in ("AUC", "average precision", "log loss"):
+        table.add_column(heading, justify="right")
+    for row, scores in (("model", manifest.metrics.model), ("baseline", manifest.metrics.baseline)):
+        table.add_row(row, f"{scores.auc:.4f}", f"{scores.average_precision:.4f}", f"{scores.log_loss:.4f}")
+    table.caption = f"baseline: {manifest.metrics.baseline_is}"
+    return table
+
+
+def cli(
+    name: Annotated[str, typer.Option(help="The model's name; its feature service has the same.")] = "purchase_30m",
+    version: Annotated[str | None, typer.Option(help="A whole number; by default one more than the newest.")] = None,
+) -> None:
+    """Train a model from the Iceberg tables and publish it into models/published/NAME/VERSION.
+
+    Example: python -m jobs.train_model --name purchase_30m
+    """
+    console = Console()
+    try:
+        manifest = main(load_settings(), name, version)
+    except StreamhouseError as error:
+        console.print(f"[red]{error}[/red]")
+        raise typer.Exit(1) from error
+    console.print(report(manifest))
+    console.print(
+        f"published {manifest.id}, decision at {manifest.threshold}; score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id}"
+    )
+
+
+if __name__ == "__main__":
+    typer.run(cli)
