@@ -1,13 +1,15 @@
-"""One line of a plan: what `apply` would do to one thing, before it does it."""
+"""What `apply` would do to one thing, as a value: shown first, then carried out."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+ACTIONS = ("create", "update", "refuse", "keep")
+
 
 @dataclass(frozen=True)
 class Change:
-    """`kind` and `name` say what, `action` is create, update, keep or refuse, `detail` why; refuse stops the whole plan."""
+    """One line of a plan. `kind`: topic, schema, table, ...; `action`: one of ACTIONS; `detail`: what changes, or why it is refused."""
 
     kind: str
     name: str

@@ -1,0 +1,85 @@
+"""What a contract is: a topic, the events on it, the examples that show both. Plain values, read from the files beside this one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class EventTime:
+    """Which event timestamps a topic believes: from `not_before_ms` (since 1970) to `ahead_ms` after the record's Kafka time."""
+
+    not_before_ms: int
+    ahead_ms: int
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a record's key holds, as a path into the value, and how it becomes a partition; `field` None: the key is passed on."""
+
+    field: str | None
+    partitioner: str
+
+
+@dataclass(frozen=True)
+class Example:
+    """One message. `value` None is a tombstone; `step` and `reason` name the refusal that an invalid one must meet.
+
+    `partition` and `kafka_time_ms` place the record where the refusal depends on it; None: any that is right.
+    """
+
+    name: str
+    value: bytes | None
+    file: Path | None
+    step: str | None = None
+    reason: str | None = None
+    partition: int | None = None
+    kafka_time_ms: int | None = None
+
+
+@dataclass(frozen=True)
+class Topic:
+    """One contract file. `retention_ms` None: kept without limit; `events`: (type, version) that may lie on it."""
+
+    name: str
+    file: Path
+    domain: str
+    owner: str
+    description: str
+    key: Key
+    producers: tuple[str, ...]
+    consumers: tuple[str, ...]
+    partitions: int
+    retention_ms: int | None
+    max_message_bytes: int
+    timestamp_type: str
+    compatibility: str
+    dead_letter_topic: str | None
+    events: tuple[tuple[str, int], ...]
+    event_time: EventTime | None
+    table: str
+    valid: tuple[Example, ...]
+    invalid: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class EventSchema:
+    """The JSON Schema of one event type and version, over the whole envelope."""
+
+    event_type: str
+    version: int
+    file: Path
+    document: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Contracts:
+    """Everything under one contracts folder: topics by name, schemas by (event type, version), all example files."""
+
+    folder: Path
+    topics: Mapping[str, Topic]
+    schemas: Mapping[tuple[str, int], EventSchema]
+    example_files: frozenset[Path]
