@@ -7,7 +7,7 @@ restart reads again, merging what is committed, waiting for Redis for a bounded 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from features.fold import Actions, FeatureRows, RewoundError, compact, fold
 from features.history import Histories
-from features.online import Mark, OnlineStore, Profiles, StoreEmpty
+from features.online import Mark, Profiles, StoreEmpty
 from infra.errors import StreamhouseError
 
 _TAIL_LIMIT = 20_000  # uncommitted actions of one user; past it each batch is slowed down so that checkpoints get through
@@ -52,6 +52,18 @@ class Log(Protocol):
     def __call__(self, partition: int, first: int, end: int) -> Iterator[Batch]: ...
 
 
+class Store(Protocol):
+    """What the enrich step asks of a store; features.online has it over Redis, features.memory_store in a process."""
+
+    token: int
+
+    def open(self) -> None: ...
+    def acquire(self, partition: int) -> Mark: ...
+    def read(self, users: Sequence[str], partitions: NDArray[np.int64]) -> tuple[Histories, Profiles]: ...
+    def write(self, users: Sequence[str], histories: Histories, rows: NDArray[np.int64], marks: Mapping[int, Mark]) -> None: ...
+    def forget(self, partition: int) -> int: ...
+
+
 class RedisAway(StreamhouseError):
     """Redis did not answer within the bounded wait; the job restarts and asks again."""
 
@@ -70,7 +82,7 @@ class Enricher:
 
     def __init__(
         self,
-        store: OnlineStore,
+        store: Store,
         log: Log,
         committed: Callable[[int], int],
         sleep: Callable[[float], None],

@@ -39,7 +39,7 @@ def build(table_environment: TableEnvironment, settings: Settings) -> StatementS
     selects = []
     for topic in topics:
         source = f"source_{topic.table}"
-        table_environment.execute_sql(tables.source(settings, source, topic.name, group=NAME))
+        table_environment.execute_sql(tables.source(settings, source, topic.name, group=NAME, headers=True))
         selects.append(
             f"SELECT {literal(topic.name)} AS topic, topic_partition, topic_offset, record_key, record_value, headers,"
             f" {tables.KAFKA_MILLISECONDS} AS kafka_ms FROM {identifier(source)}"

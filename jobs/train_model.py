@@ -1,7 +1,7 @@
 """Make a model from the tables alone, and publish it as a new version.
 
-Features as the stream knew them before each action (feature_log), the action itself (user_actions), the user's profile as known
-at its time (user_profiles); the label from later actions. Nothing here computes a feature again.
+Features as the stream knew them before each action (feature_log), the action itself (user_actions), the user's profile
+as known at its time (user_profiles); the label from later actions. Nothing here computes a feature again.
 
 Example:
     python -m jobs.train_model --name purchase_30m
@@ -40,8 +40,14 @@ IN_ACTION = ("action", "platform", "lifecycle")
 IN_PROFILE = ("channel", "cohort")
 
 
-class NothingToTrainOn(StreamhouseError):
-    """The tables hold no rows that belong together."""
+class TablesDisagree(StreamhouseError):
+    """feature_log and user_actions hold no actions in common, or one action twice."""
+
+    def __init__(self, feature_log: int, user_actions: int, got: str) -> None:
+        super().__init__(
+            f"tables feature_log ({feature_log} rows) and user_actions ({user_actions} rows): expected to share "
+            f"actions by (topic_partition, topic_offset), each once, got {got}; run jobs/rebuild_features.py first"
+        )
 
 
 def main(settings: Settings, name: str, version: str | None = None, root: Path = PUBLISHED) -> Manifest:
@@ -62,28 +68,23 @@ def main(settings: Settings, name: str, version: str | None = None, root: Path =
 def training_frame(feature_log: pa.Table, user_actions: pa.Table, user_profiles: pa.Table) -> Frame:
     """One row per action with features, oldest first; the order does not depend on the order of the tables' rows.
 
-    An action that was refused has no features and is neither a row nor a label. A purchase is labelled by later purchases only.
-    The last 30 minutes of the data are left out: their labels are not known yet.
+    An action that was refused has no features and is neither a row nor a label. A purchase is labelled by later
+    purchases only. The last 30 minutes of the data are left out: their labels are not known yet.
 
     Raises:
-        NothingToTrainOn: no action has features, or an action has them twice.
+        TablesDisagree: no action has features, or an action has them twice.
 
     """
     try:
         rows = _frame(feature_log, ["event_time"]).merge(_frame(user_actions, []), on=LOG, validate="one_to_one")
     except pd.errors.MergeError as error:
-        message = f"tables feature_log and user_actions: expected each (topic_partition, topic_offset) once, got {error}; rebuild the table"
-        raise NothingToTrainOn(message) from error
+        raise TablesDisagree(len(feature_log), len(user_actions), "one twice") from error
     if rows.empty:
-        message = f"expected actions with features, got {len(user_actions)} user_actions and {len(feature_log)} rows of feature_log"
-        raise NothingToTrainOn(
-            f"{message} without a common (topic_partition, topic_offset); rebuild the feature log first"
-        )
+        raise TablesDisagree(len(feature_log), len(user_actions), "none")
     rows = rows.sort_values(["event_time", "user_id", *LOG], ignore_index=True)
 
-    bought = rows.loc[rows["action"] == "purchase", ["user_id", "event_time"]].assign(
-        bought_at=lambda found: found["event_time"]
-    )
+    bought = rows.loc[rows["action"] == "purchase", ["user_id", "event_time"]]
+    bought = bought.assign(bought_at=bought["event_time"])
     later = pd.merge_asof(
         rows, bought, on="event_time", by="user_id", direction="forward", allow_exact_matches=False, tolerance=HORIZON
     )
@@ -102,20 +103,17 @@ def _with_profiles(rows: pd.DataFrame, user_profiles: pa.Table) -> pd.DataFrame:
     profiles = _frame(user_profiles, ["known_from", "created"]).sort_values(["known_from", "created"])
     profiles = profiles.drop_duplicates(["user_id", "known_from"], keep="last")
     found = pd.merge_asof(
-        rows[["user_id", "event_time"]],
-        profiles,
-        left_on="event_time",
-        right_on="known_from",
-        by="user_id",
-        direction="backward",
-    )
+        rows[["user_id", "event_time"]], profiles, left_on="event_time", right_on="known_from", by="user_id"
+    )  # the last row at or before
     values = profiles_at(
         found["known_from"].fillna(-1).to_numpy(np.int64),
         {field: _texts(found[field]) for field in IN_PROFILE},
         np.arange(len(rows)),
         rows["event_time"].to_numpy(np.int64),
     )
-    return rows.assign(**{field: values.columns[field] for field in IN_PROFILE})
+    for field in IN_PROFILE:
+        rows[field] = values.columns[field]
+    return rows
 
 
 def _frame(table: pa.Table, times: list[str]) -> pd.DataFrame:
@@ -159,9 +157,8 @@ def cli(
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from error
     console.print(report(manifest))
-    console.print(
-        f"published {manifest.id}, decision at {manifest.threshold}; score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id}"
-    )
+    console.print(f"published {manifest.id}, decision at {manifest.threshold}")
+    console.print(f"score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id} ./streamhouse submit score_events")
 
 
 if __name__ == "__main__":

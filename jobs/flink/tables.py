@@ -14,7 +14,7 @@ KAFKA_MILLISECONDS = "CAST(EXTRACT(EPOCH FROM kafka_time) AS BIGINT) * 1000 + CA
 """Kafka's time as a number: a TIMESTAMP_LTZ does not pass a vectorised UDF."""
 
 
-def source(settings: Settings, name: str, topic: str, group: str) -> str:
+def source(settings: Settings, name: str, topic: str, group: str, *, headers: bool = False) -> str:
     """A topic as raw records. Starts where the group was committed, at first from the beginning; reads committed records only."""
     connector = {
         "connector": "kafka",
@@ -29,13 +29,13 @@ def source(settings: Settings, name: str, topic: str, group: str) -> str:
         "value.fields-include": "EXCEPT_KEY",
         **_client(settings),
     }
+    with_headers = ",\n  `headers` MAP<STRING, BYTES> METADATA VIRTUAL" if headers else ""
     return f"""CREATE TEMPORARY TABLE {identifier(name)} (
   `record_key` BYTES,
   `record_value` BYTES,
   `topic_partition` INT METADATA FROM 'partition' VIRTUAL,
   `topic_offset` BIGINT METADATA FROM 'offset' VIRTUAL,
-  `kafka_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
-  `headers` MAP<STRING, BYTES> METADATA VIRTUAL
+  `kafka_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL{with_headers}
 ) WITH (
   {options(connector)}
 )"""

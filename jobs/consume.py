@@ -1,0 +1,55 @@
+"""Print a topic as a downstream service reads it: own consumer group, committed records only."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from confluent_kafka import Consumer, KafkaError, KafkaException
+
+from infra.config import Settings
+from infra.contracts.load import load_contracts
+from infra.errors import StreamhouseError
+
+
+def consume(settings: Settings, topic: str, group: str, limit: int | None, idle_seconds: float | None) -> int:
+    """Print values from where the group stands, until `limit` or until nothing came for `idle_seconds`; answers how many."""
+    known = load_contracts().topics
+    if topic not in known:
+        message = f"no contract names topic {topic!r}; expected one of {', '.join(sorted(known))}"
+        raise StreamhouseError(message)
+    consumer = Consumer(
+        {
+            **settings.kafka.client(),
+            "group.id": group,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "earliest",
+            "enable.auto.offset.store": False,  # committed only after it was printed
+        }
+    )
+    consumer.subscribe([topic])
+    printed, heard = 0, time.monotonic()
+    try:
+        while limit is None or printed < limit:
+            message = consumer.poll(0.5)
+            if message is None:
+                if idle_seconds is not None and time.monotonic() - heard > idle_seconds:
+                    break
+                continue
+            error = message.error()
+            if error is not None:
+                if error.code() == KafkaError._ALL_BROKERS_DOWN:
+                    text = f"no broker answers at {settings.kafka.servers}; run `./streamhouse up`"
+                    raise StreamhouseError(text)
+                if not error.retriable():
+                    raise KafkaException(error)
+                continue
+            heard = time.monotonic()
+            print((message.value() or b"null").decode("utf-8", "replace"))
+            consumer.store_offsets(message)
+            printed += 1
+    except BrokenPipeError:
+        sys.stderr.close()  # the reader, `head` for one, has enough
+    finally:
+        consumer.close()
+    return printed
