@@ -1,0 +1,168 @@
+"""Tables as Arrow: what notebooks, training and rebuilds read. Every read is of one snapshot, named or the newest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+from pyiceberg.conversions import from_bytes
+from pyiceberg.expressions import BooleanExpression
+from pyiceberg.expressions.parser import parse
+from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
+from pyiceberg.types import LongType
+
+from infra.config import Settings
+from lakehouse.catalog import load_table, open_catalog
+from lakehouse.errors import LakehouseError
+
+if TYPE_CHECKING:
+    from pyiceberg.table import Table as IcebergTable
+
+_LOG_ROWS = 20_000
+_LOG_BYTES = 16 << 20  # compressed, in one step of `read_log`; what bounds its memory
+
+
+def read(
+    settings: Settings,
+    table: str,
+    columns: Sequence[str] | None = None,
+    where: str | None = None,
+    snapshot_id: int | None = None,
+    limit: int | None = None,
+) -> pa.Table:
+    """Rows of a table, in no promised order, in memory.
+
+    `columns`: the ones to read, all by default. `where`: a filter such as `score > 0.5 and user_id = 'u'`, which also prunes
+    files. `snapshot_id`: a past state, as `snapshot` gave it. `limit`: at most so many rows.
+
+    Raises:
+        LakehouseError: no such table, column or snapshot, or a filter that cannot be read.
+
+    """
+    with open_catalog(settings) as catalog:
+        return _scan(load_table(catalog, settings, table), table, columns, where, snapshot_id, limit).to_arrow()
+
+
+def read_batches(
+    settings: Settings,
+    table: str,
+    columns: Sequence[str] | None = None,
+    where: str | None = None,
+    snapshot_id: int | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """As `read`, a batch at a time for tables larger than memory."""
+    with open_catalog(settings) as catalog:
+        yield from _scan(
+            load_table(catalog, settings, table), table, columns, where, snapshot_id
+        ).to_arrow_batch_reader()
+
+
+def snapshot(settings: Settings, table: str) -> int | None:
+    """The id of the newest snapshot, to read the same state again; None while the table is empty."""
+    with open_catalog(settings) as catalog:
+        newest = load_table(catalog, settings, table).current_snapshot()
+        return None if newest is None else newest.snapshot_id
+
+
+def log_ends(settings: Settings, table: str, snapshot_id: int | None = None) -> dict[int, tuple[int, int]]:
+    """For each topic partition in an archive table: its first offset and the one after its last. Reads no data, only metadata."""
+    with open_catalog(settings) as catalog:
+        held = load_table(catalog, settings, table)
+        ends: dict[int, tuple[int, int]] = {}
+        for task in _scan(held, table, ("topic_offset",), None, snapshot_id).plan_files():
+            low, high = _offsets(held, task)
+            partition = int(task.file.partition[0])
+            first, end = ends.get(partition, (low, high + 1))
+            ends[partition] = min(first, low), max(end, high + 1)
+        return ends
+
+
+def read_log(
+    settings: Settings,
+    table: str,
+    partition: int,
+    from_offset: int,
+    to_offset: int,
+    columns: Sequence[str] | None = None,
+    snapshot_id: int | None = None,
+) -> Iterator[pa.RecordBatch]:
+    """The records of one topic partition in offset order, from `from_offset` up to but not including `to_offset`.
+
+    The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records, fewer where
+    records are large, and each step opens only the files whose offsets it meets. Offsets that a topic skips (transaction
+    markers) are skipped here.
+    """
+    wanted = None if columns is None else [*columns, *({"topic_offset"} - set(columns))]
+    with open_catalog(settings) as catalog:
+        held = load_table(catalog, settings, table)
+        inside = _range(partition, from_offset, to_offset)
+        scan = _scan(held, table, wanted, None, snapshot_id).filter(inside)
+        files = sorted((*_offsets(held, task), i, task) for i, task in enumerate(scan.plan_files()))
+        if not files:
+            return
+        end = min(to_offset, max(high for _, high, _, _ in files) + 1)
+        start = max(from_offset, files[0][0])
+        step = _step([task for *_, task in files])
+        while start < end:
+            stop = min(start + step, end)
+            met = [task for low, high, _, task in files if low < stop and high >= start]
+            rows = _rows(held, scan, met, _range(partition, start, stop)).sort_by("topic_offset")
+            yield from (rows if columns is None else rows.select(list(columns))).to_batches()
+            later = [low for low, _, _, _ in files if low >= stop]
+            reaching = any(high >= stop for low, high, _, _ in files if low < stop)
+            start = stop if reaching or not later else min(later)
+
+
+def _range(partition: int, start: int, stop: int) -> BooleanExpression:
+    return parse(f"topic_partition = {partition:d} and topic_offset >= {start:d} and topic_offset < {stop:d}")
+
+
+def _rows(held: IcebergTable, scan: DataScan, tasks: list[FileScanTask], inside: BooleanExpression) -> pa.Table:
+    # the residual of a planned file was computed for the whole range; this step asks for less
+    narrowed = [FileScanTask(task.file, task.delete_files, inside) for task in tasks]
+    return ArrowScan(held.metadata, held.io, scan.projection(), inside, case_sensitive=True).to_table(narrowed)
+
+
+def _step(tasks: list[FileScanTask]) -> int:
+    rows = sum(task.file.record_count for task in tasks) or 1
+    mean = sum(task.file.file_size_in_bytes for task in tasks) / rows
+    return max(1, min(_LOG_ROWS, int(_LOG_BYTES / max(mean, 1))))
+
+
+def _offsets(held: IcebergTable, task: FileScanTask) -> tuple[int, int]:
+    """First and last offset in a file, by its metadata."""
+    field = held.schema().find_field("topic_offset").field_id
+    low, high = task.file.lower_bounds.get(field), task.file.upper_bounds.get(field)
+    if low is None or high is None:
+        message = f"file {task.file.file_path}: expected bounds of topic_offset, got none; rewrite the file with column metrics on"
+        raise LakehouseError(message)
+    return int(from_bytes(LongType(), low)), int(from_bytes(LongType(), high))
+
+
+def _scan(
+    held: IcebergTable,
+    name: str,
+    columns: Sequence[str] | None,
+    where: str | None,
+    snapshot_id: int | None,
+    limit: int | None = None,
+) -> DataScan:
+    if snapshot_id is not None and held.snapshot_by_id(snapshot_id) is None:
+        known = ", ".join(str(s.snapshot_id) for s in held.snapshots()) or "none"
+        message = f"table `{name}`: expected a snapshot among {known}, got {snapshot_id}; it expired, or belongs to another table"
+        raise LakehouseError(message)
+    if unknown := [column for column in columns or () if column not in held.schema().column_names]:
+        message = f"table `{name}`: expected columns among {', '.join(held.schema().column_names)}, got {unknown[0]!r}; correct the name"
+        raise LakehouseError(message)
+    try:
+        return held.scan(
+            row_filter=where or ALWAYS_TRUE,
+            selected_fields=("*",) if columns is None else tuple(columns),
+            snapshot_id=snapshot_id,
+            limit=limit,
+        )
+    except Exception as error:  # the filter's grammar raises types of its own
+        message = f'table `{name}`: expected a filter such as "score > 0.5", got {where!r}: {error}; correct `where`'
+        raise LakehouseError(message) from error
