@@ -24,7 +24,7 @@ from features.activity import FEATURES
 from features.profile import profiles_at
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
-from lakehouse.read import read, snapshot_id
+from lakehouse.read import read, snapshot
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest
 from models.publishing import next_version, publish
@@ -56,7 +56,7 @@ def main(settings: Settings, name: str, version: str | None = None, root: Path =
     Without a version, the next one. Raises what `models.training.train` and `models.publishing.publish` raise.
     """
     # the snapshot first, then the rows of that snapshot: the card names exactly what was read
-    snapshots = {table: snapshot_id(settings, table) for table in COLUMNS}
+    snapshots = {table: snapshot(settings, table) for table in COLUMNS}
     tables = {table: read(settings, table, columns=COLUMNS[table], snapshot_id=snapshots[table]) for table in COLUMNS}
     frame = training_frame(tables["feature_log"], tables["user_actions"], tables["user_profiles"])
     known = {table: number for table, number in snapshots.items() if number is not None}
@@ -100,7 +100,8 @@ def training_frame(feature_log: pa.Table, user_actions: pa.Table, user_profiles:
 
 def _with_profiles(rows: pd.DataFrame, user_profiles: pa.Table) -> pd.DataFrame:
     """Add channel and cohort from the newest profile row known at each action's time; None where missing or stale."""
-    profiles = _frame(user_profiles, ["known_from", "created"]).sort_values(["known_from", "created"])
+    profiles = _frame(user_profiles, ["known_from", "created"]).dropna(subset=["user_id", "known_from"])
+    profiles = profiles.astype({"known_from": np.int64}).sort_values(["known_from", "created"], na_position="first")
     profiles = profiles.drop_duplicates(["user_id", "known_from"], keep="last")
     found = pd.merge_asof(
         rows[["user_id", "event_time"]], profiles, left_on="event_time", right_on="known_from", by="user_id"

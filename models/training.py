@@ -92,7 +92,7 @@ class Split:
 
 def split_by_time(time: NDArray[np.int64]) -> Split:
     """The last 28 days are the test, the 14 before them the validation, all before is for training."""
-    test_from = time.max() - TEST
+    test_from = time.max(initial=0) - TEST
     validation_from = test_from - VALIDATION
     return Split(
         train=time < validation_from - HORIZON,

@@ -1,0 +1,110 @@
+"""The training job on a real Iceberg lake: what it reads is named in what it publishes."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from features.activity import FEATURES
+from infra.config import Settings, load_settings
+from jobs.train_model import TablesDisagree, main
+from lakehouse.append import append
+from lakehouse.migrate import apply
+from lakehouse.read import snapshot
+from lakehouse.tables import TABLES, USER_ACTIONS
+from models.manifest import ModelRefused, published
+from models.scorer import load_scorer
+
+DAYS, ROWS, USERS = 60, 4000, 40
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A lake of its own, with empty tables."""
+    own = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")})
+    # Flink writes the archive; PyIceberg cannot write partitions by day without its compiled part
+    actions = dataclasses.replace(USER_ACTIONS, partition=(("topic_partition", "identity"),))
+    apply(own, {**TABLES, "user_actions": actions})
+    return own
+
+
+def fill(settings: Settings, seed: int = 0) -> None:
+    """Users who put things into the cart and often buy ten minutes later."""
+    random = np.random.default_rng(seed)
+    minute = np.sort(random.integers(0, DAYS * 1440, ROWS))
+    user = random.integers(0, USERS, ROWS)
+    word = random.choice(["home", "search", "cart"], ROWS)
+    buys = np.flatnonzero((word == "cart") & (random.random(ROWS) < 0.6))
+    minute, user, word = (
+        np.r_[minute, minute[buys] + 10],
+        np.r_[user, user[buys]],
+        np.r_[word, ["purchase"] * len(buys)],
+    )
+    n = len(minute)
+    start = datetime(2024, 1, 1, tzinfo=UTC)
+    time = pa.array([start + timedelta(minutes=int(m)) for m in minute], pa.timestamp("us", "UTC"))
+    names = pa.array([f"user_{u}" for u in user])
+    place = {"topic_partition": pa.array(user % 4, pa.int32()), "topic_offset": pa.array(range(n), pa.int64())}
+    features = {
+        f: pa.array(random.poisson(2, n), pa.float64() if f.startswith("seconds") else pa.int64()) for f in FEATURES
+    }
+    late = pa.array([False] * n)
+    append(
+        settings,
+        "feature_log",
+        pa.table({**place, "user_id": names, "event_time": time, "late": late, **features}),
+        f"log-{seed}",
+    )
+    text = pa.array(word.tolist())
+    required = {
+        "kafka_time": time,
+        "event_time": time,
+        "user_id": names,
+        "action": text,
+        "platform": text,
+        "lifecycle": text,
+    }
+    append(settings, "user_actions", pa.table({**place, **required}), f"actions-{seed}")
+    everyone = pa.array([f"user_{u}" for u in range(USERS)])
+    known = pa.array([start] * USERS, pa.timestamp("us", "UTC"))
+    profiles = {"user_id": everyone, "channel": everyone, "cohort": everyone, "known_from": known, "created": known}
+    append(settings, "user_profiles", pa.table(profiles), f"profiles-{seed}")
+
+
+def test_the_job_publishes_a_model_that_names_the_snapshots_it_read(settings: Settings, tmp_path: Path) -> None:
+    fill(settings)
+    card = main(settings, "buys", root=tmp_path / "published")
+    assert card.id == "buys@1"
+    assert card.training.snapshot_ids == {
+        t: snapshot(settings, t) for t in ("feature_log", "user_actions", "user_profiles")
+    }
+    assert card.metrics.model.auc > 0.7
+    assert load_scorer(published(tmp_path / "published", "buys@1")).manifest == card
+
+
+def test_training_again_on_the_same_tables_gives_the_same_model_as_the_next_version(
+    settings: Settings, tmp_path: Path
+) -> None:
+    fill(settings)
+    first, second = (main(settings, "buys", root=tmp_path / "published") for _ in range(2))
+    assert second.id == "buys@2"
+    assert second.sha256 == first.sha256
+    assert main(settings, "buys", "1", tmp_path / "published") == first
+
+
+def test_a_version_that_exists_is_not_replaced_by_a_model_of_other_rows(settings: Settings, tmp_path: Path) -> None:
+    fill(settings)
+    main(settings, "buys", "1", tmp_path / "published")
+    append(settings, "user_profiles", pa.table({"user_id": pa.array(["new"])}), "later")
+    with pytest.raises(ModelRefused, match="publish it as version 2"):
+        main(settings, "buys", "1", tmp_path / "published")
+
+
+def test_empty_tables_are_refused_with_what_to_do(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(TablesDisagree, match=r"feature_log \(0 rows\) .*; run jobs/rebuild_features.py first"):
+        main(settings, "buys", root=tmp_path / "published")
