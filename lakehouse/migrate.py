@@ -43,7 +43,7 @@ def _table_plan(catalog: Catalog, settings: Settings, table: Table) -> list[Chan
     try:
         held = catalog.load_table((settings.lake.namespace, table.name))
     except NoSuchTableError:
-        layout = ", ".join(f"{column} by {transform}" for column, transform in table.partition) or "nothing"
+        layout = " and ".join(c if t == "identity" else f"{t} of {c}" for c, t in table.partition) or "nothing"
         return [Change("table", table.name, "create", f"{len(table.columns)} columns, partitioned by {layout}")]
     changes = [change for column in table.columns for change in _column_plan(held, table, column)]
     names = {column.name for column in table.columns}

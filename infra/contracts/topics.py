@@ -1,0 +1,127 @@
+"""Contracts -> Kafka topics: prints what would change, then changes it. Nothing that would lose order or records is done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+
+from infra.config import Settings
+from infra.contracts.change import Change
+from infra.contracts.contract import Topic
+from infra.contracts.load import load_contracts
+from infra.errors import StreamhouseError
+
+_SECONDS = 15.0
+REPLICATION = -1  # the broker's own default: 1 where the embedded one runs, what its owners chose elsewhere
+
+
+class BrokerUnreachable(StreamhouseError):
+    """No broker answered in time."""
+
+
+def plan(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Change]:
+    """What `apply` would do, one line per topic.
+
+    Raises:
+        BrokerUnreachable: no broker answers at the address of the settings.
+
+    """
+    return _planned(_client(settings), settings, _contracted(topics))
+
+
+def apply(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Change]:
+    """Create the topics that are missing and set what differs; answers the plan that was carried out. Twice changes nothing."""
+    client, contracted = _client(settings), _contracted(topics)
+    changes = _planned(client, settings, contracted)
+    actions = {change.name: change.action for change in changes}
+    missing = [_new(topic) for topic in contracted if actions[topic.name] == "create"]
+    differing = [_alteration(topic) for topic in contracted if actions[topic.name] == "update"]
+    futures: dict[Any, Any] = client.create_topics(missing, operation_timeout=_SECONDS) if missing else {}
+    futures |= client.incremental_alter_configs(differing) if differing else {}
+    for future in futures.values():
+        _answer(future, settings)
+    return changes
+
+
+def configuration(topic: Topic) -> dict[str, str]:
+    """The topic's own settings, by Kafka's names."""
+    return {
+        "cleanup.policy": "delete",
+        "retention.ms": "-1" if topic.retention_ms is None else str(topic.retention_ms),
+        "retention.bytes": "-1",
+        "max.message.bytes": str(topic.max_message_bytes),
+        "message.timestamp.type": topic.timestamp_type,
+    }
+
+
+def _contracted(topics: Iterable[Topic] | None) -> list[Topic]:
+    return list(load_contracts().topics.values() if topics is None else topics)
+
+
+def _planned(client: AdminClient, settings: Settings, topics: list[Topic]) -> list[Change]:
+    try:
+        held = client.list_topics(timeout=_SECONDS).topics
+    except KafkaException as error:
+        raise _unreachable(settings, error) from error
+    there = [ConfigResource(ResourceType.TOPIC, topic.name) for topic in topics if topic.name in held]
+    described = client.describe_configs(there) if there else {}
+    configs = {resource.name: _answer(future, settings) for resource, future in described.items()}
+    changes = []
+    for topic in topics:
+        if topic.name not in held:
+            changes.append(Change("topic", topic.name, "create", f"{topic.partitions} partitions, kept {_kept(topic)}"))
+            continue
+        partitions = len(held[topic.name].partitions)
+        if partitions != topic.partitions:
+            detail = (
+                f"it has {partitions} partitions and the contract says {topic.partitions}: users would move between"
+                " partitions and lose their order; a new number is a new topic and a rebuild of the features"
+            )
+            changes.append(Change("topic", topic.name, "refuse", detail))
+            continue
+        config = configs[topic.name]
+        differing = [
+            f"{name} {config[name].value} -> {value}"
+            for name, value in configuration(topic).items()
+            if config[name].value != value
+        ]
+        changes.append(Change("topic", topic.name, "update" if differing else "keep", ", ".join(differing)))
+    return changes
+
+
+def _new(topic: Topic) -> NewTopic:
+    return NewTopic(topic.name, topic.partitions, REPLICATION, config=configuration(topic))
+
+
+def _alteration(topic: Topic) -> ConfigResource:
+    entries = [
+        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
+        for name, value in configuration(topic).items()
+    ]
+    return ConfigResource(ResourceType.TOPIC, topic.name, incremental_configs=entries)
+
+
+def _kept(topic: Topic) -> str:
+    return "without limit" if topic.retention_ms is None else f"{topic.retention_ms // 86_400_000} days"
+
+
+def _client(settings: Settings) -> AdminClient:
+    # a broker that is away is said once, by us; librdkafka would print a line per attempt
+    return AdminClient({**settings.kafka.client(), "log_level": "0", "socket.timeout.ms": str(int(_SECONDS * 1000))})
+
+
+def _answer(future: Any, settings: Settings) -> Any:  # noqa: ANN401 - what the client's futures hold
+    try:
+        return future.result(timeout=_SECONDS)
+    except (KafkaException, TimeoutError) as error:
+        raise _unreachable(settings, error) from error
+
+
+def _unreachable(settings: Settings, error: Exception) -> BrokerUnreachable:
+    return BrokerUnreachable(
+        f"broker {settings.kafka.servers}: expected an answer within {_SECONDS:.0f} s, got {error};"
+        " start it with ./streamhouse up, or set kafka.bootstrap_servers"
+    )
