@@ -155,7 +155,7 @@ def cli(
     try:
         manifest = main(load_settings(), name, version)
     except StreamhouseError as error:
-        console.print(f"[red]{error}[/red]")
+        console.print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
     console.print(report(manifest))
     console.print(f"published {manifest.id}, decision at {manifest.threshold}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,19 +27,24 @@ def build(manifest: Manifest, columns: Mapping[str, Column], n: int) -> NDArray[
         InputMissing: a column is not there, has not n rows, or holds texts for numbers or numbers for texts.
 
     """
-    x = np.empty((n, len(manifest.inputs)), np.float32)
+    x = np.empty((len(manifest.inputs), n), np.float32)  # by column first: writing along memory is twice as fast
     for j, wanted in enumerate(manifest.inputs):
         column = columns.get(wanted.source)
         if column is None or len(column) != n or isinstance(column, np.ndarray) == (wanted.vocabulary is not None):
             raise InputMissing(_what_is_wrong(manifest, j, column, n))
         if isinstance(column, np.ndarray):
-            x[:, j] = column
-            np.copyto(x[:, j], np.float32(wanted.default), where=np.isnan(column))
+            x[j] = column
         else:
-            codes: dict[str | None, float] = {word: code for code, word in enumerate(wanted.vocabulary or ())}
-            get, default = codes.get, wanted.default
-            x[:, j] = [get(word, default) for word in column]
-    return x
+            get, default = _codes(wanted.vocabulary or ()).get, wanted.default
+            x[j] = [get(word, default) for word in column]
+    defaults = np.array([[wanted.default] for wanted in manifest.inputs], np.float32)
+    np.copyto(x, defaults, where=np.isnan(x))
+    return np.ascontiguousarray(x.T)
+
+
+@lru_cache(maxsize=64)
+def _codes(vocabulary: tuple[str, ...]) -> dict[str | None, float]:
+    return {word: float(code) for code, word in enumerate(vocabulary)}
 
 
 def _what_is_wrong(manifest: Manifest, j: int, column: Column | None, n: int) -> str:

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+import typer
+from rich.console import Console
+from typer.testing import CliRunner
 
 from features.activity import FEATURES
 from infra.config import Settings, load_settings
-from jobs.train_model import TablesDisagree, main
+from jobs.train_model import TablesDisagree, cli, main, report
 from lakehouse.append import append
 from lakehouse.migrate import apply
 from lakehouse.read import snapshot
@@ -108,3 +112,25 @@ def test_a_version_that_exists_is_not_replaced_by_a_model_of_other_rows(settings
 def test_empty_tables_are_refused_with_what_to_do(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(TablesDisagree, match=r"feature_log \(0 rows\) .*; run jobs/rebuild_features.py first"):
         main(settings, "buys", root=tmp_path / "published")
+
+
+def test_on_the_command_line_a_refusal_is_a_sentence_and_no_stack(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMHOUSE_STATE", str(settings.state))
+    app = typer.Typer()
+    app.command()(cli)
+    result = CliRunner().invoke(app, ["--name", "buys"])
+    assert result.exit_code == 1
+    assert " ".join(result.output.split()).endswith("run jobs/rebuild_features.py first")
+
+
+def test_the_report_shows_the_model_beside_its_baseline(settings: Settings, tmp_path: Path) -> None:
+    fill(settings)
+    card = main(settings, "buys", root=tmp_path / "published")
+    console = Console(width=160, record=True, file=io.StringIO())
+    console.print(report(card))
+    text = console.export_text()
+    for scores in (card.metrics.model, card.metrics.baseline):
+        assert f"{scores.auc:.4f}" in text
+    assert "baseline: conversion rate of the current action" in text
