@@ -16,7 +16,7 @@ from infra.config import Settings, load_settings
 from infra.contracts.load import load_contracts
 from jobs.archive_rows import COLUMNS, ENVELOPE
 from jobs.flink import environment, tables
-from jobs.flink.archive_udf import archive_records
+from jobs.flink.archive_udf import PASSED, archive_records
 from jobs.flink.sql import identifier, literal
 
 NAME = "archive_topics"
@@ -31,32 +31,30 @@ _MAINTENANCE = {
 
 
 def build(table_environment: TableEnvironment, settings: Settings) -> StatementSet:
-    """The job as a statement set: a source per topic, one Python step, a table per topic."""
+    """The job as a statement set: one source, one Python step, a table per topic."""
     topics = [load_contracts().topics[name] for name in COLUMNS]
     table_environment.execute_sql(tables.iceberg_catalog(settings))
     table_environment.create_temporary_function("archive_records", archive_records())
 
-    selects = []
-    for topic in topics:
-        source = f"source_{topic.table}"
-        table_environment.execute_sql(tables.source(settings, source, topic.name, group=NAME, headers=True))
-        selects.append(
-            f"SELECT {literal(topic.name)} AS topic, topic_partition, topic_offset, record_key, record_value, headers,"
-            f" {tables.KAFKA_MILLISECONDS} AS kafka_ms FROM {identifier(source)}"
-        )
-    columns = ["topic", "topic_partition", "topic_offset", "record_key", "record_value", "headers", "kafka_ms", "event_ms", *ENVELOPE]
+    # topic, position, key, value, headers as two arrays, Kafka's time -> the same and the typed columns of every topic
+    # one source over all topics: a source each would be a Python worker each
+    table_environment.execute_sql(tables.source(settings, "records", [topic.name for topic in topics], group=NAME))
+    columns = [*PASSED, "event_ms", *ENVELOPE]
     columns += list(dict.fromkeys(name for typed in COLUMNS.values() for name in typed))
-    table_environment.execute_sql(
-        f"CREATE TEMPORARY VIEW archived AS SELECT {', '.join(f'r.{identifier(c)} AS {identifier(c)}' for c in columns)} FROM ("
-        " SELECT archive_records(topic, topic_partition, topic_offset, record_key, record_value, headers, kafka_ms) AS r"
-        f" FROM ({' UNION ALL '.join(selects)}))"
-    )
+    table_environment.execute_sql(f"""
+        CREATE TEMPORARY VIEW archived AS
+        SELECT {", ".join(f"r.{identifier(name)} AS {identifier(name)}" for name in columns)}
+        FROM (SELECT archive_records({", ".join(PASSED)}) AS r FROM (
+            SELECT topic, topic_partition, topic_offset, record_key, record_value,
+                MAP_KEYS(headers) AS header_names, MAP_VALUES(headers) AS header_values, {tables.KAFKA_MILLISECONDS} AS kafka_ms
+            FROM records
+        ))""")
 
     statements = table_environment.create_statement_set()
     for topic in topics:
         typed = [*ENVELOPE, *COLUMNS[topic.name]]
         target = ["topic_partition", "topic_offset", "key", "value", "headers", "kafka_time", "event_time", *typed]
-        values = ["topic_partition", "topic_offset", "record_key", "record_value", "headers"]
+        values = ["topic_partition", "topic_offset", "record_key", "record_value", "MAP_FROM_ARRAYS(header_names, header_values)"]
         values += ["TO_TIMESTAMP_LTZ(kafka_ms, 3)", "TO_TIMESTAMP_LTZ(event_ms, 3)", *(identifier(name) for name in typed)]
         hints = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in _MAINTENANCE.items())
         statements.add_insert_sql(

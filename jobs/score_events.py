@@ -25,7 +25,7 @@ def build(table_environment: TableEnvironment, settings: Settings) -> StatementS
     topics = load_contracts().topics
     actions, predictions, dead_letters = (topics[name] for name in ("user-actions", "predictions", "user-actions-dlq"))
 
-    table_environment.execute_sql(tables.source(settings, "actions", actions.name, group=NAME))
+    table_environment.execute_sql(tables.source(settings, "actions", [actions.name], group=NAME))
     table_environment.execute_sql(tables.sink(settings, "predictions", predictions.name, predictions.max_message_bytes))
     table_environment.execute_sql(tables.sink(settings, "dead_letters", dead_letters.name, dead_letters.max_message_bytes))
     table_environment.create_temporary_function("answer_records", answer_records(settings))

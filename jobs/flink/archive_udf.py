@@ -21,18 +21,19 @@ _TYPES = {
     "ARRAY<STRING>": DataTypes.ARRAY(DataTypes.STRING()),
 }
 _TYPED = {**ENVELOPE, **{name: kind for columns in COLUMNS.values() for name, kind in columns.items()}}
-_PASSED = {
+PASSED = {
     "topic": DataTypes.STRING(),
     "topic_partition": DataTypes.INT(),
     "topic_offset": DataTypes.BIGINT(),
     "record_key": DataTypes.BYTES(),
     "record_value": DataTypes.BYTES(),
-    "headers": DataTypes.MAP(DataTypes.STRING(), DataTypes.BYTES()),
+    "header_names": DataTypes.ARRAY(DataTypes.STRING()),  # a Kafka header map does not pass Arrow: its keys may be null
+    "header_values": DataTypes.ARRAY(DataTypes.BYTES()),
     "kafka_ms": DataTypes.BIGINT(),
 }
 # times leave as BIGINT milliseconds: a TIMESTAMP_LTZ in the result would stop the job without a word
 RESULT = DataTypes.ROW(
-    [DataTypes.FIELD(name, kind) for name, kind in _PASSED.items()]
+    [DataTypes.FIELD(name, kind) for name, kind in PASSED.items()]
     + [DataTypes.FIELD("event_ms", DataTypes.BIGINT())]
     + [DataTypes.FIELD(name, _TYPES[kind]) for name, kind in _TYPED.items()]
 )
@@ -51,7 +52,7 @@ class ArchiveRecords(ScalarFunction):  # type: ignore[misc] - pyflink ships no t
 
     def eval(self, *columns: pd.Series[Any]) -> pd.DataFrame:
         """One batch: the passed columns in, the row out."""
-        passed = dict(zip(_PASSED, columns, strict=True))
+        passed = dict(zip(PASSED, columns, strict=True))
         rows = [
             archive_row(topic, value, kafka_ms, self._window)
             for topic, value, kafka_ms in zip(passed["topic"], passed["record_value"], passed["kafka_ms"], strict=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from infra.config import Settings
 from jobs.flink.sql import identifier, options
@@ -14,11 +14,11 @@ KAFKA_MILLISECONDS = "CAST(EXTRACT(EPOCH FROM kafka_time) AS BIGINT) * 1000 + CA
 """Kafka's time as a number: a TIMESTAMP_LTZ does not pass a vectorised UDF."""
 
 
-def source(settings: Settings, name: str, topic: str, group: str, *, headers: bool = False) -> str:
-    """A topic as raw records. Starts where the group was committed, at first from the beginning; reads committed records only."""
+def source(settings: Settings, name: str, topics: Sequence[str], group: str) -> str:
+    """Topics as raw records. Starts where the group was committed, at first from the beginning; reads committed records only."""
     connector = {
         "connector": "kafka",
-        "topic": topic,
+        "topic": ";".join(topics),
         "properties.group.id": group,
         "properties.isolation.level": "read_committed",
         "properties.auto.offset.reset": "earliest",
@@ -29,13 +29,14 @@ def source(settings: Settings, name: str, topic: str, group: str, *, headers: bo
         "value.fields-include": "EXCEPT_KEY",
         **_client(settings),
     }
-    with_headers = ",\n  `headers` MAP<STRING, BYTES> METADATA VIRTUAL" if headers else ""
     return f"""CREATE TEMPORARY TABLE {identifier(name)} (
   `record_key` BYTES,
   `record_value` BYTES,
   `topic_partition` INT METADATA FROM 'partition' VIRTUAL,
   `topic_offset` BIGINT METADATA FROM 'offset' VIRTUAL,
-  `kafka_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL{with_headers}
+  `kafka_time` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
+  `topic` STRING NOT NULL METADATA VIRTUAL,
+  `headers` MAP<STRING, BYTES> METADATA VIRTUAL
 ) WITH (
   {options(connector)}
 )"""

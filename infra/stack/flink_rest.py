@@ -1,0 +1,134 @@
+"""Flink's REST interface: which jobs run, how they do, and how to stop one so that it can go on later."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from infra.config import Settings
+from infra.errors import StreamhouseError
+
+ALIVE = frozenset({"INITIALIZING", "CREATED", "RUNNING", "FAILING", "CANCELLING", "RESTARTING", "RECONCILING", "SUSPENDED"})
+_TIMEOUT = 10.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job as the JobManager knows it. `running_for` in seconds; `checkpoint_age` seconds since the last one completed, None: none yet."""
+
+    id: str
+    name: str
+    state: str
+    running_for: float
+    restarts: int = 0
+    checkpoints: int = 0
+    failed_checkpoints: int = 0
+    checkpoint_age: float | None = None
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it still holds or asks for slots."""
+        return self.state in ALIVE
+
+
+def jobs(settings: Settings, *, details: bool = False) -> list[Job]:
+    """Every job that the JobManager remembers, newest first.
+
+    Raises:
+        StreamhouseError: it does not answer.
+
+    """
+    listed = [
+        Job(job["jid"], job["name"], job["state"], job["duration"] / 1000)
+        for job in sorted(_get(settings, "/jobs/overview")["jobs"], key=lambda job: -job["start-time"])
+    ]
+    return [_detailed(settings, job) if details and job.is_alive else job for job in listed]
+
+
+def alive(settings: Settings, name: str) -> Job | None:
+    """The running job of this name."""
+    return next((job for job in jobs(settings) if job.name == name and job.is_alive), None)
+
+
+def _detailed(settings: Settings, job: Job) -> Job:
+    numbers = _get(settings, f"/jobs/{job.id}/checkpoints")
+    counts, latest = numbers["counts"], (numbers.get("latest") or {}).get("completed")
+    metric = _get(settings, f"/jobs/{job.id}/metrics?get=numRestarts")
+    age = None if latest is None else max(0.0, time.time() - latest["latest_ack_timestamp"] / 1000)
+    restarts = int(metric[0]["value"]) if metric else 0
+    return Job(job.id, job.name, job.state, job.running_for, restarts, counts["completed"], counts["failed"], age)
+
+
+def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> Path:
+    """Stop a job after a savepoint, from which the next `submit` goes on; answers the savepoint's folder.
+
+    Raises:
+        StreamhouseError: no savepoint within `timeout` seconds.
+
+    """
+    asked = _post(settings, f"/jobs/{job.id}/stop", {"drain": False})
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        status = _get(settings, f"/jobs/{job.id}/savepoints/{asked['request-id']}")
+        if status["status"]["id"] == "COMPLETED":
+            operation = status["operation"]
+            if "location" in operation:
+                return Path(operation["location"].removeprefix("file://").removeprefix("file:"))
+            cause = str(operation.get("failure-cause", {}).get("class", "unknown"))
+            message = f"job {job.name} made no savepoint ({cause}); see `./streamhouse logs taskmanager`"
+            raise StreamhouseError(message)
+        time.sleep(0.2)
+    message = f"job {job.name} made no savepoint within {timeout:.0f} s; its last checkpoint is kept and the next submit goes on from it"
+    raise StreamhouseError(message)
+
+
+def cancel(settings: Settings, job: Job) -> None:
+    """End a job at once; its retained checkpoints stay."""
+    with _client(settings) as client:
+        client.patch(f"/jobs/{job.id}?mode=cancel").raise_for_status()
+
+
+def note_started(settings: Settings, name: str, job_id: str) -> None:
+    """Remember a job's id: its checkpoints lie under it."""
+    file = settings.state / "flink" / "submitted.json"
+    ids = json.loads(file.read_text("utf-8")) if file.exists() else {}
+    ids.setdefault(name, []).append(job_id)
+    file.write_text(json.dumps(ids), "utf-8")
+
+
+def restorable(settings: Settings, name: str) -> Path | None:
+    """The newest complete savepoint or retained checkpoint of the job of this name."""
+    file = settings.state / "flink" / "submitted.json"
+    ids: list[str] = json.loads(file.read_text("utf-8")).get(name, []) if file.exists() else []
+    found: list[Path] = []
+    for job_id in ids:
+        found += (settings.state / "flink" / "checkpoints" / job_id).glob("chk-*/_metadata")
+        found += (settings.state / "flink" / "savepoints").glob(f"savepoint-{job_id[:6]}-*/_metadata")
+    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
+
+
+def _client(settings: Settings) -> httpx.Client:
+    return httpx.Client(base_url=settings.flink.rest_url, timeout=_TIMEOUT)
+
+
+def _get(settings: Settings, path: str) -> Any:  # noqa: ANN401 - JSON
+    try:
+        with _client(settings) as client:
+            return client.get(path).raise_for_status().json()
+    except httpx.HTTPError as error:
+        message = f"Flink's JobManager does not answer at {settings.flink.rest_url}{path} ({error}); run `./streamhouse up`"
+        raise StreamhouseError(message) from error
+
+
+def _post(settings: Settings, path: str, body: dict[str, object]) -> Any:  # noqa: ANN401 - JSON
+    try:
+        with _client(settings) as client:
+            return client.post(path, json=body).raise_for_status().json()
+    except httpx.HTTPError as error:
+        message = f"Flink's JobManager refused {path} ({error}); see `./streamhouse logs jobmanager`"
+        raise StreamhouseError(message) from error

@@ -1,0 +1,88 @@
+"""Whether a service is up: each is asked something real."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import httpx
+import psutil
+
+from infra.config import Settings
+from infra.stack.services import Service
+
+
+def answers(settings: Settings, name: str) -> bool:
+    """Ask one service for what only a working one can answer."""
+    try:
+        return _CHECKS[name](settings)
+    except (OSError, httpx.HTTPError, ValueError, KeyError):
+        return False
+
+
+def _broker(settings: Settings) -> bool:
+    from confluent_kafka import KafkaException
+    from confluent_kafka.admin import AdminClient
+
+    if not is_open(settings.kafka.host, settings.kafka.port):
+        return False
+    try:
+        client = AdminClient({**settings.kafka.client(), "log_level": 2})
+        return bool(client.list_topics(timeout=3).brokers)
+    except KafkaException:
+        return False
+
+
+def _jobmanager(settings: Settings) -> bool:
+    return "taskmanagers" in httpx.get(f"{settings.flink.rest_url}/overview", timeout=2).raise_for_status().json()
+
+
+def _taskmanager(settings: Settings) -> bool:
+    return httpx.get(f"{settings.flink.rest_url}/overview", timeout=2).raise_for_status().json()["slots-total"] > 0
+
+
+def _redis(settings: Settings) -> bool:
+    with socket.create_connection((settings.redis.host, settings.redis.port), timeout=2) as connection:
+        connection.sendall(b"PING\r\n")
+        return connection.recv(16).startswith(b"+PONG")
+
+
+def _registry(settings: Settings) -> bool:
+    return httpx.get(f"{settings.registry.confluent_url}/subjects", timeout=2).status_code == httpx.codes.OK
+
+
+_CHECKS: dict[str, Callable[[Settings], bool]] = {
+    "broker": _broker,
+    "jobmanager": _jobmanager,
+    "taskmanager": _taskmanager,
+    "redis": _redis,
+    "registry": _registry,
+}
+
+
+def address(settings: Settings, service: Service) -> str:
+    """Where a client finds it."""
+    if service.name == "jobmanager":
+        return settings.flink.rest_url
+    if service.name == "registry":
+        return settings.registry.url
+    return f"{service.host}:{service.ports[0]}" if service.ports else ""
+
+
+def is_open(host: str, port: int) -> bool:
+    """Whether something listens there."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex((host, port)) == 0
+
+
+def holder(port: int) -> str:
+    """Who listens on a port, as far as the system tells."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
+                process = psutil.Process(connection.pid)
+                return f"process {process.pid} ({process.name()})"
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        pass
+    return "another program"

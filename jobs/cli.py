@@ -1,0 +1,207 @@
+"""The command line. What a command needs is imported inside it, so that `--help` is there at once."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from infra.config import Settings, load_settings
+from infra.errors import StreamhouseError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="User actions to predictions and Iceberg tables.")
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+@app.command()
+def up() -> None:
+    """Start broker, Flink, Redis and registry, and wait until each answers. Example: ./streamhouse up"""
+    from infra.stack.stack import up as start
+
+    settings = load_settings()
+    start(settings, _say)
+    _addresses(settings)
+
+
+@app.command()
+def down(savepoint: Annotated[bool, typer.Option(help="stop jobs with a savepoint first")] = True) -> None:
+    """Stop jobs and services; data stays. Example: ./streamhouse down"""
+    from infra.stack.stack import down as stop
+
+    stop(load_settings(), _say, savepoints=savepoint)
+    _say("down")
+
+
+@app.command()
+def reset(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False) -> None:
+    """Stop everything and delete topics, tables, features and checkpoints. Example: ./streamhouse reset --yes"""
+    import shutil
+
+    from infra.stack.stack import down as stop
+
+    settings = load_settings()
+    if not yes:
+        typer.confirm(f"delete everything in {settings.state}?", abort=True)
+    stop(settings, _say, savepoints=False)
+    shutil.rmtree(settings.state, ignore_errors=True)
+    _say(f"deleted {settings.state}")
+
+
+@app.command()
+def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
+    """Show each service, its address, and each job. Example: ./streamhouse status"""
+    from infra.stack.report import status as look
+
+    report = look(load_settings())
+    if as_json:
+        _say(json.dumps(report.as_dict()))
+    else:
+        report.show()
+    raise typer.Exit(0 if report.is_well else 1)
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="broker, jobmanager, taskmanager, redis, registry or supervisord")],
+    lines: Annotated[int, typer.Option("-n", help="how many lines")] = 50,
+    follow: Annotated[bool, typer.Option("-f", help="go on")] = False,
+) -> None:
+    """Print the end of a service's log. Example: ./streamhouse logs taskmanager -n 100"""
+    folder = load_settings().state / "logs"
+    file = folder / f"{name}.log"
+    if not file.is_file():
+        there = ", ".join(sorted(path.stem for path in folder.glob("*.log"))) or "none yet; run `./streamhouse up`"
+        message = f"no log of {name!r}; there are: {there}"
+        raise StreamhouseError(message)
+    raise typer.Exit(subprocess.call(["tail", "-n", str(lines), *(["-F"] if follow else []), str(file)]))
+
+
+@app.command()
+def doctor() -> None:
+    """Name everything that would keep the stack from working, with its remedy. Example: ./streamhouse doctor"""
+    from infra.stack.stack import doctor as examine
+
+    faults = examine(load_settings())
+    for fault in faults:
+        typer.echo(f"fault: {fault}", err=True)
+    if faults:
+        raise typer.Exit(1)
+    _say("all is well")
+
+
+@app.command()
+def apply(dry_run: Annotated[bool, typer.Option("--dry-run", help="only print the plan")] = False) -> None:
+    """Create or evolve topics, schemas, tables and features from their definitions. Example: ./streamhouse apply --dry-run"""
+    from jobs.apply import main
+
+    main(load_settings(), dry_run=dry_run)
+
+
+@app.command()
+def submit(name: Annotated[str, typer.Argument(help="score_events or archive_topics")]) -> None:
+    """Start a job on the cluster, from where it stopped. Example: ./streamhouse submit score_events"""
+    from jobs.submit import submit as start
+
+    _say(start(load_settings(), name))
+
+
+@app.command()
+def demo(
+    speed: Annotated[float | None, typer.Option(help="times real time; as fast as the stack takes it when left out")] = None,
+    input_file: Annotated[Path | None, typer.Option("--input", help="a CSV or Parquet file instead of the shop's")] = None,
+    mapping: Annotated[Path | None, typer.Option(help="how its columns are named")] = None,
+) -> None:
+    """Play a clickstream through the whole system and show what came out. Example: ./streamhouse demo --speed 100000"""
+    from jobs.demo import demo as run
+
+    run(load_settings(), input_file, mapping, speed)
+
+
+@app.command()
+def query(
+    sql: Annotated[str, typer.Argument(help="over the tables by their names")],
+    as_csv: Annotated[bool, typer.Option("--csv", help="for programs")] = False,
+) -> None:
+    """SQL over the Iceberg tables. Example: ./streamhouse query "SELECT count(*) FROM predictions" """
+    from lakehouse.query import main
+
+    main(load_settings(), sql, "csv" if as_csv else "table")
+
+
+@app.command()
+def consume(
+    topic: Annotated[str, typer.Argument(help="for example predictions")],
+    group: Annotated[str, typer.Option(help="the consumer group; it goes on where it stopped")] = "streamhouse-consume",
+    limit: Annotated[int | None, typer.Option("-n", help="stop after so many")] = None,
+    idle: Annotated[float | None, typer.Option(help="stop when nothing came for so many seconds")] = None,
+) -> None:
+    """Print a topic as a service reads it: committed records, in a group. Example: ./streamhouse consume predictions -n 3"""
+    from jobs.consume import consume as read
+
+    read(load_settings(), topic, group, limit, idle)
+
+
+@app.command()
+def rebuild() -> None:
+    """Fold the archive again and write the table feature_log. Example: ./streamhouse rebuild"""
+    from jobs.rebuild_features import rebuild as fold_again
+
+    _say(fold_again(load_settings()))
+
+
+@app.command()
+def train(name: Annotated[str, typer.Argument(help="the model's name")] = "purchase_30m") -> None:
+    """Train a model from the tables and publish it as the next version. Example: ./streamhouse train purchase_30m"""
+    from jobs.train_model import main
+
+    main(load_settings(), name)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def feast(context: typer.Context) -> None:
+    """Run Feast's own command line on this store. Example: ./streamhouse feast feature-views list"""
+    from features.apply import write_configuration
+
+    settings = load_settings()
+    file = write_configuration(settings)
+    program = settings.installed / "env" / "bin" / "feast"
+    raise typer.Exit(subprocess.call([str(program), "-f", str(file), *context.args], cwd=file.parent))
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test(context: typer.Context) -> None:
+    """Run every check; arguments go to pytest. Example: ./streamhouse test tests/unit"""
+    from jobs.check import check
+
+    raise typer.Exit(check(load_settings(), context.args))
+
+
+def _addresses(settings: Settings) -> None:
+    from infra.stack.health import address
+    from infra.stack.services import services
+
+    for service in services(settings):
+        if where := address(settings, service):
+            _say(f"  {service.name:<12} {where}")
+
+
+def main() -> None:
+    """Run a command; a fault that a person can mend is one sentence and exit status 1."""
+    try:
+        app()
+    except StreamhouseError as error:
+        typer.echo(f"error: {error}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

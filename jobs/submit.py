@@ -1,0 +1,51 @@
+"""Start a Flink job on the local cluster, from its newest savepoint or retained checkpoint."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+
+from infra.config import Settings
+from infra.errors import StreamhouseError
+from infra.stack import flink_rest
+from infra.stack.services import flink_environment, flink_home
+
+JOBS = ("score_events", "archive_topics")
+
+
+def submit(settings: Settings, name: str) -> str:
+    """Submit `jobs/<name>.py` and answer a sentence; a job that runs already is left alone.
+
+    Raises:
+        StreamhouseError: no such job, or Flink refused it.
+
+    """
+    if name not in JOBS:
+        message = f"no job {name!r}; expected one of {', '.join(JOBS)}"
+        raise StreamhouseError(message)
+    if running := flink_rest.alive(settings, name):
+        return f"{name} runs already as job {running.id}"
+    origin = flink_rest.restorable(settings, name)
+    command = [str(flink_home() / "bin" / "flink"), "run", "--detached", "-m", f"{settings.flink.host}:{settings.flink.rest_port}"]
+    if origin is not None:
+        command += ["-s", origin.as_uri()]
+    command += ["-py", str(settings.root / "jobs" / f"{name}.py")]
+    done = subprocess.run(
+        command,
+        env={**os.environ, **flink_environment(settings)},
+        cwd=settings.state,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+    found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
+    if done.returncode or not found:
+        log = settings.state / "logs" / f"submit-{name}.log"
+        log.write_text(done.stdout + done.stderr, "utf-8")
+        causes = re.findall(r"(?:Caused by|Error|Exception): *(.+)", done.stderr + done.stdout) or ["no job id in its output"]
+        message = f"Flink refused {name}: {causes[-1][:200]}; everything it said is in {log}"
+        raise StreamhouseError(message)
+    flink_rest.note_started(settings, name, found[1])
+    return f"{name} started as job {found[1]}" + (f" from {origin.name}" if origin else "")
