@@ -1,4 +1,4 @@
-"""Declarations -> topics, schemas, tables, features: the plan is shown first, then carried out. Twice changes nothing."""
+"""Declarations -> topics, schemas, tables, features: the plan first, then the change; twice changes nothing."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def main(
     """Print the plan, then carry it out unless `dry_run`; answers what was planned, or what was done.
 
     Raises:
-        ApplyRefused: the plan holds a refusal, and nothing was changed; or the registry refused a schema when it was sent.
+        ApplyRefused: the plan holds a refusal, and nothing was changed; or the registry refused a schema as it came.
 
     """
     console = console or Console()

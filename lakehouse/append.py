@@ -1,4 +1,4 @@
-"""Arrow -> table, as one snapshot, once per batch id. For tables with one writer; topics are archived by a job of their own."""
+"""Arrow -> table, as one snapshot, once per batch id. For tables with one writer; topics are archived by a job."""
 
 from __future__ import annotations
 
@@ -65,7 +65,8 @@ def fitted(table: str, rows: pa.Table) -> pa.Table:
         try:
             columns.append(rows[field.name].cast(field.type))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError) as error:
-            message = f"table `{table}`, column {field.name}: expected {field.type}, got {rows[field.name].type}: {error}; convert it"
+            got = rows[field.name].type
+            message = f"table `{table}`, column {field.name}: expected {field.type}, got {got}: {error}; convert it"
             raise LakehouseError(message) from error
     return pa.table(columns, schema=schema)
 

@@ -21,7 +21,8 @@ BUSY_SECONDS = 10
 def open_catalog(settings: Settings) -> Catalog:
     """Open the catalog, making the empty sqlite file on first use; close it with `with` or `.close()`.
 
-    It has the name, tables and columns (JDBC schema V1) that Flink's JdbcCatalog expects, in write-ahead mode: readers never wait.
+    It has the name, tables and columns (JDBC schema V1) that Flink's JdbcCatalog expects. In write-ahead mode,
+    readers never wait.
     """
     lake = settings.lake
     lake.database.parent.mkdir(parents=True, exist_ok=True)

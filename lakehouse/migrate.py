@@ -52,7 +52,7 @@ def _table_plan(catalog: Catalog, settings: Settings, table: Table) -> list[Chan
             "table",
             table.name,
             "refuse",
-            f"column {field.name} holds data and is no longer declared; declare it again, or copy the table by hand first",
+            f"column {field.name} holds data and is no longer declared; declare it again, or copy the table first",
         )
         for field in held.schema().fields
         if field.name not in names
@@ -79,7 +79,9 @@ def _column_plan(held: IcebergTable, table: Table, column: Column) -> list[Chang
     ):  # in words: nested parts carry ids, which differ between declaration and table
         if (field.field_type, wanted) in _WIDER:
             return [Change("table", table.name, "update", f"widen {column.name} from {field.field_type} to {wanted}")]
-        detail = f"column {column.name} is {field.field_type} and cannot become {wanted} without loss; add a column of another name"
+        detail = (
+            f"column {column.name} is {field.field_type} and cannot become {wanted} without loss; give it another name"
+        )
         return [Change("table", table.name, "refuse", detail)]
     if field.doc != column.comment:
         return [Change("table", table.name, "update", f"describe {column.name}")]

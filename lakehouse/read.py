@@ -34,8 +34,8 @@ def read(
 ) -> pa.Table:
     """Rows of a table, in no promised order, in memory.
 
-    `columns`: the ones to read, all by default. `where`: a filter such as `score > 0.5 and user_id = 'u'`, which also prunes
-    files. `snapshot_id`: a past state, as `snapshot` gave it. `limit`: at most so many rows.
+    `columns`: the ones to read, all by default. `where`: a filter such as `score > 0.5 and user_id = 'u'`, which also
+    prunes files. `snapshot_id`: a past state, as `snapshot` gave it. `limit`: at most so many rows.
 
     Raises:
         LakehouseError: no such table, column or snapshot, or a filter that cannot be read.
@@ -67,7 +67,7 @@ def snapshot(settings: Settings, table: str) -> int | None:
 
 
 def log_ends(settings: Settings, table: str, snapshot_id: int | None = None) -> dict[int, tuple[int, int]]:
-    """For each topic partition in an archive table: its first offset and the one after its last. Reads no data, only metadata."""
+    """For each topic partition in an archive table: its first offset and the one after its last; by metadata."""
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
         ends: dict[int, tuple[int, int]] = {}
@@ -90,9 +90,9 @@ def read_log(
 ) -> Iterator[pa.RecordBatch]:
     """The records of one topic partition in offset order, from `from_offset` up to but not including `to_offset`.
 
-    The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records, fewer where
-    records are large, and each step opens only the files whose offsets it meets. Offsets that a topic skips (transaction
-    markers) are skipped here.
+    The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records,
+    fewer where records are large, and each step opens only the files whose offsets it meets. Offsets that a topic skips
+    (transaction markers) are skipped here.
     """
     wanted = None if columns is None else [*columns, *({"topic_offset"} - set(columns))]
     with open_catalog(settings) as catalog:
@@ -136,7 +136,9 @@ def _offsets(held: IcebergTable, task: FileScanTask) -> tuple[int, int]:
     field = held.schema().find_field("topic_offset").field_id
     low, high = task.file.lower_bounds.get(field), task.file.upper_bounds.get(field)
     if low is None or high is None:
-        message = f"file {task.file.file_path}: expected bounds of topic_offset, got none; rewrite the file with column metrics on"
+        message = (
+            f"file {task.file.file_path}: expected bounds of topic_offset, got none; rewrite it with column metrics"
+        )
         raise LakehouseError(message)
     return int(from_bytes(LongType(), low)), int(from_bytes(LongType(), high))
 
@@ -151,10 +153,11 @@ def _scan(
 ) -> DataScan:
     if snapshot_id is not None and held.snapshot_by_id(snapshot_id) is None:
         known = ", ".join(str(s.snapshot_id) for s in held.snapshots()) or "none"
-        message = f"table `{name}`: expected a snapshot among {known}, got {snapshot_id}; it expired, or belongs to another table"
+        message = f"table `{name}`: expected a snapshot among {known}, got {snapshot_id}; take one that has not expired"
         raise LakehouseError(message)
     if unknown := [column for column in columns or () if column not in held.schema().column_names]:
-        message = f"table `{name}`: expected columns among {', '.join(held.schema().column_names)}, got {unknown[0]!r}; correct the name"
+        known = ", ".join(held.schema().column_names)
+        message = f"table `{name}`: expected columns among {known}, got {unknown[0]!r}; correct the name"
         raise LakehouseError(message)
     try:
         return held.scan(

@@ -1,4 +1,4 @@
-"""Every Iceberg table, declared once: columns with meaning and unit, layout, owner, retention. `migrate` makes the lake so."""
+"""Every Iceberg table, declared once: columns with meaning and unit, layout, owner, retention."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lakehouse.errors import LakehouseError
 
 @dataclass(frozen=True)
 class Column:
-    """A nullable column. `type`: an Iceberg primitive, `list<primitive>` or `map<string,primitive>`; `unit` as in the schemas."""
+    """A nullable column. `type`: an Iceberg primitive, `list<primitive>` or `map<string,primitive>`."""
 
     name: str
     type: str
@@ -195,5 +195,6 @@ def declared(name: str) -> Table:
     """
     if name in TABLES:
         return TABLES[name]
-    message = f"table `{name}`: expected one of {', '.join(sorted(TABLES))}; correct the name or declare it in lakehouse/tables.py"
+    known = ", ".join(sorted(TABLES))
+    message = f"table `{name}`: expected one of {known}; correct the name, or declare it in lakehouse/tables.py"
     raise LakehouseError(message)

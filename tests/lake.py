@@ -1,4 +1,4 @@
-"""Rows into an archive table without a Flink job: one Parquet file per topic partition and day, as the job leaves them."""
+"""Rows into an archive table without a Flink job: a Parquet file per topic partition and day, as the job leaves them."""
 
 from __future__ import annotations
 
@@ -32,6 +32,6 @@ def put_records(settings: Settings, table: str, rows: pa.Table) -> None:
         for key in pa.table({"p": partition, "d": day}).group_by(["p", "d"]).aggregate([]).to_pylist():
             same = pc.and_(pc.equal(partition, key["p"]), pc.equal(day, pa.scalar(key["d"], day.type)))
             file = folder / f"{uuid.uuid4()}.parquet"
-            pq.write_table(rows.filter(same), file)
+            pq.write_table(rows.filter(same), file, store_schema=False)  # as Flink writes: no Arrow types inside
             files.append(file.as_uri())
         held.add_files(files)

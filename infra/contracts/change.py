@@ -9,7 +9,7 @@ ACTIONS = ("create", "update", "refuse", "keep")
 
 @dataclass(frozen=True)
 class Change:
-    """One line of a plan. `kind`: topic, schema, table, ...; `action`: one of ACTIONS; `detail`: what changes, or why it is refused."""
+    """One line of a plan. `kind`: topic, schema, ...; `action`: one of ACTIONS; `detail`: what changes, or why not."""
 
     kind: str
     name: str

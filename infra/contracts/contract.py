@@ -1,4 +1,4 @@
-"""What a contract is: a topic, the events on it, the examples that show both. Plain values, read from the files beside this one."""
+"""What a contract is: a topic, the events on it, the examples that show both. Plain values."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class EventTime:
-    """Which event timestamps a topic believes: from `not_before_ms` (since 1970) to `ahead_ms` after the record's Kafka time."""
+    """Which event timestamps a topic believes: `not_before_ms` (since 1970) to Kafka's time plus `ahead_ms`."""
 
     not_before_ms: int
     ahead_ms: int
@@ -18,7 +18,7 @@ class EventTime:
 
 @dataclass(frozen=True)
 class Key:
-    """What a record's key holds, as a path into the value, and how it becomes a partition; `field` None: the key is passed on."""
+    """What a record's key holds (a path into the value; None: what the source had) and how it becomes a partition."""
 
     field: str | None
     partitioner: str

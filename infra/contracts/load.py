@@ -19,8 +19,8 @@ FOLDER = Path(__file__).resolve().parent
 __all__ = ["ContractError", "Contracts", "EventSchema", "EventTime", "Example", "Key", "Topic", "load_contracts"]
 
 _TOPIC_KEYS = {
-    "name", "domain", "owner", "description", "key", "producers", "consumers", "partitions", "retention", "max_message_bytes",
-    "timestamp_type", "compatibility", "dead_letter_topic", "events", "event_time", "table", "examples",
+    "name", "domain", "owner", "description", "key", "producers", "consumers", "partitions", "retention",
+    "max_message_bytes", "timestamp_type", "compatibility", "dead_letter_topic", "events", "event_time", "table", "examples",
 }  # fmt: skip
 _UNIT = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SCHEMA_NAME = re.compile(r"(?P<kebab>[a-z]+(?:-[a-z]+)*)\.v(?P<version>[1-9][0-9]*)\.schema\.json\Z")
@@ -127,7 +127,7 @@ def _example(file: Path) -> Example:
     try:
         return Example(file.stem, file.read_bytes(), file)
     except OSError as error:
-        message = f"{file}: expected an example message, got {error.strerror}; write the file or remove its name from the topic"
+        message = f"{file}: expected an example message, got {error.strerror}; write it or drop its name"
         raise ContractError(message) from error
 
 

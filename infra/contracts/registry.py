@@ -1,7 +1,7 @@
 """Contracts -> schema registry, over the interface that Confluent's clients speak.
 
-A subject is `<topic>-<EventType>`: each event type of a topic evolves on its own, and its versions stay side by side. One
-subject per topic would let a new event type on a topic count as an incompatible change of the old one.
+A subject is `<topic>-<EventType>`: each event type of a topic evolves on its own, and its versions stay side by side.
+One subject per topic would let a new event type on a topic count as an incompatible change of the old one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def plan(settings: Settings, contracts: Contracts | None = None) -> list[Change]
 
 
 def apply(settings: Settings, contracts: Contracts | None = None) -> list[Change]:
-    """Register what is missing, with compatibility set first; answers the plan that was carried out. Twice changes nothing.
+    """Register what is missing, and answer the plan that was carried out; twice changes nothing.
 
     A schema that the registry refuses stays unregistered and is answered as `refuse` with the registry's reason.
     """
@@ -76,7 +76,9 @@ def _planned(client: httpx.Client, settings: Settings, subject: str, compatibili
         return Change("schema", subject, "create", f"version {schema.version}, {compatibility}")
     known = _ask(client, settings, "POST", f"/subjects/{subject}", _body(schema))
     if known.status_code == 404:
-        test = _ask(client, settings, "POST", f"/compatibility/subjects/{subject}/versions/latest?verbose=true", _body(schema))
+        test = _ask(
+            client, settings, "POST", f"/compatibility/subjects/{subject}/versions/latest?verbose=true", _body(schema)
+        )
         if test.status_code == 200 and not test.json().get("is_compatible", True):
             return Change("schema", subject, "refuse", _reason(test))
         return Change("schema", subject, "update", f"register the changed schema of version {schema.version}")
@@ -104,7 +106,9 @@ def _client(settings: Settings) -> httpx.Client:
     return httpx.Client(base_url=settings.registry.confluent_url, headers=_MEDIA, timeout=_SECONDS)
 
 
-def _ask(client: httpx.Client, settings: Settings, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
+def _ask(
+    client: httpx.Client, settings: Settings, method: str, path: str, body: dict[str, str] | None = None
+) -> httpx.Response:
     try:
         answer = client.request(method, path, json=body)
     except httpx.HTTPError as error:
@@ -116,7 +120,7 @@ def _ask(client: httpx.Client, settings: Settings, method: str, path: str, body:
     if answer.status_code in (200, 404, 409, 422):
         return answer
     message = (
-        f"schema registry {settings.registry.confluent_url}: expected status 200 for {method} {path}, got {answer.status_code}:"
-        f" {answer.text[:300]}; see ./streamhouse logs registry"
+        f"schema registry {settings.registry.confluent_url}: expected status 200 for {method} {path},"
+        f" got {answer.status_code}: {answer.text[:300]}; see ./streamhouse logs registry"
     )
     raise RegistryUnreachable(message)

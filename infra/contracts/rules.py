@@ -1,4 +1,4 @@
-"""What every contract must keep to. A rule is a function from contracts to the sentences of what breaks it; RULES is the law."""
+"""What every contract must keep to: each rule gives the sentences of what breaks it, and RULES names them all."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def topic_names_are_kebab_case(contracts: Contracts) -> Iterator[str]:
     """Dots collide with underscores in Kafka's metric names; one style makes a name guessable."""
     for topic in contracts.topics.values():
         if not _KEBAB.match(topic.name):
-            yield f"{topic.file}: expected a name in kebab-case without dots, got {topic.name!r}; rename the topic"
+            yield _broken(topic.file, "a name in kebab-case without dots", f"{topic.name!r}", "rename the topic")
 
 
 def topics_say_who_and_what(contracts: Contracts) -> Iterator[str]:
@@ -33,30 +33,39 @@ def topics_say_who_and_what(contracts: Contracts) -> Iterator[str]:
     for topic in contracts.topics.values():
         for field in ("owner", "domain", "description", "producers", "consumers"):
             if not getattr(topic, field):
-                yield f"{topic.file}: expected {field}, got nothing; say it in one line"
+                yield _broken(topic.file, f"{field}", "nothing", "say it in one line")
 
 
 def partitions_are_fixed(contracts: Contracts) -> Iterator[str]:
     """A user's order lives in one partition, so the number is stated once and never derived from the broker."""
     for topic in contracts.topics.values():
         if topic.partitions < 1:
-            yield f"{topic.file}: expected a fixed number of partitions from 1, got {topic.partitions}; state it"
+            yield _broken(topic.file, "a fixed number of partitions from 1", f"{topic.partitions}", "state it")
         if topic.key.partitioner != "murmur2":
-            yield f"{topic.file}: expected partitioner murmur2, got {topic.key.partitioner!r}; every producer must agree on one"
+            yield _broken(
+                topic.file, "partitioner murmur2", f"{topic.key.partitioner!r}", "every producer must agree on one"
+            )
 
 
 def records_carry_the_brokers_time(contracts: Contracts) -> Iterator[str]:
     """Historical event times in Kafka's own timestamp would fall to retention at once."""
     for topic in contracts.topics.values():
         if topic.timestamp_type != "LogAppendTime":
-            yield f"{topic.file}: expected timestamp_type LogAppendTime, got {topic.timestamp_type!r}; event times stand in the event"
+            yield _broken(
+                topic.file,
+                "timestamp_type LogAppendTime",
+                f"{topic.timestamp_type!r}",
+                "event times stand in the event",
+            )
 
 
 def schemas_evolve_backward(contracts: Contracts) -> Iterator[str]:
     """New readers must read what was written before: the archive is replayed."""
     for topic in contracts.topics.values():
         if topic.compatibility != "BACKWARD":
-            yield f"{topic.file}: expected compatibility BACKWARD, got {topic.compatibility!r}; the archive is read again and again"
+            yield _broken(
+                topic.file, "compatibility BACKWARD", f"{topic.compatibility!r}", "the archive is read again and again"
+            )
 
 
 def tables_are_named_after_topics(contracts: Contracts) -> Iterator[str]:
@@ -64,18 +73,25 @@ def tables_are_named_after_topics(contracts: Contracts) -> Iterator[str]:
     for topic in contracts.topics.values():
         expected = topic.name.replace("-", "_")
         if topic.table != expected or not _TABLE.match(topic.table):
-            yield f"{topic.file}: expected table {expected!r}, got {topic.table!r}; the archive has the topic's name in snake_case"
+            yield _broken(
+                topic.file, f"table {expected!r}", f"{topic.table!r}", "the archive has the topic's name in snake_case"
+            )
 
 
 def events_have_schemas(contracts: Contracts) -> Iterator[str]:
     """What lies on a topic is described."""
     for topic in contracts.topics.values():
         if not topic.events:
-            yield f"{topic.file}: expected at least one event type, got none; name what lies on the topic"
+            yield _broken(topic.file, "at least one event type", "none", "name what lies on the topic")
         for event_type, version in topic.events:
             if (event_type, version) not in contracts.schemas:
                 kebab = re.sub(r"(?<!^)(?=[A-Z])", "-", event_type).lower()
-                yield f"{topic.file}: expected schemas/{kebab}.v{version}.schema.json for {event_type} {version}, got no such file; write it"
+                yield _broken(
+                    topic.file,
+                    f"schemas/{kebab}.v{version}.schema.json for {event_type} {version}",
+                    "no such file",
+                    "write it",
+                )
 
 
 def schemas_are_used(contracts: Contracts) -> Iterator[str]:
@@ -83,14 +99,16 @@ def schemas_are_used(contracts: Contracts) -> Iterator[str]:
     used = {event for topic in contracts.topics.values() for event in topic.events}
     for key, schema in contracts.schemas.items():
         if key not in used:
-            yield f"{schema.file}: expected a topic that lists {key[0]} {key[1]}, got none; add it to a topic or delete the file"
+            yield _broken(
+                schema.file, f"a topic that lists {key[0]} {key[1]}", "none", "add it to a topic or delete the file"
+            )
 
 
 def examples_are_used(contracts: Contracts) -> Iterator[str]:
     """An example that no topic names is never checked."""
     used = {example.file for topic in contracts.topics.values() for example in (*topic.valid, *topic.invalid)}
     for file in sorted(contracts.example_files - {file for file in used if file}):
-        yield f"{file}: expected a topic that lists this example, got none; name it under `examples` or delete the file"
+        yield _broken(file, "a topic that lists this example", "none", "name it under `examples` or delete the file")
 
 
 def topics_have_examples(contracts: Contracts) -> Iterator[str]:
@@ -98,7 +116,7 @@ def topics_have_examples(contracts: Contracts) -> Iterator[str]:
     for topic in contracts.topics.values():
         for kind, examples in (("valid", topic.valid), ("invalid", topic.invalid)):
             if not examples:
-                yield f"{topic.file}: expected at least one {kind} example, got none; add one under `examples`"
+                yield _broken(topic.file, f"at least one {kind} example", "none", "add one under `examples`")
 
 
 def dead_letters_hold_what_they_replace(contracts: Contracts) -> Iterator[str]:
@@ -108,13 +126,23 @@ def dead_letters_hold_what_they_replace(contracts: Contracts) -> Iterator[str]:
             continue
         letters = contracts.topics.get(topic.dead_letter_topic)
         if topic.dead_letter_topic != f"{topic.name}-dlq" or letters is None:
-            yield f"{topic.file}: expected dead_letter_topic {topic.name}-dlq with a contract, got {topic.dead_letter_topic!r}; write its contract"
+            yield _broken(
+                topic.file,
+                f"dead_letter_topic {topic.name}-dlq with a contract",
+                f"{topic.dead_letter_topic!r}",
+                "write its contract",
+            )
             continue
         needed = topic.max_message_bytes * 3 // 2
         if letters.max_message_bytes < needed:
-            yield f"{letters.file}: expected max_message_bytes of at least {needed}, 1.5 times {topic.name}'s, got {letters.max_message_bytes}; raise it"
+            yield _broken(
+                letters.file,
+                f"max_message_bytes of at least {needed}, 1.5 times {topic.name}'s",
+                f"{letters.max_message_bytes}",
+                "raise it",
+            )
         if letters.retention_ms is not None and letters.retention_ms < 7 * DAY_MS:
-            yield f"{letters.file}: expected retention of at least 7d, got {letters.retention_ms // 1000}s; raise it"
+            yield _broken(letters.file, "retention of at least 7d", f"{letters.retention_ms // 1000}s", "raise it")
 
 
 def schemas_are_envelopes(contracts: Contracts) -> Iterator[str]:
@@ -123,27 +151,37 @@ def schemas_are_envelopes(contracts: Contracts) -> Iterator[str]:
         try:
             Draft7Validator.check_schema(dict(schema.document))
         except SchemaError as error:
-            yield f"{schema.file}: expected a JSON Schema of draft 7, got {error.message}; mend the schema"
+            yield _broken(schema.file, "a JSON Schema of draft 7", f"{error.message}", "mend the schema")
             continue
         fields = schema.document.get("properties", {})
         if set(fields) != set(ENVELOPE) or set(schema.document.get("required", ())) != set(ENVELOPE):
-            yield f"{schema.file}: expected exactly the fields {', '.join(ENVELOPE)}, all required; got {', '.join(fields)}"
+            yield _broken(
+                schema.file, f"the fields {', '.join(ENVELOPE)}, all required", ", ".join(fields), "as every event"
+            )
             continue
         for name, constant in (("eventType", schema.event_type), ("version", schema.version)):
             if fields[name].get("const") != constant:
-                yield f"{schema.file}: expected {name} to be the constant {constant!r}, got {fields[name].get('const')!r}; as the file is called"
+                yield _broken(
+                    schema.file,
+                    f"{name} to be the constant {constant!r}",
+                    f"{fields[name].get('const')!r}",
+                    "as the file is called",
+                )
 
 
 def schemas_are_closed_and_described(contracts: Contracts) -> Iterator[str]:
-    """Only a closed schema lets the registry accept an added optional field and refuse the rest; a field without a unit is a riddle."""
+    """Only a closed schema lets the registry accept an added optional field and refuse the rest; units end guessing."""
     for schema in contracts.schemas.values():
         for path, part in _objects(schema.document, ""):
             if part.get("additionalProperties") is not False:
-                yield f"{schema.file}: expected additionalProperties false at {path or 'the top'}, got {part.get('additionalProperties')!r}"
+                got = repr(part.get("additionalProperties"))
+                yield _broken(
+                    schema.file, f"additionalProperties false at {path or 'the top'}", got, "close the schema"
+                )
             for name, field in part["properties"].items():
                 for word in ("description", "unit"):
                     if not field.get(word):
-                        yield f"{schema.file}: expected a {word} of {path}{name}, got nothing; say it"
+                        yield _broken(schema.file, f"a {word} of {path}{name}", "nothing", "say it")
 
 
 def valid_examples_fit_their_schema(contracts: Contracts) -> Iterator[str]:
@@ -152,23 +190,31 @@ def valid_examples_fit_their_schema(contracts: Contracts) -> Iterator[str]:
         for example in topic.valid:
             problem = _misfit(example.value, [contracts.schemas[e] for e in topic.events if e in contracts.schemas])
             if problem:
-                yield f"{example.file}: expected a message that a schema of {topic.name} accepts, got {problem[1]}; mend the example"
+                yield _broken(
+                    example.file,
+                    f"a message that a schema of {topic.name} accepts",
+                    f"{problem[1]}",
+                    "mend the example",
+                )
 
 
 def invalid_examples_name_their_refusal(contracts: Contracts) -> Iterator[str]:
-    """Step decode or validate: the scoring path refuses it so. Step schema: the schema's keyword `reason` refuses it."""
+    """Step decode or validate: the scoring path refuses it. Step schema: the schema does, by keyword `reason`."""
     for topic in contracts.topics.values():
         for example in topic.invalid:
             where = f"{topic.file}: invalid example {example.name}"
             if example.step not in STEPS or not example.reason:
-                yield f"{where}: expected a step of {', '.join(STEPS)} and a reason, got {example.step!r} and {example.reason!r}"
+                got = f"{example.step!r} and {example.reason!r}"
+                yield _broken(where, f"a step of {', '.join(STEPS)} and a reason", got, "say why it is invalid")
             elif example.step == "schema":
                 problem = _misfit(example.value, [contracts.schemas[e] for e in topic.events if e in contracts.schemas])
                 got = problem[0] if problem else "acceptance"
                 if got != example.reason:
-                    yield f"{where}: expected the schema to refuse it by {example.reason!r}, got {got}; mend one of them"
+                    yield _broken(where, f"the schema to refuse it by {example.reason!r}", f"{got}", "mend one of them")
             elif topic.dead_letter_topic is None:
-                yield f"{where}: expected step schema, since {topic.name} has no dead-letter topic, got {example.step!r}"
+                yield _broken(
+                    where, "step schema, as the topic has no dead letters", repr(example.step), "change the step"
+                )
 
 
 def event_types_lie_on_one_topic(contracts: Contracts) -> Iterator[str]:
@@ -178,7 +224,13 @@ def event_types_lie_on_one_topic(contracts: Contracts) -> Iterator[str]:
         for event_type in sorted({event_type for event_type, _ in topic.events}):
             other = seen.setdefault(event_type, topic.name)
             if other != topic.name:
-                yield f"{topic.file}: expected {event_type} on one topic, got it on {other} too; give one of them another type"
+                yield _broken(
+                    topic.file, f"{event_type} on one topic", f"it on {other} too", "give one of them another type"
+                )
+
+
+def _broken(where: object, expected: str, got: str, remedy: str) -> str:
+    return f"{where}: expected {expected}, got {got}; {remedy}"
 
 
 RULES: Mapping[str, Rule] = {

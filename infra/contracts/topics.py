@@ -1,4 +1,4 @@
-"""Contracts -> Kafka topics: prints what would change, then changes it. Nothing that would lose order or records is done."""
+"""Contracts -> Kafka topics: says what would change, then changes it; never what would lose order or records."""
 
 from __future__ import annotations
 
@@ -6,7 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
+from confluent_kafka.admin import (  # type: ignore[attr-defined] - re-exported without saying so
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
+    ResourceType,
+)
 
 from infra.config import Settings
 from infra.contracts.change import Change
@@ -33,7 +40,7 @@ def plan(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Chan
 
 
 def apply(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Change]:
-    """Create the topics that are missing and set what differs; answers the plan that was carried out. Twice changes nothing."""
+    """Create the topics that are missing, set what differs, answer the plan carried out; twice changes nothing."""
     client, contracted = _client(settings), _contracted(topics)
     changes = _planned(client, settings, contracted)
     actions = {change.name: change.action for change in changes}

@@ -1,0 +1,148 @@
+"""SQL over the tables, by their plain names, through DuckDB, which reads only the columns that are asked for.
+
+./streamhouse query "SELECT action, count(*) FROM user_actions GROUP BY action"
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Sequence
+from typing import IO, Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
+from pyiceberg.table import Table as IcebergTable
+from rich.console import Console
+from rich.table import Table as Printed
+
+from infra.config import Settings, load_settings
+from infra.errors import StreamhouseError
+from lakehouse.catalog import load_table, open_catalog
+from lakehouse.errors import LakehouseError
+from lakehouse.tables import TABLES
+
+MEMORY = "1GB"
+_SHOWN_ROWS = 200
+
+
+def query(settings: Settings, sql: str) -> pa.Table:
+    """Run one SQL statement over the newest snapshots of the tables that it names; times are UTC.
+
+    Nothing is written, and no other file or address is read: the connection sees the tables alone.
+
+    Raises:
+        LakehouseError: a table that does not exist, or SQL that DuckDB refuses, with its own words.
+
+    """
+    # no network and no files: settings that cannot be turned back by the statement itself
+    safe: dict[str, str | bool | int | float | list[str]] = {
+        "enable_external_access": False,
+        "autoinstall_known_extensions": False,
+        "autoload_known_extensions": False,
+        "python_enable_replacements": False,
+        "memory_limit": MEMORY,
+    }
+    with duckdb.connect(config=safe) as connection, open_catalog(settings) as catalog:
+        for name in _tables(connection, sql):
+            connection.register(name, _lazily(load_table(catalog, settings, name)))
+        connection.execute("SET TimeZone = 'UTC'")
+        connection.execute("SET lock_configuration = true")
+        try:
+            return connection.execute(sql).fetch_arrow_table()
+        except duckdb.Error as error:
+            raise LakehouseError(_said(error)) from error
+
+
+def _tables(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
+    """The tables that the statement reads, by DuckDB's own parser; names of its WITH clauses are none."""
+    try:
+        if len(connection.extract_statements(sql)) != 1:
+            raise LakehouseError("the query: expected one statement, got several or none; send them one by one")
+        named = sorted({name.lower() for name in connection.get_table_names(sql)})
+    except duckdb.Error as error:
+        raise LakehouseError(_said(error)) from error
+    if unknown := [name for name in named if name not in TABLES]:
+        message = f"table `{unknown[0]}`: expected one of {', '.join(sorted(TABLES))}; correct the name"
+        raise LakehouseError(message)
+    return named
+
+
+def _lazily(table: IcebergTable) -> ds.Dataset | pa.Table:
+    """The newest snapshot as a dataset, of which DuckDB reads the columns and row groups that it needs."""
+    tasks = list(table.scan().plan_files())
+    schema = schema_to_pyarrow(table.schema(), include_field_ids=False).remove_metadata()
+    if not tasks:
+        return schema.empty_table()
+    if any(task.delete_files for task in tasks) or not isinstance(table.io, PyArrowFileIO):
+        return table.scan().to_arrow()  # only Iceberg's own reader knows which rows are gone
+    scheme, netloc, _ = PyArrowFileIO.parse_location(tasks[0].file.file_path)
+    paths = [PyArrowFileIO.parse_location(task.file.file_path)[2] for task in tasks]
+    return ds.dataset(paths, schema=schema, format="parquet", filesystem=table.io.fs_by_scheme(scheme, netloc))
+
+
+def _said(error: duckdb.Error) -> str:
+    return f"the query: expected SQL as DuckDB speaks it, got {str(error).strip()}; correct the statement"
+
+
+def show(rows: pa.Table, form: str, out: IO[str]) -> None:
+    """Print rows as a `table` for people (the first 200), as `csv`, or as `json` with one object per line."""
+    if form == "json":
+        for row in rows.to_pylist():
+            out.write(json.dumps(row, default=_plain, ensure_ascii=False) + "\n")
+    elif form == "csv":
+        writer = csv.writer(out)
+        writer.writerow(rows.column_names)
+        writer.writerows([_plain(value) for value in row.values()] for row in rows.to_pylist())
+    else:
+        printed = Printed(*rows.column_names)
+        for row in rows.slice(0, _SHOWN_ROWS).to_pylist():
+            printed.add_row(*(_cell(value) for value in row.values()))
+        console = Console(file=out)
+        console.print(printed)
+        more = f", the first {_SHOWN_ROWS} shown" if len(rows) > _SHOWN_ROWS else ""
+        console.print(f"{len(rows)} rows{more}")
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return (
+        value.isoformat()
+        if hasattr(value, "isoformat")
+        else str(value)
+        if not isinstance(value, str | int | float | None)
+        else value
+    )
+
+
+def _cell(value: Any) -> str:  # noqa: ANN401 - any cell
+    return (
+        "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(_plain(value)).replace("[", r"\[")
+    )
+
+
+def main(arguments: Sequence[str] | None = None, settings: Settings | None = None) -> int:
+    """Run the query of the command line and print what it gives; 1 and one sentence when it cannot be run."""
+    parser = argparse.ArgumentParser(
+        prog="query", description="SQL over the Iceberg tables: " + ", ".join(sorted(TABLES))
+    )
+    parser.add_argument("sql")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--csv", action="store_const", const="csv", dest="form")
+    form.add_argument("--json", action="store_const", const="json", dest="form")
+    chosen = parser.parse_args(arguments)
+    try:
+        show(query(settings or load_settings(), chosen.sql), chosen.form or "table", sys.stdout)
+    except StreamhouseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
