@@ -76,12 +76,6 @@ def _compared(store: FeatureStore, settings: Settings) -> list[tuple[Change, obj
 
 
 def _comparable(definition: object) -> object:
-    """A definition as it was written, without what the registry adds (times, materialized intervals, resolved columns)."""
-    spec = definition.to_proto().spec  # type: ignore[attr-defined]
-    for message in (spec, getattr(spec, "batch_source", None), getattr(spec, "stream_source", None)):
-        if message is not None and hasattr(message, "meta"):
-            message.ClearField("meta")
-    for name in ("project", "version"):
-        if name in spec.DESCRIPTOR.fields_by_name:
-            spec.ClearField(name)
-    return spec.SerializeToString(deterministic=True)
+    """A definition's own digest, which `definitions` puts into its tags; the registry adds times and columns of its own."""
+    tags = getattr(definition, "tags", {})
+    return tags.get("definition") or definition

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 
 from feast import Entity, FeatureService, FeatureView, Field, PushSource, ValueType
@@ -77,6 +78,9 @@ def definitions(settings: Settings) -> list[Definition]:
         description="inputs of the models that tell whether a user purchases within 30 minutes",
         owner=OWNER,
     )
+    for definition in (activity, profile, service):
+        spec = definition.to_proto().spec.SerializeToString(deterministic=True)
+        definition.tags["definition"] = hashlib.sha256(spec).hexdigest()
     return [user, activity, profile, service]
 
 

@@ -195,7 +195,7 @@ def _addresses(settings: Settings) -> None:
 def main() -> None:
     """Run a command; a fault that a person can mend is one sentence and exit status 1."""
     try:
-        app()
+        app(prog_name="./streamhouse")
     except StreamhouseError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
