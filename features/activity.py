@@ -59,8 +59,6 @@ COUNTED: dict[str, tuple[int, ...]] = {
 }
 VISIT_WINDOWS = ("24h", "7d")
 
-COUNTS = tuple(f"{what}_{window.name}" for window in WINDOWS for what in COUNTED) + tuple(
-    f"visits_{w}" for w in VISIT_WINDOWS
-)
+COUNTS = tuple(f"{what}_{window.name}" for window in WINDOWS for what in COUNTED) + tuple(f"visits_{w}" for w in VISIT_WINDOWS)
 SECONDS = ("seconds_since_action", "seconds_since_purchase")
 FEATURES = COUNTS + SECONDS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -51,13 +51,14 @@ def apply(settings: Settings) -> list[Change]:
     return [change for change, _ in compared]
 
 
-def _compared(store: FeatureStore, settings: Settings) -> list[tuple[Change, object]]:
+def _compared(store: FeatureStore, settings: Settings) -> list[tuple[Change, Any]]:
     from feast import Entity, FeatureService
 
     from features.definitions import definitions
 
-    answer: list[tuple[Change, object]] = []
+    answer: list[tuple[Change, Any]] = []
     for definition in definitions(settings):
+        held: dict[str, Any]
         if isinstance(definition, Entity):
             kind, held = "entity", {e.name: e for e in store.list_entities()}
         elif isinstance(definition, FeatureService):

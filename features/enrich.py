@@ -161,9 +161,11 @@ class Enricher:
         committed = {p: min(self._committed(p), mark.progress + 1) for p, mark in marks.items()}
         below = np.array([committed.get(p, 0) for p in histories.headers["partition"].tolist()], np.int64)
         entries = histories.entries
-        due = np.bincount(histories.owner[(entries["offset"] >= 0) & (entries["offset"] < below[histories.owner])], minlength=len(below))
+        due = np.bincount(
+            histories.owner[(entries["offset"] >= 0) & (entries["offset"] < below[histories.owner])],
+            minlength=len(below),
+        )
         below[due < _MERGE_FROM] = 0
         if not below.any():
             return histories, marks
         return compact(histories, below), {p: Mark(m.progress, max(m.compacted, committed[p])) for p, m in marks.items()}
-

@@ -62,7 +62,7 @@ def int64_value(number: int) -> bytes:
 
 def double_value(number: float) -> bytes:
     """Value.double_val; NaN is Feast's null, an empty Value."""
-    return b"\x29" + struct.pack("<d", number) if number == number else b""  # noqa: PLR0124 - NaN
+    return b"\x29" + struct.pack("<d", number) if number == number else b""
 
 
 def bytes_value(data: bytes) -> bytes:

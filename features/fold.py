@@ -213,9 +213,7 @@ def compact(histories: Histories, committed: Int64s) -> Histories:
     who, time, old = who[seen], time[seen], old[seen]
     order = np.lexsort((old["kind"], time, who))
     who, time, old = who[order], time[order], old[order]
-    first = np.flatnonzero(
-        np.r_[True, (who[1:] != who[:-1]) | (time[1:] != time[:-1]) | (old["kind"][1:] != old["kind"][:-1])][: len(who)]
-    )
+    first = np.flatnonzero(np.r_[True, (who[1:] != who[:-1]) | (time[1:] != time[:-1]) | (old["kind"][1:] != old["kind"][:-1])][: len(who)])
     base = np.zeros(len(first), ENTRY)
     if len(first):
         base["offset"], base["time"], base["kind"] = -1, time[first], old["kind"][first]

@@ -69,7 +69,9 @@ def unpack(blobs: list[bytes | None], partitions: NDArray[np.int64]) -> Historie
         held = [blob for blob in blobs if blob]
         headers[present] = np.frombuffer(b"".join([blob[:size] for blob in held]), HEADER)
         if (headers["layout"] != LAYOUT).any():
-            message = f"stored histories have layout {int(headers['layout'].max())}, this program reads {LAYOUT}; run `./streamhouse rebuild`"
+            message = (
+                f"stored histories have layout {int(headers['layout'].max())}, this program reads {LAYOUT}; run `./streamhouse rebuild`"
+            )
             raise ValueError(message)
         lengths = np.array([len(blob) - size for blob in held]) // ENTRY.itemsize
         entries = np.frombuffer(b"".join([blob[size:] for blob in held]), ENTRY)
@@ -82,7 +84,4 @@ def pack(histories: Histories, rows: NDArray[np.int64]) -> list[bytes]:
     starts = np.searchsorted(histories.owner, rows, "left") * ENTRY.itemsize
     ends = np.searchsorted(histories.owner, rows, "right") * ENTRY.itemsize
     heads, body, size = histories.headers[rows].tobytes(), histories.entries.tobytes(), HEADER.itemsize
-    return [
-        heads[i * size : (i + 1) * size] + body[s:e]
-        for i, (s, e) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))
-    ]
+    return [heads[i * size : (i + 1) * size] + body[s:e] for i, (s, e) in enumerate(zip(starts.tolist(), ends.tolist(), strict=True))]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import redis
@@ -43,7 +44,8 @@ redis.call('HSET', KEYS[1], 'lease', ARGV[1])
 return redis.call('HMGET', KEYS[1], 'progress', 'compacted')
 """
 
-# ARGV: token, partition, progress (with the last rows only), compacted (before any merged row), then per row: key, offset, number of fields and values, fields and values
+# ARGV: token, partition, progress (with the last rows only), compacted (before any merged row), then per row: key, offset,
+# number of fields and values, fields and values
 _WRITE = """
 local held = redis.call('HGET', KEYS[1], 'lease')
 if not held then return redis.error_reply('EMPTY') end
@@ -94,7 +96,8 @@ class OnlineStore:
     """One worker's connection. `token` orders the runs: the larger one wins a lease."""
 
     def __init__(self, host: str, port: int, timeout: float = 10.0) -> None:
-        self._redis = redis.Redis(host=host, port=port, socket_timeout=timeout, socket_connect_timeout=timeout)
+        # redis-py's types know text only, and mix in the answers of its asyncio twin
+        self._redis: Any = redis.Redis(host=host, port=port, socket_timeout=timeout, socket_connect_timeout=timeout)
         self._acquire = self._redis.register_script(_ACQUIRE)
         self._write = self._redis.register_script(_WRITE)
         self.token = 0
@@ -181,7 +184,12 @@ class OnlineStore:
         self._redis.hdel(_mark(partition), "progress", "compacted")
         return gone
 
-    def _script(self, script: redis.commands.core.Script, partition: int, arguments: list[object]) -> list[bytes | None]:
+    def _script(
+        self,
+        script: Any,  # noqa: ANN401 - as above
+        partition: int,
+        arguments: list[object],
+    ) -> list[bytes | None]:
         try:
             reply: list[bytes | None] = script(keys=[_mark(partition)], args=arguments)
         except redis.ResponseError as error:
@@ -195,10 +203,13 @@ class OnlineStore:
 
     def _check(self, partition: int, lease: bytes | None) -> None:
         if lease is None:
-            message = f"the online store has no lease for partition {partition} of `{ACTIVITY}`: it came back empty and must be rebuilt first"
+            message = (
+                f"the online store has no lease for partition {partition} of `{ACTIVITY}`: it came back empty and must be rebuilt first"
+            )
             raise StoreEmpty(message)
         if lease != str(self.token).encode():
-            message = f"partition {partition} of `{ACTIVITY}` belongs to another run ({lease.decode()}, this is {self.token}); only one run folds a view"
+            message = f"partition {partition} of `{ACTIVITY}` belongs to another run ({lease.decode()}, this is {self.token})"
+            message += "; only one run folds a view"
             raise LeaseLost(message)
 
 
@@ -218,5 +229,3 @@ def _mark(partition: int) -> str:
 
 def _glob(prefix: bytes) -> bytes:
     return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]\\^-" else bytes([byte]) for byte in prefix)
-
-

@@ -198,7 +198,10 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
     """
     environment = os.environ if environment is None else environment
     defaults = tomllib.loads((root / "infra" / "settings.toml").read_text("utf-8"))
-    ours = {"STREAMHOUSE_STATE", "STREAMHOUSE_SUPERVISED"}  # not in the file: where things lie, and who was started by whom
+    ours = {
+        "STREAMHOUSE_STATE",
+        "STREAMHOUSE_SUPERVISED",
+    }  # not in the file: where things lie, and who was started by whom
     overrides = {name: value for name, value in environment.items() if name.startswith("STREAMHOUSE_") and name not in ours}
     unread = set(overrides)
     installed = root / ".streamhouse"

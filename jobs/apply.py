@@ -52,9 +52,7 @@ PARTS: Mapping[str, Part] = {
 }
 
 
-def main(
-    settings: Settings, dry_run: bool = False, parts: Mapping[str, Part] = PARTS, console: Console | None = None
-) -> list[Change]:
+def main(settings: Settings, dry_run: bool = False, parts: Mapping[str, Part] = PARTS, console: Console | None = None) -> list[Change]:
     """Print the plan, then carry it out unless `dry_run`; answers what was planned, or what was done.
 
     Raises:

@@ -70,14 +70,26 @@ class _DeadLetter(msgspec.Struct, rename="camel"):
     data: _DeadLetterData
 
 
-_DECODERS = {
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "predictions": msgspec.json.Decoder(_Prediction),
     "user-actions-dlq": msgspec.json.Decoder(_DeadLetter),
 }
 
-ENVELOPE = {"event_type": "STRING", "event_id": "STRING", "event_version": "INT", "source": "STRING", "correlation_id": "STRING"}
+ENVELOPE = {
+    "event_type": "STRING",
+    "event_id": "STRING",
+    "event_version": "INT",
+    "source": "STRING",
+    "correlation_id": "STRING",
+}
 COLUMNS: dict[str, dict[str, str]] = {
-    "user-actions": {"user_id": "STRING", "session_id": "STRING", "action": "STRING", "platform": "STRING", "lifecycle": "STRING"},
+    "user-actions": {
+        "user_id": "STRING",
+        "session_id": "STRING",
+        "action": "STRING",
+        "platform": "STRING",
+        "lifecycle": "STRING",
+    },
     "predictions": {
         "action_id": "STRING",
         "action_partition": "INT",
@@ -120,7 +132,11 @@ def archive_row(topic: str, value: bytes | None, kafka_ms: int, window: EventTim
             "platform": data.platform,
             "lifecycle": data.lifecycle,
         }
-        return {**_envelope(event, str(event.event_id)), **columns, "event_ms": _believed(event_milliseconds(event.timestamp), kafka_ms, window)}
+        return {
+            **_envelope(event, str(event.event_id)),
+            **columns,
+            "event_ms": _believed(event_milliseconds(event.timestamp), kafka_ms, window),
+        }
     try:
         decoded = _DECODERS[topic].decode(value or b"")
         event_ms = event_milliseconds(decoded.timestamp)

@@ -54,8 +54,18 @@ def build(table_environment: TableEnvironment, settings: Settings) -> StatementS
     for topic in topics:
         typed = [*ENVELOPE, *COLUMNS[topic.name]]
         target = ["topic_partition", "topic_offset", "key", "value", "headers", "kafka_time", "event_time", *typed]
-        values = ["topic_partition", "topic_offset", "record_key", "record_value", "MAP_FROM_ARRAYS(header_names, header_values)"]
-        values += ["TO_TIMESTAMP_LTZ(kafka_ms, 3)", "TO_TIMESTAMP_LTZ(event_ms, 3)", *(identifier(name) for name in typed)]
+        values = [
+            "topic_partition",
+            "topic_offset",
+            "record_key",
+            "record_value",
+            "MAP_FROM_ARRAYS(header_names, header_values)",
+        ]
+        values += [
+            "TO_TIMESTAMP_LTZ(kafka_ms, 3)",
+            "TO_TIMESTAMP_LTZ(event_ms, 3)",
+            *(identifier(name) for name in typed),
+        ]
         hints = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in _MAINTENANCE.items())
         statements.add_insert_sql(
             f"INSERT INTO {tables.lake_table(settings, topic.table)} /*+ OPTIONS({hints}) */"

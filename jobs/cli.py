@@ -13,7 +13,12 @@ import typer
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="User actions to predictions and Iceberg tables.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="User actions to predictions and Iceberg tables.",
+)
 
 
 def _say(text: str) -> None:
@@ -129,10 +134,10 @@ def query(
     sql: Annotated[str, typer.Argument(help="over the tables by their names")],
     as_csv: Annotated[bool, typer.Option("--csv", help="for programs")] = False,
 ) -> None:
-    """SQL over the Iceberg tables. Example: ./streamhouse query "SELECT count(*) FROM predictions" """
+    """SQL over the Iceberg tables. Example: ./streamhouse query "SELECT 1"."""
     from lakehouse.query import main
 
-    main(load_settings(), sql, "csv" if as_csv else "table")
+    raise typer.Exit(main([sql, *(["--csv"] if as_csv else [])], load_settings()))
 
 
 @app.command()

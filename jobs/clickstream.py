@@ -98,7 +98,13 @@ def rows(clickstream: Clickstream) -> Iterator[Row]:
                 "version": 1,
                 "source": clickstream.source,
                 "correlationId": session_id,
-                "data": {"userId": user_id, "sessionId": session_id, "action": action, "platform": platform, "lifecycle": lifecycle},
+                "data": {
+                    "userId": user_id,
+                    "sessionId": session_id,
+                    "action": action,
+                    "platform": platform,
+                    "lifecycle": lifecycle,
+                },
             }
             yield Row(number, user_id, time_ms, orjson.dumps(event))
             number += 1

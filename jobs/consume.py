@@ -16,8 +16,8 @@ def consume(settings: Settings, topic: str, group: str, limit: int | None, idle_
     """Print values from where the group stands, until `limit` or until nothing came for `idle_seconds`; answers how many."""
     known = load_contracts().topics
     if topic not in known:
-        message = f"no contract names topic {topic!r}; expected one of {', '.join(sorted(known))}"
-        raise StreamhouseError(message)
+        text = f"no contract names topic {topic!r}; expected one of {', '.join(sorted(known))}"
+        raise StreamhouseError(text)
     consumer = Consumer(
         {
             **settings.kafka.client(),

@@ -58,7 +58,13 @@ def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: flo
     with Progress(console=console) as progress:
         bar = progress.add_task(f"actions of {clickstream.file.name}", total=total)
         played = play(
-            settings, topic, clickstream, speed=speed, clock=time.monotonic, sleep=time.sleep, progress=lambda _: progress.advance(bar)
+            settings,
+            topic,
+            clickstream,
+            speed=speed,
+            clock=time.monotonic,
+            sleep=time.sleep,
+            progress=lambda _: progress.advance(bar),
         )
     if played.already_there:
         step(f"{played.already_there:,} of {total:,} actions were in the topic already and were not sent again")
@@ -82,7 +88,9 @@ def _wait_for_answers(settings: Settings, partitions: int, console: Console, ste
     with Progress(console=console) as progress:
         bar = progress.add_task("predictions and dead letters", total=None)
         while True:
-            counts = Counter({name: sum(1 for _ in read_all(settings, name, partitions)) for name in ("user-actions", "predictions", "user-actions-dlq")})
+            counts = Counter(
+                {name: sum(1 for _ in read_all(settings, name, partitions)) for name in ("user-actions", "predictions", "user-actions-dlq")}
+            )
             answered = counts["predictions"] + counts["user-actions-dlq"]
             progress.update(bar, total=counts["user-actions"], completed=answered)
             if answered and first:
@@ -94,7 +102,8 @@ def _wait_for_answers(settings: Settings, partitions: int, console: Console, ste
             if answered != before:
                 heard, before = time.monotonic(), answered
             elif time.monotonic() - heard > _IDLE_SECONDS:
-                message = f"{answered} of {counts['user-actions']} actions were answered, then nothing for {_IDLE_SECONDS} s; see `./streamhouse status`"
+                message = f"{answered} of {counts['user-actions']} actions were answered, then none for {_IDLE_SECONDS} s"
+                message += "; see `./streamhouse status`"
                 raise StreamhouseError(message)
             time.sleep(1)
     return answers
@@ -110,7 +119,9 @@ def _wait_for_tables(settings: Settings, answers: Counter[str], step: object) ->
         if sum(rows.values()) != before:
             heard, before = time.monotonic(), sum(rows.values())
         elif time.monotonic() - heard > _IDLE_SECONDS:
-            message = f"the tables hold {rows}, the topics {dict(answers)}, and nothing moved for {_IDLE_SECONDS} s; see `./streamhouse status`"
+            message = (
+                f"the tables hold {rows}, the topics {dict(answers)}, and nothing moved for {_IDLE_SECONDS} s; see `./streamhouse status`"
+            )
             raise StreamhouseError(message)
         time.sleep(1)
 
@@ -127,7 +138,9 @@ def _summary(settings: Settings, console: Console, answers: Counter[str], rows: 
     console.print("\nconversion by score decile, from the Iceberg tables:")
     console.print(query(settings, _DECILES).to_pandas().to_string(index=False))
     console.print(f"\nFlink  {settings.flink.rest_url}    registry  {settings.registry.url}    Kafka  {settings.kafka.servers}")
-    console.print('try next:  ./streamhouse status   ./streamhouse consume predictions -n 3   ./streamhouse query "SELECT * FROM predictions LIMIT 5"')
+    console.print(
+        'try next:  ./streamhouse status   ./streamhouse consume predictions -n 3   ./streamhouse query "SELECT * FROM predictions LIMIT 5"'
+    )
 
 
 def _auc(settings: Settings) -> float:
@@ -143,5 +156,3 @@ def _auc(settings: Settings) -> float:
     if pc.count_distinct(table["bought"]).as_py() < 2:
         return float("nan")
     return float(roc_auc_score(table["bought"].to_numpy(), table["score"].to_numpy()))
-
-

@@ -83,7 +83,13 @@ def play(
     return Played(sent, len(there))
 
 
-def _send(producer: Producer, topic: Topic, clickstream: Clickstream, row: Row, delivered: Callable[[KafkaError | None, Message], None]) -> None:
+def _send(
+    producer: Producer,
+    topic: Topic,
+    clickstream: Clickstream,
+    row: Row,
+    delivered: Callable[[KafkaError | None, Message], None],
+) -> None:
     while True:
         try:
             producer.produce(
@@ -108,7 +114,7 @@ def rows_in_topic(settings: Settings, topic: Topic, clickstream: Clickstream) ->
     for message in read_all(settings, topic.name, topic.partitions):
         headers = dict(message.headers() or [])
         if headers.get(_DIGEST) == digest:
-            found.add(int(headers[_NUMBER]))
+            found.add(int(headers[_NUMBER] or -1))
     return found
 
 

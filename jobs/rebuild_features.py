@@ -17,7 +17,6 @@ from features.enrich import Batch, Enricher
 from features.history import NEVER
 from features.memory_store import MemoryStore
 from infra.config import Settings
-from infra.contracts.load import load_contracts
 from jobs.scoring_parts import rules
 from jobs.scoring_path import Records, accept, offset_ranges
 from lakehouse.append import overwrite
@@ -79,7 +78,7 @@ def _as_table(batch: Batch, values: np.ndarray, known_offset: np.ndarray, known_
         if name in COUNTS:
             columns[name] = pa.array(values[:, i].astype(np.int64))
         else:
-            assert name in SECONDS  # noqa: S101 - two kinds there are
+            assert name in SECONDS
             columns[name] = pa.array(values[:, i], mask=np.isnan(values[:, i]))
     return pa.table(columns)
 

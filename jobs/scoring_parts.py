@@ -44,7 +44,12 @@ def model(settings: Settings) -> Model:
     scorer = load_scorer(published(settings.root / "models" / "published", settings.score_events.model))
     manifest = scorer.manifest
     return Model(
-        manifest.name, str(manifest.version), manifest.sha256, manifest.threshold, lambda columns, n: build(manifest, columns, n), scorer.score
+        manifest.name,
+        str(manifest.version),
+        manifest.sha256,
+        manifest.threshold,
+        lambda columns, n: build(manifest, columns, n),
+        scorer.score,
     )
 
 
@@ -119,7 +124,7 @@ class Topic:
                         position = end  # what is left are control and aborted records
                     else:
                         raise KafkaException(error)
-                fine = [message for message in fine if message.offset() < end]
+                fine = [message for message in fine if (message.offset() or 0) < end]
                 if fine:
                     yield Records(
                         [message.key() for message in fine],
@@ -129,6 +134,6 @@ class Topic:
                         np.array([message.timestamp()[1] for message in fine], np.int64),
                     )
                 if messages and messages[-1].error() is None:
-                    position = max(position, messages[-1].offset() + 1)
+                    position = max(position, (messages[-1].offset() or 0) + 1)
         finally:
             consumer.close()

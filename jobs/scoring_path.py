@@ -175,7 +175,11 @@ def predict(accepted: Accepted, rules: Rules, enriched: Enriched, model: Model) 
     inputs = np.ascontiguousarray(model.inputs(model_columns(accepted, enriched, profiles), n))
     scores = model.score(inputs)
     identity = {"name": model.name, "version": model.version, "sha256": model.sha256}
-    known_offset, known_time, known_profile = rows.known_offset.tolist(), rows.known_time.tolist(), profiles.known.tolist()
+    known_offset, known_time, known_profile = (
+        rows.known_offset.tolist(),
+        rows.known_time.tolist(),
+        profiles.known.tolist(),
+    )
     missing, stale, late = profiles.missing.tolist(), profiles.stale.tolist(), rows.late.tolist()
     encoded = []
     for i, event in enumerate(accepted.events):

@@ -27,7 +27,13 @@ def submit(settings: Settings, name: str) -> str:
     if running := flink_rest.alive(settings, name):
         return f"{name} runs already as job {running.id}"
     origin = flink_rest.restorable(settings, name)
-    command = [str(flink_home() / "bin" / "flink"), "run", "--detached", "-m", f"{settings.flink.host}:{settings.flink.rest_port}"]
+    command = [
+        str(flink_home() / "bin" / "flink"),
+        "run",
+        "--detached",
+        "-m",
+        f"{settings.flink.host}:{settings.flink.rest_port}",
+    ]
     if origin is not None:
         command += ["-s", origin.as_uri()]
     command += ["-py", str(settings.root / "jobs" / f"{name}.py")]

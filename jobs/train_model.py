@@ -85,9 +85,7 @@ def training_frame(feature_log: pa.Table, user_actions: pa.Table, user_profiles:
 
     bought = rows.loc[rows["action"] == "purchase", ["user_id", "event_time"]]
     bought = bought.assign(bought_at=bought["event_time"])
-    later = pd.merge_asof(
-        rows, bought, on="event_time", by="user_id", direction="forward", allow_exact_matches=False, tolerance=HORIZON
-    )
+    later = pd.merge_asof(rows, bought, on="event_time", by="user_id", direction="forward", allow_exact_matches=False, tolerance=HORIZON)
     rows["label"] = later["bought_at"].notna().to_numpy()
     rows = _with_profiles(rows, user_profiles)
     rows = rows[rows["event_time"] <= rows["event_time"].max() - HORIZON]

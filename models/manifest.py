@@ -129,9 +129,7 @@ def load_manifest(folder: Path) -> Manifest:
     try:
         manifest = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), Manifest)
     except FileNotFoundError as error:
-        raise ModelRefused(
-            thing, "expected this file, found none", "`python -m jobs.train_model` writes one"
-        ) from error
+        raise ModelRefused(thing, "expected this file, found none", "`python -m jobs.train_model` writes one") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ModelRefused(thing, f"expected YAML in UTF-8, got {_one_line(error)}", remedy) from error
     except msgspec.ValidationError as error:
@@ -163,9 +161,7 @@ def published(root: Path, model: str) -> Path:
         raise ModelRefused(thing, f"there is none of that name and version in `{root}`", there)
     manifest = load_manifest(folder)
     if manifest.id != model:
-        raise ModelRefused(
-            thing, f"the manifest in its folder is that of `{manifest.id}`", "publish it under its own name"
-        )
+        raise ModelRefused(thing, f"the manifest in its folder is that of `{manifest.id}`", "publish it under its own name")
     return folder
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import onnx
-from google.protobuf.message import DecodeError, Message  # type: ignore[import-untyped]
+from google.protobuf.message import DecodeError, Message
 
 from models.manifest import Manifest, ModelRefused
 
@@ -42,9 +42,7 @@ def check_file(manifest: Manifest, data: bytes) -> None:
     except DecodeError as error:
         raise _refused(manifest, "is no ONNX file", "export the model to ONNX again") from error
     for message in _messages(model):
-        if isinstance(message, onnx.TensorProto) and (
-            message.data_location == onnx.TensorProto.EXTERNAL or len(message.external_data)
-        ):
+        if isinstance(message, onnx.TensorProto) and (message.data_location == onnx.TensorProto.EXTERNAL or len(message.external_data)):
             fault = f"tensor `{message.name}` lies in another file"
             raise _refused(manifest, fault, "save the model with all its data inside")
     if len(model.functions):
@@ -82,9 +80,7 @@ def _check_tensors(manifest: Manifest, model: onnx.ModelProto) -> None:
     output = manifest.output
     outputs = [_shape(value) for value in model.graph.output]
     if (output.name, output.dtype, tuple(output.shape)) not in outputs:
-        fault = (
-            f"must have the output {_text([(output.name, output.dtype, tuple(output.shape))])}, has {_text(outputs)}"
-        )
+        fault = f"must have the output {_text([(output.name, output.dtype, tuple(output.shape))])}, has {_text(outputs)}"
         raise _refused(manifest, fault, "export it with that shape and without zipmap")
 
 
@@ -109,9 +105,7 @@ def _shape(value: onnx.ValueInfoProto) -> tuple[str, str, tuple[Any, ...]]:
 
 
 def _text(values: list[tuple[str, str, tuple[Any, ...]]]) -> str:
-    parts = [
-        f"`{name}` {kind} ({', '.join('?' if s is None else str(s) for s in shape)})" for name, kind, shape in values
-    ]
+    parts = [f"`{name}` {kind} ({', '.join('?' if s is None else str(s) for s in shape)})" for name, kind, shape in values]
     return ", ".join(parts) or "none"
 
 

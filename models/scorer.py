@@ -73,9 +73,7 @@ def open_session(manifest: Manifest, data: bytes) -> Any:  # noqa: ANN401 - onnx
 def _verified_bytes(manifest: Manifest, folder: Path) -> bytes:
     path = folder / manifest.file
     if not path.is_file():
-        raise ModelRefused(
-            manifest.thing, f"expected the file `{path}`, found none", "restore its folder or train it again"
-        )
+        raise ModelRefused(manifest.thing, f"expected the file `{path}`, found none", "restore its folder or train it again")
     with path.open("rb") as file:
         data = file.read(LARGEST + 1)
     if len(data) > LARGEST:

@@ -130,12 +130,8 @@ def train(frame: Frame, name: str, version: str, snapshot_ids: Mapping[str, int]
         manifest,
         sha256=hashlib.sha256(onnx).hexdigest(),
         threshold=threshold,
-        training=msgspec.structs.replace(
-            manifest.training, largest_difference=float(f"{np.abs(score - booster.predict(x)).max():.2g}")
-        ),
-        metrics=Metrics(
-            model=measure(truth, score[split.test]), baseline=measure(truth, baseline[split.test]), baseline_is=BASELINE
-        ),
+        training=msgspec.structs.replace(manifest.training, largest_difference=float(f"{np.abs(score - booster.predict(x)).max():.2g}")),
+        metrics=Metrics(model=measure(truth, score[split.test]), baseline=measure(truth, baseline[split.test]), baseline_is=BASELINE),
     )
     return Trained(manifest, onnx, _golden(frame, score))
 
@@ -189,9 +185,7 @@ def _manifest(
         "validation": split.validation,
         "test": split.test,
     }
-    between = {
-        period: (_moment(frame.time[mask].min()), _moment(frame.time[mask].max())) for period, mask in periods.items()
-    }
+    between = {period: (_moment(frame.time[mask].min()), _moment(frame.time[mask].max())) for period, mask in periods.items()}
     nothing = Scores(auc=0, average_precision=0, log_loss=0)
     return Manifest(
         name=name,

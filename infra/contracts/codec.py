@@ -42,9 +42,7 @@ def decode_user_action(value: bytes | None) -> UserAction | Rejected:
     depth, missing fields, wrong types, event types and versions that no contract names.
     """
     if value is None:
-        return Rejected(
-            "decode", "tombstone", "the value is null; user-actions is a log, a deletion has no meaning in it"
-        )
+        return Rejected("decode", "tombstone", "the value is null; user-actions is a log, a deletion has no meaning in it")
     try:
         if not value.isascii():
             value.decode("utf-8")
@@ -58,9 +56,7 @@ def decode_user_action(value: bytes | None) -> UserAction | Rejected:
     except msgspec.DecodeError as error:
         return Rejected("decode", "invalid_json", str(error)[:_MESSAGE_LIMIT])
     if event.event_type != "UserAction" or event.version != 1:
-        return _unknown(event.event_type, event.version) or Rejected(
-            "decode", "wrong_type", "version is no whole number"
-        )
+        return _unknown(event.event_type, event.version) or Rejected("decode", "wrong_type", "version is no whole number")
     return event
 
 
@@ -70,11 +66,7 @@ def _refusal(value: bytes, message: str) -> Rejected:
         header = _header.decode(value)
     except (msgspec.DecodeError, RecursionError):
         return Rejected("decode", "not_an_object", message[:_MESSAGE_LIMIT])
-    if (
-        isinstance(header.event_type, str)
-        and isinstance(header.version, int)
-        and (unknown := _unknown(header.event_type, header.version))
-    ):
+    if isinstance(header.event_type, str) and isinstance(header.version, int) and (unknown := _unknown(header.event_type, header.version)):
         return unknown
     if "missing required field" in message:
         reason = "missing_field"

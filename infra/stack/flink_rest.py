@@ -19,7 +19,7 @@ _TIMEOUT = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """One job as the JobManager knows it. `running_for` in seconds; `checkpoint_age` seconds since the last one completed, None: none yet."""
+    """One job as the JobManager knows it. `running_for` in seconds; `checkpoint_age` seconds since the last one, None: none yet."""
 
     id: str
     name: str

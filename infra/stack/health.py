@@ -38,7 +38,7 @@ def _jobmanager(settings: Settings) -> bool:
 
 
 def _taskmanager(settings: Settings) -> bool:
-    return httpx.get(f"{settings.flink.rest_url}/overview", timeout=2).raise_for_status().json()["slots-total"] > 0
+    return bool(httpx.get(f"{settings.flink.rest_url}/overview", timeout=2).raise_for_status().json()["slots-total"] > 0)
 
 
 def _redis(settings: Settings) -> bool:

@@ -1,6 +1,6 @@
 """Jars by their lock files: `jars/<name>/jgo.toml` says what is wanted, `jgo.lock.toml` what exactly that is, with sha256 sums.
 
-    .streamhouse/env/bin/python -m infra.stack.jars lock      makes the lock files again after jgo.toml was edited
+.streamhouse/env/bin/python -m infra.stack.jars lock      makes the lock files again after jgo.toml was edited
 """
 
 from __future__ import annotations

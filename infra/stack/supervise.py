@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def states(settings: Settings) -> list[State]:
         processes = server(settings).supervisor.getAllProcessInfo()
     except (OSError, xmlrpc.client.Error):
         return []
-    assert isinstance(processes, list)  # noqa: S101 - the interface's own promise
+    assert isinstance(processes, list)
     return [State(str(p["name"]), str(p["statename"]).lower(), int(p["pid"]), memory_of(int(p["pid"]))) for p in processes]
 
 
@@ -124,10 +125,8 @@ def start(settings: Settings, services: list[Service]) -> None:
 def stop(settings: Settings) -> list[int]:
     """End the services, then the supervisor, then whatever of theirs is left; answers the pids that had to be killed."""
     if states(settings):
-        try:
+        with contextlib.suppress(OSError, xmlrpc.client.Error):  # it may be on its way out already
             server(settings).supervisor.shutdown()
-        except (OSError, xmlrpc.client.Error):
-            pass
     deadline = time.monotonic() + _STOP_SECONDS + 10
     while pid_file(settings).exists() and states(settings) and time.monotonic() < deadline:
         time.sleep(0.2)
@@ -155,11 +154,11 @@ def own_processes(settings: Settings) -> list[psutil.Process]:
             continue
         try:
             environment = process.environ()
-            if environment.get("SUPERVISOR_ENABLED") and process.cwd().startswith(marker):
-                found.append(process)
-            elif environment.get("STREAMHOUSE_SUPERVISED") == marker:
-                found.append(process)
-            elif "supervisor.supervisord" in process.cmdline() and str(settings.state / "supervisord.conf") in process.cmdline():
+            if (
+                (environment.get("SUPERVISOR_ENABLED") and process.cwd().startswith(marker))
+                or environment.get("STREAMHOUSE_SUPERVISED") == marker
+                or ("supervisor.supervisord" in process.cmdline() and str(settings.state / "supervisord.conf") in process.cmdline())
+            ):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue

@@ -39,7 +39,7 @@ RESULT = DataTypes.ROW(
 )
 
 
-class ArchiveRecords(ScalarFunction):  # type: ignore[misc] - pyflink ships no types
+class ArchiveRecords(ScalarFunction):
     """Every column that the tables need goes through here and back, so that the planner runs it once."""
 
     _window: EventTimeWindow

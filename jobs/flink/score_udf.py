@@ -29,7 +29,7 @@ RESULT = DataTypes.ROW(
 )
 
 
-class AnswerRecords(ScalarFunction):  # type: ignore[misc] - pyflink ships no types
+class AnswerRecords(ScalarFunction):
     """One worker: a model, a Redis connection and the leases of the partitions that it reads."""
 
     _rules: Rules
@@ -45,17 +45,26 @@ class AnswerRecords(ScalarFunction):  # type: ignore[misc] - pyflink ships no ty
         gc.collect()
         gc.freeze()  # what start-up left is never garbage; a full collection over it takes tens of milliseconds
 
-    def eval(self, keys: pd.Series[Any], values: pd.Series[Any], partition: pd.Series[Any], offset: pd.Series[Any], kafka_ms: pd.Series[Any]) -> pd.DataFrame:
+    def eval(
+        self,
+        keys: pd.Series[Any],
+        values: pd.Series[Any],
+        partition: pd.Series[Any],
+        offset: pd.Series[Any],
+        kafka_ms: pd.Series[Any],
+    ) -> pd.DataFrame:
         """Answer one batch. Columns: bytes, bytes, int32, int64, int64; all of the batch's length."""
         from jobs.scoring_path import Records, answer
 
         records = Records(
-            keys.tolist(), values.tolist(), partition.to_numpy(np.int64), offset.to_numpy(np.int64), kafka_ms.to_numpy(np.int64)
+            keys.tolist(),
+            values.tolist(),
+            partition.to_numpy(np.int64),
+            offset.to_numpy(np.int64),
+            kafka_ms.to_numpy(np.int64),
         )
         answers = answer(records, self._rules, self._enrich, self._model, system_clock())
-        return pd.DataFrame(
-            {"is_prediction": answers.is_prediction, "record_key": answers.keys, "record_value": answers.values}
-        )
+        return pd.DataFrame({"is_prediction": answers.is_prediction, "record_key": answers.keys, "record_value": answers.values})
 
 
 def answer_records(settings: Settings) -> Any:  # noqa: ANN401 - a pyflink wrapper

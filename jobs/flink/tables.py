@@ -87,4 +87,3 @@ def lake_table(settings: Settings, table: str) -> str:
 
 def _client(settings: Settings) -> dict[str, str]:
     return {f"properties.{name}": value for name, value in settings.kafka.java_client().items()}
-

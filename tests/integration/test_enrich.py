@@ -8,23 +8,20 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 import redis
-from features.activity import FEATURES
-from features.enrich import Batch, Enricher, RedisAway
-from features.online import LeaseLost, OnlineStore
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.activity import FEATURES
+from features.enrich import Batch, Enricher, RedisAway
+from features.online import LeaseLost, OnlineStore
 from tests.unit.features.by_definition import Action, features_at
-from tests.unit.features.test_fold import random_log
+from tests.unit.features.test_fold import as_arrays, random_log
 
 
 def batch_of(actions: list[Action]) -> Batch:
-    return Batch(
-        [f"u{a.user}" for a in actions],
-        np.zeros(len(actions), np.int64),
-        *(np.array([getattr(a, name) for a in actions], np.int64) for name in ("offset", "time", "kind")),
-        np.array([a.session for a in actions], np.uint64),
-    )
+    arrays = as_arrays(actions)
+    users = [f"u{a.user}" for a in actions]
+    return Batch(users, np.zeros(len(actions), np.int64), arrays.offset, arrays.time, arrays.kind, arrays.session)
 
 
 def expected(log: list[Action], action: Action) -> list[float]:

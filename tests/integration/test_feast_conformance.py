@@ -8,20 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import redis
+from feast import FeatureStore
+
 from features import feast_bytes as fb
 from features.activity import FEATURES
-from features.fold import Actions, fold
+from features.fold import fold
 from features.history import unpack
 from features.online import Mark, OnlineStore
-
 from tests.unit.features.by_definition import Action, features_at
+from tests.unit.features.test_fold import as_arrays
 
-feast = pytest.importorskip("feast")
 START = 1_700_000_000_123
 
 
 @pytest.fixture
-def store(empty_redis: int, tmp_path: Path) -> object:
+def store(empty_redis: int, tmp_path: Path) -> FeatureStore:
     """A Feast store with the project's definitions over the test's Redis."""
     from features.definitions import definitions
     from infra.config import load_settings
@@ -29,18 +30,18 @@ def store(empty_redis: int, tmp_path: Path) -> object:
     settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path), "STREAMHOUSE_REDIS_PORT": str(empty_redis)})
     from features.apply import write_configuration
 
-    made = feast.FeatureStore(fs_yaml_file=write_configuration(settings))
+    made = FeatureStore(fs_yaml_file=write_configuration(settings))
     made.apply([d for d in definitions(settings) if d.name != "purchase_30m"], partial=True)
     return made
 
 
 @pytest.mark.parametrize("user", ["user_0001", "", "ü-ñ-漢字", "a" * 128])
-def test_plain_feast_reads_what_the_fold_wrote(empty_redis: int, store: feast.FeatureStore, user: str) -> None:
+def test_plain_feast_reads_what_the_fold_wrote(empty_redis: int, store: FeatureStore, user: str) -> None:
     log = [Action(0, 10 + o, START + o * 90_000, o % 5, o // 3) for o in range(12)]
     online = OnlineStore("127.0.0.1", empty_redis)
     online.open()
     online.acquire(0)
-    arrays = Actions(*(np.array([getattr(a, f) for a in log], np.int64) for f in ("user", "offset", "time", "kind")), np.array([a.session for a in log], np.uint64))
+    arrays = as_arrays(log)
     _, histories = fold(unpack([None], np.zeros(1, np.int64)), arrays)
     online.write([user], histories, np.array([0]), {0: Mark(21, 0)})
 
@@ -51,7 +52,7 @@ def test_plain_feast_reads_what_the_fold_wrote(empty_redis: int, store: feast.Fe
     online.close()
 
 
-def test_our_encoding_is_feasts_to_the_byte(empty_redis: int, store: feast.FeatureStore) -> None:
+def test_our_encoding_is_feasts_to_the_byte(empty_redis: int, store: FeatureStore) -> None:
     from feast.infra.online_stores.helpers import _mmh3, _redis_key
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
@@ -75,11 +76,19 @@ def test_our_encoding_is_feasts_to_the_byte(empty_redis: int, store: feast.Featu
         assert fb.read_timestamp(fb.timestamp(moment)) == moment
 
 
-def test_we_read_the_profile_that_feast_wrote(empty_redis: int, store: feast.FeatureStore) -> None:
+def test_we_read_the_profile_that_feast_wrote(empty_redis: int, store: FeatureStore) -> None:
     import pandas as pd
 
     known = datetime(2024, 1, 4, 10, 21, 14, tzinfo=UTC)
-    frame = pd.DataFrame({"user_id": ["a", "b"], "channel": ["email", None], "cohort": ["2024-01", "2024-02"], "known_from": [known] * 2, "created": [known] * 2})
+    frame = pd.DataFrame(
+        {
+            "user_id": ["a", "b"],
+            "channel": ["email", None],
+            "cohort": ["2024-01", "2024-02"],
+            "known_from": [known] * 2,
+            "created": [known] * 2,
+        }
+    )
     store.write_to_online_store("user_profile", frame)
     online = OnlineStore("127.0.0.1", empty_redis)
     online.open()

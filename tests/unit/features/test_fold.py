@@ -6,12 +6,12 @@ import random
 
 import numpy as np
 import pytest
-from features.activity import FEATURES
-from features.fold import Actions, RewoundError, compact, current, fold
-from features.history import NEVER, Histories, pack, unpack
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.activity import FEATURES
+from features.fold import Actions, RewoundError, compact, current, fold
+from features.history import NEVER, Histories, pack, unpack
 from tests.unit.features.by_definition import DAY, HOUR, MINUTE, Action, features_at
 
 USERS = 3
@@ -22,9 +22,7 @@ def as_arrays(batch: list[Action]) -> Actions:
     def column(name: str) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
         return np.array([getattr(a, name) for a in batch], np.int64)
 
-    return Actions(
-        column("user"), column("offset"), column("time"), column("kind"), column("session").astype(np.uint64)
-    )
+    return Actions(column("user"), column("offset"), column("time"), column("kind"), column("session").astype(np.uint64))
 
 
 def no_histories() -> Histories:
@@ -54,9 +52,7 @@ def random_log(rng: random.Random, size: int) -> list[Action]:
 
 
 @given(seed=st.integers(0, 2**32), size=st.integers(1, 60))
-def test_features_equal_their_definition_whatever_the_batches_the_crashes_and_the_compactions(
-    seed: int, size: int
-) -> None:
+def test_features_equal_their_definition_whatever_the_batches_the_crashes_and_the_compactions(seed: int, size: int) -> None:
     rng = random.Random(seed)
     log = random_log(rng, size)
     histories, position, committed, answered = no_histories(), 0, 0, 0
@@ -91,7 +87,7 @@ def test_what_stands_readable_is_as_of_just_after_the_last_action_at_its_time(se
         mine = [a for a in log if a.user == user]
         values = features_at(mine, mine[-1].time)
         got = current(histories, np.array([user])).values[0]
-        np.testing.assert_array_equal(got, [np.nan if values[f] is None else values[f] for f in FEATURES])
+        np.testing.assert_array_equal(got, [np.nan if values[f] is None else float(values[f] or 0) for f in FEATURES])
 
 
 @given(seed=st.integers(0, 2**32))
