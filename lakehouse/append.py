@@ -53,9 +53,7 @@ def fitted(table: str, rows: pa.Table) -> pa.Table:
     """The rows in the table's declared columns, in their order and types; see `append`."""
     schema = arrow_schema(declared(table))
     if unknown := [name for name in rows.column_names if name not in schema.names]:
-        message = (
-            f"table `{table}`: expected columns among {', '.join(schema.names)}, got {unknown[0]!r}; drop or declare it"
-        )
+        message = f"table `{table}`: expected columns among {', '.join(schema.names)}, got {unknown[0]!r}; drop or declare it"
         raise LakehouseError(message)
     columns = []
     for field in schema:

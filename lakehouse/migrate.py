@@ -74,14 +74,10 @@ def _column_plan(held: IcebergTable, table: Table, column: Column) -> list[Chang
         return [Change("table", table.name, "update", f"add column {column.name} {column.type}")]
     field = held.schema().find_field(column.name)
     wanted = iceberg_type(column.type, count(1).__next__)
-    if str(field.field_type) != str(
-        wanted
-    ):  # in words: nested parts carry ids, which differ between declaration and table
+    if str(field.field_type) != str(wanted):  # in words: nested parts carry ids, which differ between declaration and table
         if (field.field_type, wanted) in _WIDER:
             return [Change("table", table.name, "update", f"widen {column.name} from {field.field_type} to {wanted}")]
-        detail = (
-            f"column {column.name} is {field.field_type} and cannot become {wanted} without loss; give it another name"
-        )
+        detail = f"column {column.name} is {field.field_type} and cannot become {wanted} without loss; give it another name"
         return [Change("table", table.name, "refuse", detail)]
     if field.doc != column.comment:
         return [Change("table", table.name, "update", f"describe {column.name}")]

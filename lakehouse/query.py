@@ -9,7 +9,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, Any
 
 import duckdb
@@ -59,17 +59,31 @@ def query(settings: Settings, sql: str) -> pa.Table:
 
 
 def _tables(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    """The tables that the statement reads, by DuckDB's own parser; names of its WITH clauses are none."""
-    try:
-        if len(connection.extract_statements(sql)) != 1:
-            raise LakehouseError("the query: expected one statement, got several or none; send them one by one")
-        named = sorted({name.lower() for name in connection.get_table_names(sql)})
-    except duckdb.Error as error:
-        raise LakehouseError(_said(error)) from error
-    if unknown := [name for name in named if name not in TABLES]:
+    """The tables that the statement reads, by DuckDB's own parser, which also refuses all that does not only read."""
+    # `get_table_names` would do, but it binds too, and fails on JOIN ... USING
+    (text,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone() or ("{}",)
+    parsed = json.loads(text)
+    if parsed.get("error"):
+        raise LakehouseError(_said(parsed["error_message"]))
+    if len(parsed["statements"]) != 1:
+        raise LakehouseError("the query: expected one statement, got several or none; send them one by one")
+    nodes = list(_nodes(parsed))
+    if any(node.get("show_type") == "SHOW_UNQUALIFIED" for node in nodes):
+        return sorted(TABLES)
+    named = {node["table_name"] for node in nodes if node.get("type") == "BASE_TABLE"}
+    shadowed = {entry["key"].lower() for node in nodes if "cte_map" in node for entry in node["cte_map"]["map"]}
+    if unknown := sorted(name for name in named if name.lower() not in shadowed.union(TABLES)):
         message = f"table `{unknown[0]}`: expected one of {', '.join(sorted(TABLES))}; correct the name"
         raise LakehouseError(message)
-    return named
+    return sorted({name.lower() for name in named}.intersection(TABLES))
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON
+    """Every object in a tree of objects and lists."""
+    if isinstance(tree, dict):
+        yield tree
+    for part in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _nodes(part)
 
 
 def _lazily(table: IcebergTable) -> ds.Dataset | pa.Table:
@@ -85,8 +99,8 @@ def _lazily(table: IcebergTable) -> ds.Dataset | pa.Table:
     return ds.dataset(paths, schema=schema, format="parquet", filesystem=table.io.fs_by_scheme(scheme, netloc))
 
 
-def _said(error: duckdb.Error) -> str:
-    return f"the query: expected SQL as DuckDB speaks it, got {str(error).strip()}; correct the statement"
+def _said(words: object) -> str:
+    return f"the query: expected SQL as DuckDB speaks it, got {str(words).strip()}; correct the statement"
 
 
 def show(rows: pa.Table, form: str, out: IO[str]) -> None:
@@ -111,26 +125,16 @@ def show(rows: pa.Table, form: str, out: IO[str]) -> None:
 def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
-    return (
-        value.isoformat()
-        if hasattr(value, "isoformat")
-        else str(value)
-        if not isinstance(value, str | int | float | None)
-        else value
-    )
+    return value.isoformat() if hasattr(value, "isoformat") else str(value) if not isinstance(value, str | int | float | None) else value
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401 - any cell
-    return (
-        "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(_plain(value)).replace("[", r"\[")
-    )
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(_plain(value)).replace("[", r"\[")
 
 
 def main(arguments: Sequence[str] | None = None, settings: Settings | None = None) -> int:
     """Run the query of the command line and print what it gives; 1 and one sentence when it cannot be run."""
-    parser = argparse.ArgumentParser(
-        prog="query", description="SQL over the Iceberg tables: " + ", ".join(sorted(TABLES))
-    )
+    parser = argparse.ArgumentParser(prog="query", description="SQL over the Iceberg tables: " + ", ".join(sorted(TABLES)))
     parser.add_argument("sql")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--csv", action="store_const", const="csv", dest="form")

@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.expressions.parser import parse
+from pyiceberg.expressions.visitors import bind
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
 from pyiceberg.types import LongType
@@ -54,9 +55,7 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """As `read`, a batch at a time for tables larger than memory."""
     with open_catalog(settings) as catalog:
-        yield from _scan(
-            load_table(catalog, settings, table), table, columns, where, snapshot_id
-        ).to_arrow_batch_reader()
+        yield from _scan(load_table(catalog, settings, table), table, columns, where, snapshot_id).to_arrow_batch_reader()
 
 
 def snapshot(settings: Settings, table: str) -> int | None:
@@ -136,9 +135,7 @@ def _offsets(held: IcebergTable, task: FileScanTask) -> tuple[int, int]:
     field = held.schema().find_field("topic_offset").field_id
     low, high = task.file.lower_bounds.get(field), task.file.upper_bounds.get(field)
     if low is None or high is None:
-        message = (
-            f"file {task.file.file_path}: expected bounds of topic_offset, got none; rewrite it with column metrics"
-        )
+        message = f"file {task.file.file_path}: expected bounds of topic_offset, got none; rewrite it with column metrics"
         raise LakehouseError(message)
     return int(from_bytes(LongType(), low)), int(from_bytes(LongType(), high))
 
@@ -160,12 +157,14 @@ def _scan(
         message = f"table `{name}`: expected columns among {known}, got {unknown[0]!r}; correct the name"
         raise LakehouseError(message)
     try:
-        return held.scan(
-            row_filter=where or ALWAYS_TRUE,
-            selected_fields=("*",) if columns is None else tuple(columns),
-            snapshot_id=snapshot_id,
-            limit=limit,
-        )
+        condition = parse(where) if where else ALWAYS_TRUE
+        bind(held.schema(), condition, case_sensitive=True)  # now, where a wrong name can be said
     except Exception as error:  # the filter's grammar raises types of its own
         message = f'table `{name}`: expected a filter such as "score > 0.5", got {where!r}: {error}; correct `where`'
         raise LakehouseError(message) from error
+    return held.scan(
+        row_filter=condition,
+        selected_fields=("*",) if columns is None else tuple(columns),
+        snapshot_id=snapshot_id,
+        limit=limit,
+    )

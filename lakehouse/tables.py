@@ -86,9 +86,7 @@ _LOG_ORDER = ("topic_partition", "topic_offset")
 
 
 def _archive(name: str, doc: str, owner: str, *typed: Column) -> Table:
-    return Table(
-        name, doc, owner, "unlimited", (*_RECORD, *typed), _BY_PARTITION_AND_DAY, _LOG_ORDER, properties=_NO_BOUNDS
-    )
+    return Table(name, doc, owner, "unlimited", (*_RECORD, *typed), _BY_PARTITION_AND_DAY, _LOG_ORDER, properties=_NO_BOUNDS)
 
 
 USER_ACTIONS = _archive(
@@ -176,9 +174,7 @@ USER_PROFILES = Table(
         Column("channel", "string", "Through which channel the user came.", "name"),
         Column("cohort", "string", "Month of the user's first visit.", "YYYY-MM"),
         Column("known_from", "timestamptz", "From when this row was known; Feast's event timestamp.", "UTC"),
-        Column(
-            "created", "timestamptz", "When the row was written; the later of two with equal known_from wins.", "UTC"
-        ),
+        Column("created", "timestamptz", "When the row was written; the later of two with equal known_from wins.", "UTC"),
     ),
     sort=("user_id", "known_from"),
 )

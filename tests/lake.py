@@ -1,4 +1,4 @@
-"""Rows into an archive table without a Flink job: a Parquet file per topic partition and day, as the job leaves them."""
+"""Rows into an archive table without a Flink job: one Parquet file per topic partition and day, as the job does it."""
 
 from __future__ import annotations
 

@@ -19,9 +19,10 @@ FOLDER = Path(__file__).resolve().parent
 __all__ = ["ContractError", "Contracts", "EventSchema", "EventTime", "Example", "Key", "Topic", "load_contracts"]
 
 _TOPIC_KEYS = {
-    "name", "domain", "owner", "description", "key", "producers", "consumers", "partitions", "retention",
-    "max_message_bytes", "timestamp_type", "compatibility", "dead_letter_topic", "events", "event_time", "table", "examples",
-}  # fmt: skip
+    *("name", "domain", "owner", "description", "key", "producers", "consumers", "partitions", "retention"),
+    *("max_message_bytes", "timestamp_type", "compatibility", "dead_letter_topic", "events", "event_time", "table"),
+    "examples",
+}
 _UNIT = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SCHEMA_NAME = re.compile(r"(?P<kebab>[a-z]+(?:-[a-z]+)*)\.v(?P<version>[1-9][0-9]*)\.schema\.json\Z")
 
@@ -71,9 +72,7 @@ def duration_ms(text: object, where: str) -> int:
     """
     if isinstance(text, str) and text[:-1].isascii() and text[:-1].isdigit() and text[-1] in _UNIT:
         return int(text[:-1]) * _UNIT[text[-1]]
-    message = (
-        f"{where}: expected a duration such as 7d, 12h, 30m or 45s, got {text!r}; write a whole number and one unit"
-    )
+    message = f"{where}: expected a duration such as 7d, 12h, 30m or 45s, got {text!r}; write a whole number and one unit"
     raise ContractError(message)
 
 
@@ -96,16 +95,12 @@ def _topic(file: Path, folder: Path) -> Topic:
         producers=fields.texts("producers"),
         consumers=fields.texts("consumers"),
         partitions=fields.number("partitions"),
-        retention_ms=None
-        if fields.get("retention") == "unlimited"
-        else duration_ms(fields.get("retention"), f"{file}: retention"),
+        retention_ms=None if fields.get("retention") == "unlimited" else duration_ms(fields.get("retention"), f"{file}: retention"),
         max_message_bytes=fields.number("max_message_bytes"),
         timestamp_type=fields.text("timestamp_type"),
         compatibility=fields.text("compatibility"),
         dead_letter_topic=fields.optional_text("dead_letter_topic"),
-        events=tuple(
-            (event.text("type"), event.number("version")) for event in fields.parts("events", {"type", "version"})
-        ),
+        events=tuple((event.text("type"), event.number("version")) for event in fields.parts("events", {"type", "version"})),
         event_time=_event_time(fields),
         table=fields.text("table"),
         valid=tuple(_example(beside / "valid" / text) for text in examples.texts("valid")),
@@ -159,9 +154,7 @@ def _parsed(file: Path) -> dict[str, Any]:
         text = file.read_text("utf-8")
         document = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
     except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
-        message = (
-            f"{file}: expected {'JSON' if file.suffix == '.json' else 'YAML'} in UTF-8, got {error}; mend the file"
-        )
+        message = f"{file}: expected {'JSON' if file.suffix == '.json' else 'YAML'} in UTF-8, got {error}; mend the file"
         raise ContractError(message) from error
     if not isinstance(document, dict):
         message = f"{file}: expected a mapping, got {type(document).__name__}; start the file with `key: value` lines"

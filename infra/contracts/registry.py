@@ -76,9 +76,7 @@ def _planned(client: httpx.Client, settings: Settings, subject: str, compatibili
         return Change("schema", subject, "create", f"version {schema.version}, {compatibility}")
     known = _ask(client, settings, "POST", f"/subjects/{subject}", _body(schema))
     if known.status_code == 404:
-        test = _ask(
-            client, settings, "POST", f"/compatibility/subjects/{subject}/versions/latest?verbose=true", _body(schema)
-        )
+        test = _ask(client, settings, "POST", f"/compatibility/subjects/{subject}/versions/latest?verbose=true", _body(schema))
         if test.status_code == 200 and not test.json().get("is_compatible", True):
             return Change("schema", subject, "refuse", _reason(test))
         return Change("schema", subject, "update", f"register the changed schema of version {schema.version}")
@@ -106,9 +104,7 @@ def _client(settings: Settings) -> httpx.Client:
     return httpx.Client(base_url=settings.registry.confluent_url, headers=_MEDIA, timeout=_SECONDS)
 
 
-def _ask(
-    client: httpx.Client, settings: Settings, method: str, path: str, body: dict[str, str] | None = None
-) -> httpx.Response:
+def _ask(client: httpx.Client, settings: Settings, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:
     try:
         answer = client.request(method, path, json=body)
     except httpx.HTTPError as error:

@@ -42,9 +42,7 @@ def partitions_are_fixed(contracts: Contracts) -> Iterator[str]:
         if topic.partitions < 1:
             yield _broken(topic.file, "a fixed number of partitions from 1", f"{topic.partitions}", "state it")
         if topic.key.partitioner != "murmur2":
-            yield _broken(
-                topic.file, "partitioner murmur2", f"{topic.key.partitioner!r}", "every producer must agree on one"
-            )
+            yield _broken(topic.file, "partitioner murmur2", f"{topic.key.partitioner!r}", "every producer must agree on one")
 
 
 def records_carry_the_brokers_time(contracts: Contracts) -> Iterator[str]:
@@ -63,9 +61,7 @@ def schemas_evolve_backward(contracts: Contracts) -> Iterator[str]:
     """New readers must read what was written before: the archive is replayed."""
     for topic in contracts.topics.values():
         if topic.compatibility != "BACKWARD":
-            yield _broken(
-                topic.file, "compatibility BACKWARD", f"{topic.compatibility!r}", "the archive is read again and again"
-            )
+            yield _broken(topic.file, "compatibility BACKWARD", f"{topic.compatibility!r}", "the archive is read again and again")
 
 
 def tables_are_named_after_topics(contracts: Contracts) -> Iterator[str]:
@@ -73,9 +69,7 @@ def tables_are_named_after_topics(contracts: Contracts) -> Iterator[str]:
     for topic in contracts.topics.values():
         expected = topic.name.replace("-", "_")
         if topic.table != expected or not _TABLE.match(topic.table):
-            yield _broken(
-                topic.file, f"table {expected!r}", f"{topic.table!r}", "the archive has the topic's name in snake_case"
-            )
+            yield _broken(topic.file, f"table {expected!r}", f"{topic.table!r}", "the archive has the topic's name in snake_case")
 
 
 def events_have_schemas(contracts: Contracts) -> Iterator[str]:
@@ -99,9 +93,7 @@ def schemas_are_used(contracts: Contracts) -> Iterator[str]:
     used = {event for topic in contracts.topics.values() for event in topic.events}
     for key, schema in contracts.schemas.items():
         if key not in used:
-            yield _broken(
-                schema.file, f"a topic that lists {key[0]} {key[1]}", "none", "add it to a topic or delete the file"
-            )
+            yield _broken(schema.file, f"a topic that lists {key[0]} {key[1]}", "none", "add it to a topic or delete the file")
 
 
 def examples_are_used(contracts: Contracts) -> Iterator[str]:
@@ -155,9 +147,7 @@ def schemas_are_envelopes(contracts: Contracts) -> Iterator[str]:
             continue
         fields = schema.document.get("properties", {})
         if set(fields) != set(ENVELOPE) or set(schema.document.get("required", ())) != set(ENVELOPE):
-            yield _broken(
-                schema.file, f"the fields {', '.join(ENVELOPE)}, all required", ", ".join(fields), "as every event"
-            )
+            yield _broken(schema.file, f"the fields {', '.join(ENVELOPE)}, all required", ", ".join(fields), "as every event")
             continue
         for name, constant in (("eventType", schema.event_type), ("version", schema.version)):
             if fields[name].get("const") != constant:
@@ -175,9 +165,7 @@ def schemas_are_closed_and_described(contracts: Contracts) -> Iterator[str]:
         for path, part in _objects(schema.document, ""):
             if part.get("additionalProperties") is not False:
                 got = repr(part.get("additionalProperties"))
-                yield _broken(
-                    schema.file, f"additionalProperties false at {path or 'the top'}", got, "close the schema"
-                )
+                yield _broken(schema.file, f"additionalProperties false at {path or 'the top'}", got, "close the schema")
             for name, field in part["properties"].items():
                 for word in ("description", "unit"):
                     if not field.get(word):
@@ -212,9 +200,7 @@ def invalid_examples_name_their_refusal(contracts: Contracts) -> Iterator[str]:
                 if got != example.reason:
                     yield _broken(where, f"the schema to refuse it by {example.reason!r}", f"{got}", "mend one of them")
             elif topic.dead_letter_topic is None:
-                yield _broken(
-                    where, "step schema, as the topic has no dead letters", repr(example.step), "change the step"
-                )
+                yield _broken(where, "step schema, as the topic has no dead letters", repr(example.step), "change the step")
 
 
 def event_types_lie_on_one_topic(contracts: Contracts) -> Iterator[str]:
@@ -224,9 +210,7 @@ def event_types_lie_on_one_topic(contracts: Contracts) -> Iterator[str]:
         for event_type in sorted({event_type for event_type, _ in topic.events}):
             other = seen.setdefault(event_type, topic.name)
             if other != topic.name:
-                yield _broken(
-                    topic.file, f"{event_type} on one topic", f"it on {other} too", "give one of them another type"
-                )
+                yield _broken(topic.file, f"{event_type} on one topic", f"it on {other} too", "give one of them another type")
 
 
 def _broken(where: object, expected: str, got: str, remedy: str) -> str:
@@ -273,9 +257,9 @@ def _misfit(value: bytes | None, schemas: list[EventSchema]) -> tuple[str, str] 
         return "json", str(error)
     problem: tuple[str, str] = ("schema", "no schema at all")
     for schema in schemas:
-        errors = list(
-            Draft7Validator(dict(schema.document), format_checker=Draft7Validator.FORMAT_CHECKER).iter_errors(message)
-        )
+        if not Draft7Validator(Draft7Validator.META_SCHEMA).is_valid(schema.document):
+            continue  # another rule says so
+        errors = list(Draft7Validator(dict(schema.document), format_checker=Draft7Validator.FORMAT_CHECKER).iter_errors(message))
         if not errors:
             return None
         closest = best_match(errors)

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from confluent_kafka import KafkaException
-from confluent_kafka.admin import (  # type: ignore[attr-defined] - re-exported without saying so
+from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported in silence
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
@@ -91,9 +91,7 @@ def _planned(client: AdminClient, settings: Settings, topics: list[Topic]) -> li
             continue
         config = configs[topic.name]
         differing = [
-            f"{name} {config[name].value} -> {value}"
-            for name, value in configuration(topic).items()
-            if config[name].value != value
+            f"{name} {config[name].value} -> {value}" for name, value in configuration(topic).items() if config[name].value != value
         ]
         changes.append(Change("topic", topic.name, "update" if differing else "keep", ", ".join(differing)))
     return changes
@@ -104,10 +102,7 @@ def _new(topic: Topic) -> NewTopic:
 
 
 def _alteration(topic: Topic) -> ConfigResource:
-    entries = [
-        ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET)
-        for name, value in configuration(topic).items()
-    ]
+    entries = [ConfigEntry(name, value, incremental_operation=AlterConfigOpType.SET) for name, value in configuration(topic).items()]
     return ConfigResource(ResourceType.TOPIC, topic.name, incremental_configs=entries)
 
 

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+
+import lakehouse.read
+from infra.config import Settings
+from lakehouse.errors import LakehouseError
+from lakehouse.read import log_ends, read, read_batches, read_log, snapshot
+from tests.lake import put_records
+from tests.unit.lakehouse.conftest import Rows
+
+
+@pytest.fixture(scope="module")
+def log(shared_lake: Settings, actions: Rows) -> Settings:
+    """Partition 0: offsets 0-59 in interleaving files, then a gap, then 1000-1009; partition 1: 7 and 8."""
+    put_records(shared_lake, "user_actions", actions(0, range(0, 60, 2)))
+    put_records(shared_lake, "user_actions", actions(0, range(1, 60, 2)))
+    put_records(shared_lake, "user_actions", actions(0, range(1000, 1010)))
+    put_records(shared_lake, "user_actions", actions(1, [8, 7]))
+    return shared_lake
+
+
+def offsets(settings: Settings, partition: int, start: int, end: int) -> list[int]:
+    batches = read_log(settings, "user_actions", partition, start, end, ["topic_offset", "value"])
+    return [offset for batch in batches for offset in batch["topic_offset"].to_pylist()]
+
+
+@pytest.mark.parametrize("step", [5, 64, 20_000])
+def test_a_log_comes_back_in_offset_order_whatever_the_step(log: Settings, step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lakehouse.read, "_LOG_ROWS", step)
+    assert offsets(log, 0, 3, 1005) == [*range(3, 60), *range(1000, 1005)]
+    assert offsets(log, 0, 0, 10**12) == [*range(60), *range(1000, 1010)]
+    assert offsets(log, 1, 0, 8) == [7]
+    assert offsets(log, 0, 60, 1000) == []
+    assert offsets(log, 3, 0, 10) == []
+
+
+def test_large_records_are_taken_in_small_steps(lake: Settings, actions: Rows) -> None:
+    noise = random.Random(1).randbytes(10 << 20)
+    put_records(lake, "user_actions", actions(0, [0], noise))
+    put_records(lake, "user_actions", actions(0, [1], noise[::-1]))
+    put_records(lake, "user_actions", actions(0, [2, 3], noise[1:]))
+    sizes = [len(batch) for batch in read_log(lake, "user_actions", 0, 0, 4)]
+    assert sizes == [1, 1, 1, 1]
+
+
+def test_only_the_asked_columns_come_back(log: Settings) -> None:
+    (batch,) = read_log(log, "user_actions", 1, 0, 100, ["user_id"])
+    assert batch.schema.names == ["user_id"]
+    assert batch["user_id"].to_pylist() == ["user_1", "user_0"]
+
+
+def test_the_ends_of_a_log_are_known_from_metadata(log: Settings) -> None:
+    assert log_ends(log, "user_actions") == {0: (0, 1010), 1: (7, 9)}
+    assert log_ends(log, "predictions") == {}
+
+
+def test_a_snapshot_can_be_read_again_after_more_was_written(lake: Settings, actions: Rows) -> None:
+    put_records(lake, "user_actions", actions(0, range(3)))
+    pinned = snapshot(lake, "user_actions")
+    put_records(lake, "user_actions", actions(2, [0]))
+    assert len(read(lake, "user_actions")) == 4
+    assert len(read(lake, "user_actions", snapshot_id=pinned)) == 3
+    assert 2 not in log_ends(lake, "user_actions", pinned)
+    assert list(read_log(lake, "user_actions", 2, 0, 1, snapshot_id=pinned)) == []
+    assert snapshot(lake, "predictions") is None
+
+
+def test_rows_are_filtered_limited_and_streamed(log: Settings) -> None:
+    rows = read(log, "user_actions", ["topic_offset"], "topic_partition = 0 and topic_offset >= 1008")
+    assert sorted(rows["topic_offset"].to_pylist()) == [1008, 1009]
+    assert len(read(log, "user_actions", limit=5)) == 5
+    assert sum(len(batch) for batch in read_batches(log, "user_actions", ["user_id"])) == 72
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"columns": ["nope"]}, "expected columns among topic_partition.*got 'nope'"),
+        ({"where": "topic_offset >>> 3"}, 'expected a filter such as "score > 0.5", got'),
+        ({"where": "nope = 3"}, 'expected a filter such as "score > 0.5", got'),
+        ({"snapshot_id": 1}, "expected a snapshot among .*, got 1; take one that has not expired"),
+    ],
+)
+def test_what_cannot_be_read_is_said(log: Settings, arguments: dict[str, object], says: str) -> None:
+    with pytest.raises(LakehouseError, match=says):
+        read(log, "user_actions", **arguments)  # type: ignore[arg-type]
