@@ -284,3 +284,14 @@ def _link_flink_jars(settings: Settings) -> None:
 def _write(file: Path, text: str) -> None:
     if not file.exists() or file.read_text("utf-8") != text:
         file.write_text(text, "utf-8")
+
+
+if __name__ == "__main__":  # for `eval` in a shell, before Flink's own client
+    import shlex
+
+    from infra.config import load_settings
+
+    for key, value in flink_environment(load_settings()).items():
+        if key == "PATH":
+            value = f"{flink_home() / 'bin'}{os.pathsep}{value}"
+        print(f"export {key}={shlex.quote(value)}")

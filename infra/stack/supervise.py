@@ -7,7 +7,6 @@ import hashlib
 import subprocess
 import sys
 import tempfile
-import time
 import xmlrpc.client
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,15 +123,16 @@ def start(settings: Settings, services: list[Service]) -> None:
 
 def stop(settings: Settings) -> list[int]:
     """End the services, then the supervisor, then whatever of theirs is left; answers the pids that had to be killed."""
-    if states(settings):
+    supervised = [process for state in states(settings) if (process := _process(state.pid))]
+    supervisor = _process(int(pid_file(settings).read_text("utf-8") or 0)) if pid_file(settings).is_file() else None
+    if supervised:
         with contextlib.suppress(OSError, xmlrpc.client.Error):  # it may be on its way out already
             server(settings).supervisor.shutdown()
-    deadline = time.monotonic() + _STOP_SECONDS + 10
-    while pid_file(settings).exists() and states(settings) and time.monotonic() < deadline:
-        time.sleep(0.2)
+        if supervisor is not None:
+            psutil.wait_procs([supervisor], timeout=_STOP_SECONDS + 10)
     killed = []
     for _ in range(3):  # a killed parent may leave a child that was just being born
-        left = own_processes(settings)
+        left = [*own_processes(settings), *(process for process in supervised if process.is_running())]
         for process in left:
             try:
                 process.kill()
@@ -163,6 +163,13 @@ def own_processes(settings: Settings) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid) if pid else None
+    except psutil.NoSuchProcess:
+        return None
 
 
 def _resident(process: psutil.Process) -> int:

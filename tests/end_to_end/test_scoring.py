@@ -1,0 +1,195 @@
+"""The main job on the real stack: every record is answered once, bad ones by a dead letter that holds them, and plain Feast reads along."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from confluent_kafka import Message, Producer
+
+from infra.config import Settings
+from infra.contracts.load import load_contracts
+from infra.contracts.partitioner import partition_of
+from infra.stack import flink_rest
+from jobs.clickstream import open_clickstream, rows
+from jobs.play import play, read_all
+from tests.unit.features.by_definition import Action, features_at
+
+pytestmark = pytest.mark.timeout(600)
+KINDS = {"product_view": 1, "add_to_cart": 2, "error_page": 3, "payment_error": 3, "checkout_bug": 3, "purchase": 4}
+
+
+def an_action(**changes: Any) -> dict[str, Any]:
+    data = {"userId": "guest", "sessionId": "s", "action": "home", "platform": None, "lifecycle": None} | changes.pop("data", {})
+    return {
+        "eventType": "UserAction",
+        "eventId": "0b9f1d1e-1111-4222-8333-444455556666",
+        "timestamp": "2024-07-01T00:00:00Z",
+        "version": 1,
+        "source": "test",
+        "correlationId": "c",
+        "data": data,
+    } | changes
+
+
+GOOD = orjson.dumps(an_action())
+BAD: dict[str, tuple[bytes | None, str]] = {
+    "no json": (b'{"eventType":', "invalid_json"),
+    "wrong type": (orjson.dumps(an_action(data={"userId": 7})), "wrong_type"),
+    "missing field": (orjson.dumps({k: v for k, v in an_action().items() if k != "timestamp"}), "missing_field"),
+    "unknown event type": (orjson.dumps(an_action(eventType="OrderPlaced")), "unknown_event_type"),
+    "unknown version": (orjson.dumps(an_action(version=2)), "unknown_version"),
+    "tombstone": (None, "tombstone"),
+    "NaN": (GOOD.replace(b'"version":1', b'"version":NaN'), "invalid_json"),
+    "Infinity": (GOOD.replace(b'"version":1', b'"version":Infinity'), "invalid_json"),
+    "past 64 bits": (GOOD.replace(b'"version":1', b'"version":' + b"9" * 30), "wrong_type"),
+    "deep nesting": (GOOD[:-1] + b',"x":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "too_deep"),
+    "lone surrogate": (GOOD.replace(b'"guest"', b'"\\ud800"'), "invalid_json"),
+    "no utf-8": (GOOD.replace(b'"test"', b'"\xff"'), "not_utf8"),
+    "a megabyte of garbage": (bytes(range(1, 251)) * 4000, "not_utf8"),
+    "forged date": (orjson.dumps(an_action(timestamp="1970-01-01T00:00:00Z")), "timestamp_out_of_window"),
+}
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.5)
+
+
+def records(settings: Settings, topic: str) -> list[Message]:
+    return list(read_all(settings, topic, load_contracts().topics[topic].partitions))
+
+
+@pytest.fixture(scope="module")
+def played(stack: Settings) -> Settings:
+    """The whole clickstream sent and answered."""
+    topic, clickstream = load_contracts().topics["user-actions"], open_clickstream(stack.root / "data" / "shop_clickstream.csv.gz")
+    for expected in (31_106, 0):  # the second time nothing is sent
+        sent = play(stack, topic, clickstream, speed=None, clock=time.monotonic, sleep=time.sleep, progress=lambda _: None)
+        assert sent.sent == expected
+    wait_for(lambda: len(records(stack, "predictions")) >= 31_106)
+    return stack
+
+
+def test_every_action_of_the_clickstream_is_predicted_once(played: Settings) -> None:
+    answered = [orjson.loads(message.value() or b"")["data"] for message in records(played, "predictions")]
+    actions = {(message.partition(), message.offset()) for message in records(played, "user-actions")}
+    places = [(data["actionPartition"], data["actionOffset"]) for data in answered]
+    assert len(places) == len(set(places)) == 31_106
+    assert set(places) <= actions
+
+
+def test_plain_feast_reads_what_a_count_over_the_file_gives(played: Settings, shop: Path) -> None:
+    from features.apply import feature_store
+
+    history: dict[str, list[Action]] = {}
+    for row in rows(open_clickstream(shop)):
+        data = orjson.loads(row.value)["data"]
+        mine = history.setdefault(row.user_id, [])
+        mine.append(Action(0, len(mine), row.time, KINDS.get(data["action"], 0), int(data["sessionId"].removeprefix("sess_"))))
+    users = sorted(history)[::6][:100]
+    names = list(features_at([], 0))
+    response = feature_store(played).get_online_features(
+        features=[f"user_activity:{name}" for name in names], entity_rows=[{"user_id": user} for user in users]
+    )
+    got = response.to_dict()
+    for i, user in enumerate(users):
+        assert {name: got[name][i] for name in names} == features_at(history[user], history[user][-1].time), user
+
+
+def test_bad_input_among_good_is_a_dead_letter_each_and_nothing_restarts(played: Settings) -> None:
+    topic = load_contracts().topics["user-actions"]
+    home = partition_of("guest", topic.partitions)
+    before = len(records(played, "predictions")), len(records(played, "user-actions-dlq"))
+    producer = Producer({**played.kafka.client(), "message.max.bytes": topic.max_message_bytes})
+    sent: dict[int, tuple[str, bytes | None, str]] = {}
+
+    def note(name: str, value: bytes | None, reason: str) -> Callable[[Any, Message], None]:
+        def delivered(error: Any, message: Message) -> None:
+            assert error is None, error
+            sent[message.offset() or 0] = (name, value, reason)
+
+        return delivered
+
+    for name, (value, reason) in BAD.items():
+        producer.produce(topic.name, GOOD, key=b"guest", partition=home)
+        producer.produce(topic.name, value, key=b"guest", partition=home, on_delivery=note(name, value, reason))
+    stray = (home + 1) % topic.partitions
+    producer.produce(topic.name, GOOD, key=b"guest", partition=stray)
+    assert producer.flush(60) == 0
+
+    wait_for(lambda: len(records(played, "user-actions-dlq")) >= before[1] + len(BAD) + 1)
+    wait_for(lambda: len(records(played, "predictions")) >= before[0] + len(BAD))
+    letters = [dead_letter(message.value() or b"") for message in records(played, "user-actions-dlq")]
+    found = {(letter["sourcePartition"], letter["sourceOffset"]): letter for letter in letters}
+    assert len(letters) == len(found) == before[1] + len(BAD) + 1
+    for offset, (name, value, reason) in sent.items():
+        letter = found[home, offset]
+        assert letter["error"]["reason"] == reason, name
+        assert original(letter) == (None if value is None else value), name
+    assert [letter["error"]["reason"] for (partition, _), letter in found.items() if partition == stray] == ["wrong_partition"]
+    assert all(job.restarts == 0 for job in flink_rest.jobs(played, details=True) if job.name == "score_events")
+
+
+def dead_letter(value: bytes) -> dict[str, Any]:
+    """A dead letter with the original event's bytes as they stand in it."""
+    verbatim = msgspec.json.decode(value, type=dict[str, msgspec.Raw])["data"]
+    fields = msgspec.json.decode(verbatim, type=dict[str, msgspec.Raw])
+    event = bytes(fields.pop("originalEvent"))
+    return {name: msgspec.json.decode(raw) for name, raw in fields.items()} | {"originalEvent": None if event == b"null" else event}
+
+
+def original(letter: dict[str, Any]) -> bytes | None:
+    if letter["originalBytes"] is not None:
+        return base64.b64decode(letter["originalBytes"])
+    event: bytes | None = letter["originalEvent"]
+    return event
+
+
+def test_the_tables_hold_what_the_topics_hold(played: Settings) -> None:
+    from lakehouse.read import read
+
+    for topic in ("user-actions", "predictions", "user-actions-dlq"):
+        expected = {(m.partition(), m.offset()): m.value() for m in records(played, topic)}
+        table = topic.replace("-", "_")
+        wait_for(partial(table_holds, played, table, len(expected)))
+        held = read(played, table, columns=["topic_partition", "topic_offset", "value"]).to_pylist()
+        assert len(held) == len(expected)
+        assert {(row["topic_partition"], row["topic_offset"]): row["value"] for row in held} == expected
+
+
+def table_holds(settings: Settings, table: str, rows: int) -> bool:
+    from lakehouse.read import read
+
+    return bool(read(settings, table, columns=["topic_offset"]).num_rows >= rows)
+
+
+def test_the_plan_has_exactly_one_python_step(stack: Settings) -> None:
+    import os
+    import subprocess
+
+    from infra.stack.services import flink_environment, flink_home
+
+    for job in ("score_events", "archive_topics"):
+        command = [str(flink_home() / "bin" / "flink"), "run", "-m", f"127.0.0.1:{stack.flink.rest_port}", "-py"]
+        command += [str(stack.root / "jobs" / f"{job}.py"), "--explain"]
+        done = subprocess.run(
+            command, env={**os.environ, **flink_environment(stack)}, capture_output=True, text=True, timeout=180, check=False
+        )
+        plan = done.stdout[done.stdout.index("== Optimized Execution Plan ==") :]
+        assert plan.count("PythonCalc(") == 1, plan
+
+
+def test_the_clickstream_ships_with_the_project(shop: Path) -> None:
+    with gzip.open(shop, "rt") as file:
+        assert sum(1 for _ in file) == 31_107
