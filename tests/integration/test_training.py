@@ -54,9 +54,7 @@ def fill(settings: Settings, seed: int = 0) -> None:
     time = pa.array([start + timedelta(minutes=int(m)) for m in minute], pa.timestamp("us", "UTC"))
     names = pa.array([f"user_{u}" for u in user])
     place = {"topic_partition": pa.array(user % 4, pa.int32()), "topic_offset": pa.array(range(n), pa.int64())}
-    features = {
-        f: pa.array(random.poisson(2, n), pa.float64() if f.startswith("seconds") else pa.int64()) for f in FEATURES
-    }
+    features = {f: pa.array(random.poisson(2, n), pa.float64() if f.startswith("seconds") else pa.int64()) for f in FEATURES}
     late = pa.array([False] * n)
     append(
         settings,
@@ -84,16 +82,12 @@ def test_the_job_publishes_a_model_that_names_the_snapshots_it_read(settings: Se
     fill(settings)
     card = main(settings, "buys", root=tmp_path / "published")
     assert card.id == "buys@1"
-    assert card.training.snapshot_ids == {
-        t: snapshot(settings, t) for t in ("feature_log", "user_actions", "user_profiles")
-    }
+    assert card.training.snapshot_ids == {t: snapshot(settings, t) for t in ("feature_log", "user_actions", "user_profiles")}
     assert card.metrics.model.auc > 0.7
     assert load_scorer(published(tmp_path / "published", "buys@1")).manifest == card
 
 
-def test_training_again_on_the_same_tables_gives_the_same_model_as_the_next_version(
-    settings: Settings, tmp_path: Path
-) -> None:
+def test_training_again_on_the_same_tables_gives_the_same_model_as_the_next_version(settings: Settings, tmp_path: Path) -> None:
     fill(settings)
     first, second = (main(settings, "buys", root=tmp_path / "published") for _ in range(2))
     assert second.id == "buys@2"
@@ -114,9 +108,7 @@ def test_empty_tables_are_refused_with_what_to_do(settings: Settings, tmp_path: 
         main(settings, "buys", root=tmp_path / "published")
 
 
-def test_on_the_command_line_a_refusal_is_a_sentence_and_no_stack(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_on_the_command_line_a_refusal_is_a_sentence_and_no_stack(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STREAMHOUSE_STATE", str(settings.state))
     app = typer.Typer()
     app.command()(cli)

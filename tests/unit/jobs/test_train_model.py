@@ -22,9 +22,7 @@ def at(minutes: float) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
-def tables(
-    actions: list[tuple[str, float, str | None]], profiles: Sequence[tuple[str, float, str, float]] = ()
-) -> list[pa.Table]:
+def tables(actions: list[tuple[str, float, str | None]], profiles: Sequence[tuple[str, float, str, float]] = ()) -> list[pa.Table]:
     """`actions`: user, minute, action, in the log's order; `profiles`: user, known from, channel, created."""
     n = len(actions)
     place = {"topic_partition": pa.array([0] * n, pa.int32()), "topic_offset": pa.array(range(n), pa.int64())}
@@ -49,10 +47,7 @@ def tables(
 def labels(*actions: tuple[str, float, str]) -> dict[float, bool]:
     """The label of each of user `a`'s actions by its minute; someone else acts much later: no row is left out."""
     frame = training_frame(*tables([*actions, ("z", 10_000, "home")]))
-    return {
-        (t - NOON.timestamp() * 1000) / 60_000: bool(label)
-        for t, label in zip(frame.time.tolist(), frame.label, strict=True)
-    }
+    return {(t - NOON.timestamp() * 1000) / 60_000: bool(label) for t, label in zip(frame.time.tolist(), frame.label, strict=True)}
 
 
 def test_an_action_is_labelled_by_a_purchase_within_the_next_thirty_minutes() -> None:
@@ -133,9 +128,7 @@ def test_the_order_of_the_tables_rows_does_not_matter() -> None:
 
 
 def as_text(frame: Frame) -> str:
-    return repr([(source, list(column)) for source, column in frame.columns.items()]) + repr(
-        (frame.time.tolist(), frame.label.tolist())
-    )
+    return repr([(source, list(column)) for source, column in frame.columns.items()]) + repr((frame.time.tolist(), frame.label.tolist()))
 
 
 def test_a_refused_action_is_neither_a_row_nor_a_label() -> None:
@@ -162,10 +155,6 @@ def test_an_action_with_two_feature_rows_is_refused() -> None:
 
 def test_a_profile_that_does_not_say_from_when_it_was_known_is_not_used() -> None:
     log, actions, profiles = tables([("a", 0, "home"), ("z", 99, "home")], [("a", -5, "email", 0)])
-    unknown = pa.table(
-        {name: profiles[name] if name != "known_from" else pa.nulls(1, TIME) for name in profiles.column_names}
-    )
+    unknown = pa.table({name: profiles[name] if name != "known_from" else pa.nulls(1, TIME) for name in profiles.column_names})
     assert training_frame(log, actions, unknown).columns["user_profile:channel"] == [None]
-    assert training_frame(log, actions, pa.concat_tables([unknown, profiles])).columns["user_profile:channel"] == [
-        "email"
-    ]
+    assert training_frame(log, actions, pa.concat_tables([unknown, profiles])).columns["user_profile:channel"] == ["email"]

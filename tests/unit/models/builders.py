@@ -91,9 +91,7 @@ def a_folder(folder: Path, data: bytes | None = None, **changes: Any) -> Path:
         "action:action": ["cart", "never heard of", None],
     }
     fresh = a_manifest()
-    x = build(
-        fresh, {"user_activity:actions_10m": np.array([0.0, 3.0, np.nan]), "action:action": ["cart", "?", None]}, 3
-    )
+    x = build(fresh, {"user_activity:actions_10m": np.array([0.0, 3.0, np.nan]), "action:action": ["cart", "?", None]}, 3)
     scores = Scorer(fresh, open_session(fresh, good)).score(x)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / manifest.FILE).write_text(dump_manifest(card), "utf-8")

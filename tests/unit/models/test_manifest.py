@@ -121,9 +121,7 @@ def test_versions_are_listed_by_number_and_not_by_letter(tmp_path: Path) -> None
         ("../buys@1", "model `../buys@1`: expected `name@version`"),
     ],
 )
-def test_a_model_that_is_not_published_is_refused_with_those_that_are(
-    tmp_path: Path, model: str, sentence: str
-) -> None:
+def test_a_model_that_is_not_published_is_refused_with_those_that_are(tmp_path: Path, model: str, sentence: str) -> None:
     a_folder(tmp_path / "buys" / "1")
     with pytest.raises(ModelRefused) as refusal:
         published(tmp_path, model)

@@ -53,8 +53,6 @@ def test_a_model_that_does_not_load_leaves_nothing_behind(tmp_path: Path, traine
 def test_the_next_version_is_one_more_than_the_highest(tmp_path: Path, trained: Trained) -> None:
     assert next_version(tmp_path, "buys") == "1"
     for version in ("9", "10"):
-        publish(
-            tmp_path, Trained(msgspec.structs.replace(trained.manifest, version=version), trained.onnx, trained.golden)
-        )
+        publish(tmp_path, Trained(msgspec.structs.replace(trained.manifest, version=version), trained.onnx, trained.golden))
     assert next_version(tmp_path, "buys") == "11"
     assert next_version(tmp_path, "other") == "1"

@@ -72,9 +72,7 @@ def test_the_sum_and_the_sigmoid_are_each_the_same_to_the_bit_in_any_batch(model
     for size in SIZES:
         parts = [session.run(names, {"features": x[i : i + size]}) for i in range(0, len(x), size)]
         for k, name in enumerate(names):
-            assert np.concatenate([part[k] for part in parts]).tobytes() == together[k].tobytes(), (
-                f"{name} in batches of {size}"
-            )
+            assert np.concatenate([part[k] for part in parts]).tobytes() == together[k].tobytes(), f"{name} in batches of {size}"
 
 
 def external(tensor: onnx.TensorProto) -> onnx.TensorProto:
@@ -217,9 +215,7 @@ def test_bytes_that_are_no_onnx_are_refused(tmp_path: Path) -> None:
 def test_a_file_that_was_changed_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
     (a_folder(tmp_path) / "model.onnx").write_bytes(b"\xff" * 100)
     found = hashlib.sha256(b"\xff" * 100).hexdigest()
-    with pytest.raises(
-        ModelRefused, match=rf"model.onnx must have sha256 [0-9a-f]{{64}}, got {found}; restore the published file"
-    ):
+    with pytest.raises(ModelRefused, match=rf"model.onnx must have sha256 [0-9a-f]{{64}}, got {found}; restore the published file"):
         load_scorer(tmp_path)
 
 
@@ -232,17 +228,13 @@ def test_a_file_that_is_too_large_is_refused_without_reading_on(tmp_path: Path) 
 
 def test_a_folder_without_its_model_file_is_refused(tmp_path: Path) -> None:
     (a_folder(tmp_path) / "model.onnx").unlink()
-    with pytest.raises(
-        ModelRefused, match=r"expected the file `.*model.onnx`, found none; restore its folder or train it again"
-    ):
+    with pytest.raises(ModelRefused, match=r"expected the file `.*model.onnx`, found none; restore its folder or train it again"):
         load_scorer(tmp_path)
 
 
 def test_inputs_that_changed_places_are_refused_by_the_golden_rows(tmp_path: Path) -> None:
     folder = a_folder(tmp_path, inputs=tuple(reversed(a_manifest().inputs)))
-    with pytest.raises(
-        ModelRefused, match=r"golden row \d must score 0\.\d+, got 0\.\d+: manifest or model file were changed"
-    ):
+    with pytest.raises(ModelRefused, match=r"golden row \d must score 0\.\d+, got 0\.\d+: manifest or model file were changed"):
         load_scorer(folder)
 
 

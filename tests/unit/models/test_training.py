@@ -80,10 +80,7 @@ def test_a_category_that_only_later_weeks_know_is_not_in_the_vocabulary() -> Non
     words = list(frame.columns["action:action"])
     words[-1] = "from the future"
     later = dataclasses.replace(frame, columns={**frame.columns, "action:action": words})
-    assert (
-        train(later, "buys", "3", {}).manifest.inputs[2].vocabulary
-        == train(frame, "buys", "3", {}).manifest.inputs[2].vocabulary
-    )
+    assert train(later, "buys", "3", {}).manifest.inputs[2].vocabulary == train(frame, "buys", "3", {}).manifest.inputs[2].vocabulary
 
 
 def test_golden_rows_reach_from_the_lowest_score_to_the_highest(trained: Trained) -> None:
@@ -135,18 +132,14 @@ def test_the_baseline_is_the_actions_conversion_rate_drawn_to_the_overall_rate()
 
 
 def test_data_of_too_few_days_is_refused() -> None:
-    with pytest.raises(
-        TrainingImpossible, match=r"the train period needs .* got 0 of 0; train on more than 42 days of data"
-    ):
+    with pytest.raises(TrainingImpossible, match=r"the train period needs .* got 0 of 0; train on more than 42 days of data"):
         train(a_frame(days=30), "buys", "1", {})
 
 
 def test_a_period_without_a_purchase_is_refused() -> None:
     frame = a_frame()
     label = frame.label & ~split_by_time(frame.time).validation
-    with pytest.raises(
-        TrainingImpossible, match=r"the validation period needs actions with and without a purchase .* got 0 of \d+;"
-    ):
+    with pytest.raises(TrainingImpossible, match=r"the validation period needs actions with and without a purchase .* got 0 of \d+;"):
         train(dataclasses.replace(frame, label=label), "buys", "1", {})
 
 

@@ -92,7 +92,5 @@ def test_another_objective_is_refused() -> None:
 
 
 def test_the_builders_model_fits_its_manifest() -> None:
-    x = build(
-        a_manifest(), {"user_activity:actions_10m": np.array([0.0, 3.0]), "action:action": ["home", "purchase"]}, 2
-    )
+    x = build(a_manifest(), {"user_activity:actions_10m": np.array([0.0, 3.0]), "action:action": ["home", "purchase"]}, 2)
     np.testing.assert_allclose(scored(a_dump(), x), [logistic(-2.0), logistic(1.75)], atol=1e-6)
