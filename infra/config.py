@@ -181,7 +181,7 @@ class Settings:
     lake: Lake
     score_events: ScoreEvents
     archive_topics: ArchiveTopics
-    overrides: Mapping[str, str] = field(default_factory=dict)  # the environment variables that were read
+    overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
     @property
     def feast_repo(self) -> Path:

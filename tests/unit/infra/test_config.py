@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from infra.config import load_settings
+from infra.errors import SettingsError
+
+
+def test_defaults_listen_on_loopback() -> None:
+    settings = load_settings({})
+    assert {settings.kafka.host, settings.flink.host, settings.redis.host, settings.registry.host} == {"127.0.0.1"}
+
+
+def test_a_variable_overrides_its_setting() -> None:
+    assert load_settings({"STREAMHOUSE_KAFKA_PORT": "1234"}).kafka.servers == "127.0.0.1:1234"
+
+
+def test_a_number_must_be_a_number() -> None:
+    with pytest.raises(SettingsError, match=r"setting `kafka.port`: expected a whole number, got 'abc'; set STREAMHOUSE_KAFKA_PORT"):
+        load_settings({"STREAMHOUSE_KAFKA_PORT": "abc"})
+
+
+def test_a_misspelt_variable_is_named() -> None:
+    with pytest.raises(SettingsError, match="STREAMHOUSE_KAFKA_PROT"):
+        load_settings({"STREAMHOUSE_KAFKA_PROT": "1"})
+
+
+def test_a_secret_never_prints() -> None:
+    settings = load_settings({"STREAMHOUSE_KAFKA_PASSWORD": "canary", "STREAMHOUSE_KAFKA_SASL_MECHANISM": "PLAIN"})
+    assert "canary" not in f"{settings!r} {settings.kafka.password} {settings.kafka.password!r} {settings.kafka.password:>9}"
+    assert settings.kafka.client()["sasl.password"] == "canary"
+    assert "canary" in settings.kafka.java_client()["sasl.jaas.config"]
+
+
+def test_a_quote_in_a_password_cannot_leave_its_string() -> None:
+    settings = load_settings({"STREAMHOUSE_KAFKA_PASSWORD": 'a"; b', "STREAMHOUSE_KAFKA_SASL_MECHANISM": "PLAIN"})
+    assert settings.kafka.java_client()["sasl.jaas.config"].endswith('password="a\\"; b";')

@@ -1,0 +1,52 @@
+"""The doctor names each planted fault and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import socket
+from pathlib import Path
+
+import pytest
+
+from infra.config import Settings, load_settings
+from infra.stack import jars
+from infra.stack.stack import doctor, megabytes
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    ports = {name: str(20_000 + i) for i, name in enumerate(("KAFKA_PORT", "KAFKA_CONTROLLER_PORT", "FLINK_REST_PORT", "FLINK_RPC_PORT"))}
+    ports |= {name: str(20_100 + i) for i, name in enumerate(("REDIS_PORT", "REGISTRY_PORT", "REGISTRY_MANAGEMENT_PORT"))}
+    return load_settings({f"STREAMHOUSE_{name}": port for name, port in ports.items()} | {"STREAMHOUSE_STATE": str(tmp_path / "state")})
+
+
+def test_a_taken_port_is_named_with_the_setting_that_moves_it(settings: Settings) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        held = dataclasses.replace(settings, redis=dataclasses.replace(settings.redis, port=port))
+        assert any(f"port {port} of redis is held by" in fault and "STREAMHOUSE_REDIS_PORT" in fault for fault in doctor(held))
+
+
+def test_a_missing_jar_is_named(settings: Settings, tmp_path: Path) -> None:
+    assert any("jars of kafka are missing" in fault for fault in doctor(dataclasses.replace(settings, installed=tmp_path)))
+    place = tmp_path / "jars" / "flink"
+    place.mkdir(parents=True)
+    (place / ".lock-sha256").write_text("of another lock")
+    assert not jars.is_installed(dataclasses.replace(settings, installed=tmp_path), "flink")
+
+
+def test_too_little_memory_is_named(settings: Settings) -> None:
+    greedy = dataclasses.replace(settings, flink=dataclasses.replace(settings.flink, taskmanager_memory="9000g"))
+    assert any("of memory are free" in fault and "STREAMHOUSE_FLINK_TASKMANAGER_MEMORY" in fault for fault in doctor(greedy))
+
+
+def test_a_state_folder_that_cannot_be_written_is_named(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    nowhere = dataclasses.replace(settings, state=Path("/proc/1/streamhouse"))
+    assert any("cannot be written" in fault and "STREAMHOUSE_STATE" in fault for fault in doctor(nowhere))
+
+
+def test_sizes_are_read_as_flink_writes_them() -> None:
+    assert (megabytes("512m"), megabytes("2g"), megabytes("512mb")) == (512, 2048, 512)
