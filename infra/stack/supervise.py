@@ -93,7 +93,8 @@ def states(settings: Settings) -> list[State]:
     if not socket_file(settings).exists():
         return []
     try:
-        processes = server(settings).supervisor.getAllProcessInfo()
+        with server(settings) as remote:
+            processes = remote.supervisor.getAllProcessInfo()
     except (OSError, xmlrpc.client.Error):
         return []
     assert isinstance(processes, list)
@@ -127,7 +128,8 @@ def stop(settings: Settings) -> list[int]:
     supervisor = _process(int(pid_file(settings).read_text("utf-8") or 0)) if pid_file(settings).is_file() else None
     if supervised:
         with contextlib.suppress(OSError, xmlrpc.client.Error):  # it may be on its way out already
-            server(settings).supervisor.shutdown()
+            with server(settings) as remote:
+                remote.supervisor.shutdown()
         if supervisor is not None:
             psutil.wait_procs([supervisor], timeout=_STOP_SECONDS + 10)
     killed = []
