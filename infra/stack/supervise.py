@@ -127,9 +127,9 @@ def stop(settings: Settings) -> list[int]:
     supervised = [process for state in states(settings) if (process := _process(state.pid))]
     supervisor = _process(int(pid_file(settings).read_text("utf-8") or 0)) if pid_file(settings).is_file() else None
     if supervised:
-        with contextlib.suppress(OSError, xmlrpc.client.Error):  # it may be on its way out already
-            with server(settings) as remote:
-                remote.supervisor.shutdown()
+        # it may be on its way out already
+        with contextlib.suppress(OSError, xmlrpc.client.Error), server(settings) as remote:
+            remote.supervisor.shutdown()
         if supervisor is not None:
             psutil.wait_procs([supervisor], timeout=_STOP_SECONDS + 10)
     killed = []
