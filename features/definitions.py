@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import timedelta
+from typing import Any
 
 from feast import Entity, FeatureService, FeatureView, Field, PushSource, ValueType
 from feast.data_source import DataSource
@@ -79,9 +80,22 @@ def definitions(settings: Settings) -> list[Definition]:
         owner=OWNER,
     )
     for definition in (activity, profile, service):
-        spec = definition.to_proto().spec.SerializeToString(deterministic=True)
-        definition.tags["definition"] = hashlib.sha256(spec).hexdigest()
+        spec = definition.to_proto().spec
+        _forget_times(spec)
+        definition.tags["definition"] = hashlib.sha256(spec.SerializeToString(deterministic=True)).hexdigest()
     return [user, activity, profile, service]
+
+
+def _forget_times(message: Any) -> None:  # noqa: ANN401 - any protobuf message
+    """Clear every timestamp in a message: Feast writes the time of making into sources and projections."""
+    for field, value in message.ListFields():
+        if field.message_type is None or field.message_type.GetOptions().map_entry:
+            continue
+        if field.message_type.full_name == "google.protobuf.Timestamp":
+            message.ClearField(field.name)
+        else:
+            for part in [value] if hasattr(value, "ListFields") else value:
+                _forget_times(part)
 
 
 def _activity_field(name: str) -> Field:
