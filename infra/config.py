@@ -137,6 +137,8 @@ class Registry:
 class Lake:
     catalog: str
     namespace: str
+    rest_uri: str
+    warehouse_uri: str
     folder: Path
 
     @property
@@ -147,7 +149,7 @@ class Lake:
     @property
     def warehouse(self) -> str:
         """Where table files lie, as `file:///...`: both Flink and PyIceberg need the URI form."""
-        return (self.folder / "warehouse").as_uri()
+        return self.warehouse_uri or (self.folder / "warehouse").as_uri()
 
 
 @dataclass(frozen=True)

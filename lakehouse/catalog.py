@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 
-from pyiceberg.catalog import Catalog
+from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.exceptions import NoSuchTableError, RESTError
 from pyiceberg.table import Table as IcebergTable
+from requests import RequestException
 
 from infra.config import Settings
 from lakehouse.errors import LakehouseError
@@ -19,12 +20,22 @@ BUSY_SECONDS = 10
 
 
 def open_catalog(settings: Settings) -> Catalog:
-    """Open the catalog, making the empty sqlite file on first use; close it with `with` or `.close()`.
+    """Open the catalog: a REST one where the settings name it, else a sqlite file, made on first use. Close it, or use `with`.
 
-    It has the name, tables and columns (JDBC schema V1) that Flink's JdbcCatalog expects. In write-ahead mode,
+    The file has the name, tables and columns (JDBC schema V1) that Flink's JdbcCatalog expects. In write-ahead mode,
     readers never wait.
+
+    Raises:
+        LakehouseError: the REST catalog does not answer.
+
     """
     lake = settings.lake
+    if lake.rest_uri:
+        try:
+            return load_catalog(lake.catalog, **rest_properties(settings))
+        except (RESTError, RequestException) as error:
+            message = f"Iceberg catalog {lake.rest_uri}: expected an answer, got {error}; start it, or set lake.rest_uri"
+            raise LakehouseError(message) from error
     lake.database.parent.mkdir(parents=True, exist_ok=True)
     with contextlib.closing(sqlite3.connect(lake.database, timeout=BUSY_SECONDS)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")  # kept in the file, so this is needed once and harmless later
@@ -34,6 +45,11 @@ def open_catalog(settings: Settings) -> Catalog:
         warehouse=lake.warehouse,
         schema_version="v1",
     )
+
+
+def rest_properties(settings: Settings) -> dict[str, str]:
+    """What PyIceberg needs to reach the REST catalog of the settings."""
+    return {"type": "rest", "uri": settings.lake.rest_uri, "warehouse": settings.lake.warehouse}
 
 
 def load_table(catalog: Catalog, settings: Settings, name: str) -> IcebergTable:
@@ -47,5 +63,6 @@ def load_table(catalog: Catalog, settings: Settings, name: str) -> IcebergTable:
     try:
         return catalog.load_table((settings.lake.namespace, name))
     except NoSuchTableError as error:
-        message = f"table `{name}`: expected it in {settings.lake.database}, got no such table; run ./streamhouse apply"
+        where = settings.lake.rest_uri or settings.lake.database
+        message = f"table `{name}`: expected it in {where}, got no such table; run ./streamhouse apply"
         raise LakehouseError(message) from error

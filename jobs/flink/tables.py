@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from infra.config import Settings
 from jobs.flink.sql import identifier, options
@@ -70,13 +70,15 @@ def sink(settings: Settings, name: str, topic: str, max_message_bytes: int) -> s
 
 def iceberg_catalog(settings: Settings) -> str:
     """The lake under the name that PyIceberg uses too: both key their rows by it."""
-    catalog: Mapping[str, str] = {
-        "type": "iceberg",
-        "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
-        "uri": f"jdbc:sqlite:{settings.lake.database}?journal_mode=WAL&busy_timeout=10000",
-        "warehouse": settings.lake.warehouse,
-        "jdbc.schema-version": "V1",
-    }
+    catalog = {"type": "iceberg", "warehouse": settings.lake.warehouse}
+    if settings.lake.rest_uri:
+        catalog |= {"catalog-type": "rest", "uri": settings.lake.rest_uri}
+    else:
+        catalog |= {
+            "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
+            "uri": f"jdbc:sqlite:{settings.lake.database}?journal_mode=WAL&busy_timeout=10000",
+            "jdbc.schema-version": "V1",
+        }
     return f"CREATE CATALOG {identifier(settings.lake.catalog)} WITH (\n  {options(catalog)}\n)"
 
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from infra.config import Settings
+from infra.config import Settings, load_settings
 from infra.contracts.change import Change
 from lakehouse import migrate
 from lakehouse.append import append
@@ -104,3 +104,9 @@ def test_what_would_lose_data_is_refused_and_nothing_is_touched(grown: Settings,
 def test_a_table_that_was_not_created_says_what_to_run(settings: Settings) -> None:
     with pytest.raises(LakehouseError, match=r"table `predictions`: expected it in .*run \./streamhouse apply"):
         read(settings, "predictions")
+
+
+def test_a_rest_catalog_that_is_away_is_said() -> None:
+    settings = load_settings({"STREAMHOUSE_LAKE_REST_URI": "http://127.0.0.1:9"})
+    with pytest.raises(LakehouseError, match=r"Iceberg catalog http://127\.0\.0\.1:9: expected an answer"):
+        open_catalog(settings)
