@@ -91,7 +91,7 @@ def logs(
 @app.command()
 def doctor() -> None:
     """Name everything that would keep the stack from working, with its remedy. Example: ./streamhouse doctor"""
-    from infra.stack.stack import doctor as examine
+    from infra.stack.doctor import examine
 
     faults = examine(load_settings())
     for fault in faults:

@@ -8,7 +8,7 @@ import subprocess
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
-from infra.stack import flink_rest
+from infra.stack import flink_rest, supervise
 from infra.stack.services import flink_environment, flink_home
 
 JOBS = ("score_events", "archive_topics")
@@ -39,7 +39,7 @@ def submit(settings: Settings, name: str) -> str:
     command += ["-py", str(settings.root / "jobs" / f"{name}.py")]
     done = subprocess.run(
         command,
-        env={**os.environ, **flink_environment(settings)},
+        env={**supervise.inherited(os.environ), **settings.overrides, **flink_environment(settings)},
         cwd=settings.state,
         capture_output=True,
         text=True,

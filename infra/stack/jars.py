@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "jars"
 SETS = ("kafka", "flink", "registry")
+_UNFINISHED = "unfinished-"
 
 
 def lock_file(name: str) -> Path:
@@ -39,39 +40,61 @@ def is_installed(settings: Settings, name: str) -> bool:
     stamp = installed(settings, name) / ".lock-sha256"
     if not stamp.is_file() or stamp.read_text("utf-8") != _digest(lock_file(name)):
         return False
-    return name == "registry" or all((installed(settings, name) / _filename(d)).is_file() for d in _locked(name))
+    files = ["quarkus-run.jar"] if name == "registry" else [_filename(d) for d in _locked(name)]
+    return all((installed(settings, name) / file).is_file() for file in files)
+
+
+def spoilt(settings: Settings, name: str) -> list[str]:
+    """Installed jars of a set that are no longer what the lock says; reads every byte of them."""
+    folder = installed(settings, name)
+    if name == "registry":  # unpacked: its own list of sizes and sums stands in no lock, so only what starts it is looked for
+        return [] if (folder / "quarkus-run.jar").is_file() else ["quarkus-run.jar"]
+    return [file for d in _locked(name) if not (folder / (file := _filename(d))).is_file() or _digest(folder / file) != d["sha256"]]
 
 
 def install(settings: Settings) -> None:
     """Fetch what is missing, check every sum, and put each set into its place at once. Does nothing the second time.
 
+    Two at a time wait for each other; one that was interrupted leaves nothing that counts.
+
     Raises:
         StreamhouseError: a file that is not what the lock says, or cannot be fetched.
 
     """
-    wanted = [name for name in SETS if not is_installed(settings, name)]
-    if not wanted:
+    if all(is_installed(settings, name) for name in SETS):
         return
+    from filelock import FileLock
     from rich.progress import Progress
 
-    with Progress() as progress:
+    folder = settings.installed / "jars"
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "install.lock"), Progress() as progress:
+        for left in folder.glob(f"{_UNFINISHED}*"):
+            shutil.rmtree(left)
+        wanted = [name for name in SETS if not is_installed(settings, name)]
         bar = progress.add_task("jars", total=sum(len(_locked(name)) for name in wanted))
         context = _context()
         for name in wanted:
             place = installed(settings, name)
-            place.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=place.parent) as folder:
-                made = Path(folder) / name
+            with tempfile.TemporaryDirectory(dir=folder, prefix=_UNFINISHED) as unfinished:
+                made = Path(unfinished) / name
                 made.mkdir()
                 for dependency in _locked(name):
-                    progress.update(bar, description=f"jars: {dependency['artifactId']}", advance=1)
-                    _put(_fetched(context, dependency), made)
+                    progress.update(bar, description=f"jars: {dependency['artifactId']}")
+                    _put(fetched(context, dependency), made)
+                    progress.advance(bar)
                 (made / ".lock-sha256").write_text(_digest(lock_file(name)), "utf-8")
                 shutil.rmtree(place, ignore_errors=True)
                 made.rename(place)
 
 
-def _fetched(context: MavenContext, dependency: dict[str, Any]) -> Path:
+def fetched(context: MavenContext, dependency: dict[str, Any]) -> Path:
+    """One file of a lock, from the local Maven cache or the network, after its sum was checked.
+
+    Raises:
+        StreamhouseError: it cannot be fetched, or has another sum than the lock says.
+
+    """
     project = context.project(dependency["groupId"], dependency["artifactId"])
     artifact = project.at_version(dependency["version"]).artifact(dependency.get("classifier", ""), dependency.get("packaging", "jar"))
     try:

@@ -56,7 +56,7 @@ def services(settings: Settings) -> list[Service]:
         ),
         Service(
             "taskmanager",
-            (str(flink_home() / "bin" / "taskmanager.sh"), "start-foreground"),
+            (str(settings.installed / "env" / "bin" / "python"), "-m", "infra.stack.taskmanager"),
             flink_environment(settings),
             flink.host,
             (),
@@ -174,7 +174,6 @@ def flink_environment(settings: Settings) -> dict[str, str]:
         "FLINK_PLUGINS_DIR": str(home / "plugins"),
         "PATH": f"{settings.installed / 'env' / 'bin'}{os.pathsep}/usr/local/bin:/usr/bin:/bin",
         "STREAMHOUSE_STATE": str(settings.state),
-        **settings.overrides,
     }
 
 

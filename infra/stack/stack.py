@@ -1,31 +1,23 @@
-"""up, down, status, doctor: the whole stack as one thing."""
+"""up and down: the whole stack as one thing."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 
-import psutil
 from filelock import FileLock
 
 from infra.config import Settings
-from infra.errors import StreamhouseError, environment_name
+from infra.errors import StreamhouseError
 from infra.stack import flink_rest, health, jars, supervise
-from infra.stack.services import Service, java_home, redis_server, services, write_files
+from infra.stack.doctor import memory, ports_taken, state_folder
+from infra.stack.services import java_home, services, write_files
 
 UP_SECONDS = 120
-_NEEDED_MEMORY = 4 << 30
-_NEEDED_DISK = 3 << 30
-_PORT_SETTINGS = {
-    "broker": ("kafka.port", "kafka.controller_port"),
-    "jobmanager": ("flink.rest_port", "flink.rpc_port"),
-    "redis": ("redis.port",),
-    "registry": ("registry.port", "registry.management_port"),
-}
+_HOPELESS = 25  # looks at a service between two attempts to start it, about 0.3 s each
 
 
 def up(settings: Settings, report: Callable[[str], None]) -> None:
@@ -35,13 +27,19 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
         StreamhouseError: a port is taken, a part is missing, or a service does not come up.
 
     """
+    for fault in state_folder(settings):
+        raise StreamhouseError(fault)
     settings.state.mkdir(parents=True, exist_ok=True)
     with FileLock(settings.state / "up.lock", timeout=UP_SECONDS):
         jars.install(settings)
         wanted = services(settings)
         if not supervise.states(settings):
-            if faults := list(_ports_taken(settings, wanted)):
+            if left := supervise.stop(settings):
+                report(f"ended {len(left)} processes that a run without its supervisor left behind")
+            if faults := list(ports_taken(settings, wanted)):
                 raise StreamhouseError(faults[0])
+            for fault in memory(settings):
+                report(f"warning: {fault}")
             write_files(settings)
             _format_broker(settings)
             supervise.start(settings, wanted)
@@ -50,7 +48,15 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
 
 def _wait(settings: Settings, names: list[str], report: Callable[[str], None]) -> None:
     missing, started = list(names), time.monotonic()
+    ended: Counter[str] = Counter()
     while missing:
+        # one that ends at each start never answers: say why now and not after two minutes
+        ended.update(state.name for state in supervise.states(settings) if state.word in ("backoff", "fatal") and state.name in missing)
+        if hopeless := [name for name, seen in ended.items() if seen > _HOPELESS]:
+            message = (
+                f"{hopeless[0]} ends at each start, saying: {_last_words(settings, hopeless[0])}; mend that and run `./streamhouse down`"
+            )
+            raise StreamhouseError(message)
         for name in list(missing):
             if health.answers(settings, name):
                 missing.remove(name)
@@ -59,6 +65,12 @@ def _wait(settings: Settings, names: list[str], report: Callable[[str], None]) -
             message = f"{', '.join(missing)} did not answer within {UP_SECONDS} s; see `./streamhouse logs {missing[0]}`"
             raise StreamhouseError(message)
         time.sleep(0.2)
+
+
+def _last_words(settings: Settings, name: str) -> str:
+    file = settings.state / "logs" / f"{name}.log"
+    lines = [line for line in file.read_text("utf-8", "replace").splitlines() if line.strip()] if file.exists() else []
+    return next((line for line in reversed(lines) if "rror" in line or "xception" in line), lines[-1] if lines else "nothing")[:300]
 
 
 def _format_broker(settings: Settings) -> None:
@@ -100,91 +112,3 @@ def down(settings: Settings, report: Callable[[str], None], *, savepoints: bool 
     left = [port for service in services(settings) for port in service.ports if health.is_open(service.host, port)]
     if left:
         report(f"port {left[0]} is still open, held by {health.holder(left[0])}: not ours")
-
-
-def doctor(settings: Settings) -> list[str]:
-    """Everything that would keep the stack from working, a sentence with its remedy each; empty: all is well."""
-    return [fault for check in _DOCTOR for fault in check(settings)]
-
-
-def _missing_parts(settings: Settings) -> Iterator[str]:
-    for name in jars.SETS:
-        if not jars.is_installed(settings, name):
-            yield f"jars of {name} are missing or incomplete in {jars.installed(settings, name)}; run `./streamhouse up`, it fetches them"
-    if not (java_home() / "bin" / "java").exists():
-        yield f"no java at {java_home()}; delete {settings.installed / 'env'} and run any command, it makes the environment again"
-    if not os.access(redis_server(), os.X_OK):
-        yield f"{redis_server()} cannot be run; delete {settings.installed / 'env'} and run any command"
-
-
-def _state_folder(settings: Settings) -> Iterator[str]:
-    folder = settings.state
-    while not folder.exists():
-        folder = folder.parent
-    probe = folder / f".streamhouse-{os.getpid()}"
-    try:
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        yield f"state folder {settings.state} cannot be written ({error.strerror}); mend its rights or set STREAMHOUSE_STATE"
-        return
-    if (free := shutil.disk_usage(folder).free) < _NEEDED_DISK:
-        yield f"{settings.state} has {free / 2**30:.1f} GiB of disk left, expected {_NEEDED_DISK >> 30}; free some or set STREAMHOUSE_STATE"
-
-
-def _memory(settings: Settings) -> Iterator[str]:
-    asked = sum(
-        megabytes(text)
-        for text in (
-            settings.flink.jobmanager_memory,
-            settings.flink.taskmanager_memory,
-            settings.kafka.heap,
-            settings.registry.heap,
-        )
-    )
-    needed = max(_NEEDED_MEMORY, (asked << 20) + (1 << 30))
-    running = sum(state.memory for state in supervise.states(settings))
-    if (free := psutil.virtual_memory().available + running) < needed:
-        yield (
-            f"{free / 2**30:.1f} GiB of memory are free, expected {needed / 2**30:.1f} for these settings;"
-            f" close something or lower {environment_name('flink.taskmanager_memory')}"
-        )
-
-
-def _ports_free(settings: Settings) -> Iterator[str]:
-    if not supervise.states(settings):
-        yield from _ports_taken(settings, services(settings))
-
-
-def _ports_taken(settings: Settings, wanted: list[Service]) -> Iterator[str]:
-    for service in wanted:
-        for port, setting in zip(service.ports, _PORT_SETTINGS.get(service.name, ()), strict=True):
-            if health.is_open(service.host, port):
-                yield (
-                    f"port {port} of {service.name} is held by {health.holder(port)};"
-                    f" end it or choose another port with {environment_name(setting)}"
-                )
-
-
-def _services_answer(settings: Settings) -> Iterator[str]:
-    states = {state.name: state for state in supervise.states(settings)}
-    for service in services(settings) if states else []:
-        state = states.get(service.name)
-        if state is None or state.word != "running" or not health.answers(settings, service.name):
-            word = state.word if state else "unknown to the supervisor"
-            yield f"service {service.name} does not answer (it is {word}); see `./streamhouse logs {service.name}`"
-
-
-_DOCTOR: tuple[Callable[[Settings], Iterator[str]], ...] = (
-    _missing_parts,
-    _state_folder,
-    _memory,
-    _ports_free,
-    _services_answer,
-)
-
-
-def megabytes(text: str) -> int:
-    """`512m`, `2g` -> MiB."""
-    number, unit = text.lower().removesuffix("b")[:-1], text.lower().removesuffix("b")[-1]
-    return int(number) * {"m": 1, "g": 1024}[unit]

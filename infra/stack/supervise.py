@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import shlex
 import subprocess
 import sys
-import tempfile
 import xmlrpc.client
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +21,12 @@ from infra.errors import StreamhouseError
 from infra.stack.services import Service
 
 _STOP_SECONDS = 20
+_SOCKET_BYTES = 90  # sockets take 107; the supervisor makes it under a longer name first
+# a user's settings for other programs, which Java, Flink, Kafka or the registry would obey too
+_FOREIGN = (
+    *("PYTHON", "VIRTUAL_ENV", "JAVA_", "JDK_", "_JAVA_", "JVM_", "CLASSPATH", "LOG4J", "SUPERVISOR_", "STREAMHOUSE_SUPERVISED"),
+    *("FLINK_", "_FLINK_", "HADOOP_", "HBASE_", "YARN_", "ZK_", "KAFKA_", "QUARKUS_", "APICURIO_", "SMALLRYE_"),
+)
 
 
 @dataclass(frozen=True)
@@ -32,18 +40,39 @@ class State:
 
 
 def socket_file(settings: Settings) -> Path:
-    """Supervisord's socket: a short path, since sockets take at most 107 characters and clones may lie deep."""
-    key = hashlib.sha256(str(settings.state).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"streamhouse-{key}" / "supervisor.sock"
+    """Supervisord's socket: in the state folder, or in /tmp where that lies too deep for a socket. Never by TMPDIR, which changes."""
+    file = settings.state / "supervisor.sock"
+    if len(os.fsencode(file)) <= _SOCKET_BYTES:
+        return file
+    key = hashlib.sha256(os.fsencode(settings.state)).hexdigest()[:16]
+    return Path("/tmp") / f"streamhouse-{os.getuid()}-{key}" / "supervisor.sock"  # _private looks whose it is
+
+
+def _private(folder: Path) -> None:
+    """Make the socket's folder; in /tmp another user could have made it first and listen there in the supervisor's place.
+
+    Raises:
+        StreamhouseError: it belongs to another user.
+
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
+        message = f"folder {folder} belongs to another user; choose a shorter state folder with STREAMHOUSE_STATE"
+        raise StreamhouseError(message)
+
+
+def inherited(environment: Mapping[str, str]) -> dict[str, str]:
+    """A user's environment without what is meant for other Javas, Pythons, Flinks and brokers."""
+    return {name: value for name, value in environment.items() if not name.startswith(_FOREIGN)}
 
 
 def write_configuration(settings: Settings, services: list[Service]) -> Path:
     """supervisord.conf for these services."""
     socket, state = socket_file(settings), settings.state
-    socket.parent.mkdir(mode=0o700, exist_ok=True)
+    _private(socket.parent)
     parts = [
         "[unix_http_server]",
-        f"file={socket}",
+        f"file={_escaped(str(socket))}",
         "chmod=0700",
         "[supervisord]",
         f"logfile={_escaped(str(state / 'logs' / 'supervisord.log'))}",
@@ -58,7 +87,7 @@ def write_configuration(settings: Settings, services: list[Service]) -> Path:
         environment = ",".join(f'{key}="{_escaped(value)}"' for key, value in marked.items())
         parts += [
             f"[program:{service.name}]",
-            "command=" + " ".join(f"'{_escaped(part)}'" for part in service.command),
+            "command=" + _escaped(shlex.join(service.command)),
             f"environment={environment}",
             f"directory={_escaped(str(state))}",
             "autorestart=true",
@@ -116,55 +145,82 @@ def start(settings: Settings, services: list[Service]) -> None:
     """Start supervisord; it starts the rest and restarts what dies."""
     configuration = write_configuration(settings, services)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=settings.state, check=False, timeout=60)
+    # overrides travel by the environment alone: one may be a secret, and the configuration is a file
+    environment = {**inherited(os.environ), **settings.overrides, "STREAMHOUSE_STATE": str(settings.state)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=settings.state, env=environment, check=False, timeout=60)
     if done.returncode:
         message = f"the supervisor did not start: {(done.stderr or done.stdout).strip()[-300:]}; see {settings.state / 'logs'}"
         raise StreamhouseError(message)
 
 
 def stop(settings: Settings) -> list[int]:
-    """End the services, then the supervisor, then whatever of theirs is left; answers the pids that had to be killed."""
+    """End the services, then the supervisor, then whatever of theirs is left; answers the pids of what was left."""
     supervised = [process for state in states(settings) if (process := _process(state.pid))]
-    supervisor = _process(int(pid_file(settings).read_text("utf-8") or 0)) if pid_file(settings).is_file() else None
     if supervised:
+        supervisors = [process for process in own_processes(settings) if _is_supervisor(settings, process)]
         # it may be on its way out already
         with contextlib.suppress(OSError, xmlrpc.client.Error), server(settings) as remote:
             remote.supervisor.shutdown()
-        if supervisor is not None:
-            psutil.wait_procs([supervisor], timeout=_STOP_SECONDS + 10)
-    killed = []
-    for _ in range(3):  # a killed parent may leave a child that was just being born
-        left = [*own_processes(settings), *(process for process in supervised if process.is_running())]
-        for process in left:
-            try:
-                process.kill()
-                killed.append(process.pid)
-            except psutil.NoSuchProcess:
-                continue
-        psutil.wait_procs(left, timeout=5)
-    socket_file(settings).unlink(missing_ok=True)
-    pid_file(settings).unlink(missing_ok=True)
-    return killed
+        psutil.wait_procs(supervisors, timeout=_STOP_SECONDS + 10)
+    left: list[int] = []
+    # a supervisor first, or it starts again what is ended; a killed parent may leave a child that was just being born
+    for only_supervisor, seconds in ((True, 10), (False, 10), (False, 0), (False, 0)):
+        found = [*own_processes(settings), *(process for process in supervised if process.is_running())]
+        found = [process for process in found if not only_supervisor or _is_supervisor(settings, process)]
+        end(found, seconds)
+        left += [process.pid for process in found]
+    for file in (socket_file(settings), pid_file(settings)):
+        file.unlink(missing_ok=True)
+    if socket_file(settings).parent not in (settings.state, *settings.state.parents):
+        with contextlib.suppress(OSError):
+            socket_file(settings).parent.rmdir()
+    return sorted(set(left))
+
+
+def end(processes: list[psutil.Process], seconds: float) -> None:
+    """Ask processes to end, and kill those that still run after so many seconds; 0 kills at once."""
+    for patient in (True, False) if seconds else (False,):
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.terminate() if patient else process.kill()
+        _, processes = psutil.wait_procs(processes, timeout=seconds if patient else 5)
+
+
+def orphans(settings: Settings) -> list[psutil.Process]:
+    """Processes of this state folder that no supervisor looks after: Python workers whose TaskManager was killed."""
+    found = []
+    for process in own_processes(settings):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if not any(_is_supervisor(settings, parent) for parent in [process, *process.parents()]):
+                found.append(process)
+    return found
 
 
 def own_processes(settings: Settings) -> list[psutil.Process]:
-    """Processes that belong to this state folder: its supervisor's, told by their environment or their folder. Never the caller."""
-    marker, mine = str(settings.state), {p.pid for p in [psutil.Process(), *psutil.Process().parents()]}
+    """Processes of this state folder: its supervisor, and all that bear the mark it gives. Never the caller or its parents."""
+    mine = {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
     found = []
     for process in psutil.process_iter():
-        if process.pid in mine:
-            continue
-        try:
-            environment = process.environ()
-            if (
-                (environment.get("SUPERVISOR_ENABLED") and process.cwd().startswith(marker))
-                or environment.get("STREAMHOUSE_SUPERVISED") == marker
-                or ("supervisor.supervisord" in process.cmdline() and str(settings.state / "supervisord.conf") in process.cmdline())
-            ):
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.pid not in mine and any(is_it(settings, process) for is_it in (_is_supervisor, _is_redis, _is_marked)):
                 found.append(process)
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
-            continue
     return found
+
+
+def _is_marked(settings: Settings, process: psutil.Process) -> bool:
+    return process.environ().get("STREAMHOUSE_SUPERVISED") == str(settings.state)
+
+
+def _is_redis(settings: Settings, process: psutil.Process) -> bool:
+    # Redis writes its title over its environment, and the mark with it
+    return process.cwd() == str(settings.state / "redis") and any("redis-server" in part for part in process.cmdline()[:1])
+
+
+def _is_supervisor(settings: Settings, process: psutil.Process) -> bool:
+    try:
+        return process.cmdline()[1:] == ["-m", "supervisor.supervisord", "-c", str(settings.state / "supervisord.conf")]
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
 
 
 def _process(pid: int) -> psutil.Process | None:

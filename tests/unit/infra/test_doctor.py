@@ -10,7 +10,7 @@ import pytest
 
 from infra.config import Settings, load_settings
 from infra.stack import jars
-from infra.stack.stack import doctor, megabytes
+from infra.stack.doctor import examine, megabytes
 
 
 @pytest.fixture
@@ -26,11 +26,11 @@ def test_a_taken_port_is_named_with_the_setting_that_moves_it(settings: Settings
         taken.listen()
         port = taken.getsockname()[1]
         held = dataclasses.replace(settings, redis=dataclasses.replace(settings.redis, port=port))
-        assert any(f"port {port} of redis is held by" in fault and "STREAMHOUSE_REDIS_PORT" in fault for fault in doctor(held))
+        assert any(f"port {port} of redis is held by" in fault and "STREAMHOUSE_REDIS_PORT" in fault for fault in examine(held))
 
 
 def test_a_missing_jar_is_named(settings: Settings, tmp_path: Path) -> None:
-    assert any("jars of kafka are missing" in fault for fault in doctor(dataclasses.replace(settings, installed=tmp_path)))
+    assert any("jars of kafka are missing" in fault for fault in examine(dataclasses.replace(settings, installed=tmp_path)))
     place = tmp_path / "jars" / "flink"
     place.mkdir(parents=True)
     (place / ".lock-sha256").write_text("of another lock")
@@ -39,14 +39,14 @@ def test_a_missing_jar_is_named(settings: Settings, tmp_path: Path) -> None:
 
 def test_too_little_memory_is_named(settings: Settings) -> None:
     greedy = dataclasses.replace(settings, flink=dataclasses.replace(settings.flink, taskmanager_memory="9000g"))
-    assert any("of memory are free" in fault and "STREAMHOUSE_FLINK_TASKMANAGER_MEMORY" in fault for fault in doctor(greedy))
+    assert any("of memory are free" in fault and "STREAMHOUSE_FLINK_TASKMANAGER_MEMORY" in fault for fault in examine(greedy))
 
 
 def test_a_state_folder_that_cannot_be_written_is_named(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     nowhere = dataclasses.replace(settings, state=Path("/proc/1/streamhouse"))
-    assert any("cannot be written" in fault and "STREAMHOUSE_STATE" in fault for fault in doctor(nowhere))
+    assert any("cannot be written" in fault and "STREAMHOUSE_STATE" in fault for fault in examine(nowhere))
 
 
 def test_sizes_are_read_as_flink_writes_them() -> None:
-    assert (megabytes("512m"), megabytes("2g"), megabytes("512mb")) == (512, 2048, 512)
+    assert (megabytes("kafka.heap", "512m"), megabytes("kafka.heap", "2g"), megabytes("kafka.heap", "512MB")) == (512, 2048, 512)
