@@ -26,19 +26,9 @@ from infra.contracts.load import load_contracts
 from infra.stack.services import services, write_files
 from infra.stack.stack import _format_broker
 from jobs import apply
+from tests.ports import free_ports
 
 CONTRACTS = load_contracts()
-
-
-def free_ports(count: int) -> list[str]:
-    probes = [socket.socket() for _ in range(count)]
-    try:
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [str(probe.getsockname()[1]) for probe in probes]
-    finally:
-        for probe in probes:
-            probe.close()
 
 
 def until(fact: Callable[[], bool], seconds: float) -> None:
