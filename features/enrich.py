@@ -77,7 +77,8 @@ class Enricher:
     """One worker's enrich step.
 
     After a restart from any checkpoint at or after the group's committed offsets it answers each action with the features that it
-    was given the first time. `committed(partition)` tells the consumer group's committed offset (0: none yet).
+    was given the first time. `committed(partition)` tells the consumer group's committed offset (0: none yet);
+    `restore_profiles` is asked whenever a partition of the store is found empty, since what other streams filled is lost with it.
     """
 
     def __init__(
@@ -87,8 +88,10 @@ class Enricher:
         committed: Callable[[int], int],
         sleep: Callable[[float], None],
         wait_seconds: float,
+        restore_profiles: Callable[[], None] = lambda: None,
     ) -> None:
         self._store, self._log, self._committed, self._sleep, self._wait = store, log, committed, sleep, wait_seconds
+        self._restore_profiles = restore_profiles
         self._marks: dict[int, Mark] = {}
 
     def __call__(self, batch: Batch, first_offsets: dict[int, int], last_offsets: dict[int, int]) -> Enriched:
@@ -117,6 +120,19 @@ class Enricher:
                 self._sleep(pause)
                 waited, pause = waited + pause, min(2 * pause, 2.0)
 
+    def start_over(self, partition: int) -> None:
+        """Forget a partition of the store: the next batch begins its histories anew. For rebuilds, never for the stream.
+
+        Raises:
+            LeaseLost: a later run owns it.
+
+        """
+        if self._store.token == 0:
+            self._store.open()
+        self._store.acquire(partition)
+        self._store.forget(partition)
+        self._marks[partition] = Mark(-1, 0)
+
     def _once(self, batch: Batch, first_offsets: dict[int, int], last_offsets: dict[int, int]) -> Enriched:
         if self._store.token == 0:
             self._store.open()
@@ -128,6 +144,8 @@ class Enricher:
     def _resume(self, partition: int, first: int) -> None:
         """Bring a partition to just before `first`, the offset at which the job goes on."""
         mark = self._store.acquire(partition)
+        if mark.progress < 0:
+            self._restore_profiles()
         if first < mark.compacted:
             # the job went back further than the histories can answer: fold the log again from its start
             self._store.forget(partition)

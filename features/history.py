@@ -79,6 +79,11 @@ def unpack(blobs: list[bytes | None], partitions: NDArray[np.int64]) -> Historie
     return Histories(headers, np.zeros(0, ENTRY), np.zeros(0, np.int64))
 
 
+def partition_of_history(blob: bytes) -> int:
+    """The topic partition in which a stored history's actions lie."""
+    return int(np.frombuffer(blob[: HEADER.itemsize], HEADER)["partition"][0])
+
+
 def pack(histories: Histories, rows: NDArray[np.int64]) -> list[bytes]:
     """The stored form of the given rows, in their order."""
     starts = np.searchsorted(histories.owner, rows, "left") * ENTRY.itemsize

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from features.history import Histories, pack, unpack
+from features.history import Histories, pack, partition_of_history, unpack
 from features.online import PROFILE_FEATURES, Mark, Profiles
 
 
@@ -40,6 +40,9 @@ class MemoryStore:
         self._marks.update(marks)
 
     def forget(self, partition: int) -> int:
-        """Never needed: it starts empty and only goes forward."""
-        message = f"partition {partition} of a memory store went backwards"
-        raise AssertionError(message)
+        """Drop every history of a partition; answers how many."""
+        gone = [user for user, blob in self.histories.items() if partition_of_history(blob) == partition]
+        for user in gone:
+            del self.histories[user]
+        self._marks.pop(partition, None)
+        return len(gone)

@@ -155,10 +155,22 @@ def consume(
 
 @app.command()
 def rebuild() -> None:
-    """Fold the archive again and write the table feature_log. Example: ./streamhouse rebuild"""
+    """Fold the archive again: the table feature_log, and the online store unless score_events runs. Example: ./streamhouse rebuild"""
     from jobs.rebuild_features import rebuild as fold_again
 
-    _say(fold_again(load_settings()))
+    for sentence in fold_again(load_settings()):
+        _say(sentence)
+
+
+@app.command()
+def materialize() -> None:
+    """Bring the table user_profiles into the online store, by Feast. Example: ./streamhouse materialize"""
+    from datetime import UTC, datetime
+
+    from features.materialize import materialize_profiles
+
+    materialize_profiles(load_settings(), datetime.now(UTC))
+    _say("the online store holds the newest profile of every user in user_profiles")
 
 
 @app.command()

@@ -1,67 +1,100 @@
-"""Archive -> the same fold -> the table feature_log: every action's features as they were known, by log position.
+"""Archive -> the same fold -> the table feature_log, and an online store that was lost or never filled.
 
-Reads the archived bytes of user_actions in log order through the very decode and fold of the scoring path, from an empty store.
+Reads the archived bytes of user_actions in log order through the very decode and fold of the scoring path, from an empty store, so
+that what it makes equals what the stream made.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from features.activity import COUNTS, FEATURES, SECONDS
-from features.enrich import Batch, Enricher
+from features.enrich import Batch, Enricher, Store
 from features.history import NEVER
+from features.materialize import restore_profiles
 from features.memory_store import MemoryStore
+from features.online import OnlineStore
 from infra.config import Settings
-from jobs.scoring_parts import rules
-from jobs.scoring_path import Records, accept, offset_ranges
+from infra.stack import flink_rest, health
+from jobs.archived_log import TABLE, archived
+from jobs.scoring_parts import GROUP, SOURCE_TOPIC, Topic, rules
+from jobs.scoring_path import accept, offset_ranges
 from lakehouse.append import overwrite
-from lakehouse.read import log_ends, read_log, snapshot
+from lakehouse.read import log_ends, snapshot
 
-TABLE = "user_actions"
+_EVERYTHING = 2**62  # committed offsets past any: nothing is asked for again, so all may be merged
 
 
-def feature_log(settings: Settings) -> Iterator[pa.Table]:
-    """The feature rows of the whole archive as of now, a table per batch, partition by partition in log order."""
-    source_rules, pinned = rules(), snapshot(settings, TABLE)
+def rebuild(settings: Settings) -> list[str]:
+    """Write the table feature_log anew from the archive, and the online store's histories unless the stream owns them now.
+
+    Answers sentences. The same archive makes the same table and the same features. A scorer that is started afterwards takes the
+    store over from where the archive ended, and is told of offsets that it must answer again.
+
+    Raises:
+        LeaseLost: a scorer was started meanwhile and owns the store; the table is not written.
+
+    """
+    pinned = snapshot(settings, TABLE)
     if pinned is None:
-        return
-    for partition, (first, last) in sorted(log_ends(settings, TABLE, pinned).items()):
+        return ["the archive holds no actions yet; run `./streamhouse demo`"]
+    said = []
+    if why := _store_is_not_ours(settings):
+        said.append(f"the online store was left alone: {why}")
+        parts = list(feature_log(settings, pinned, MemoryStore(), lambda _: _EVERYTHING))
+    else:
+        committed = Topic(settings, SOURCE_TOPIC).committed
+        store = OnlineStore(settings.redis.host, settings.redis.port)
+        parts = list(feature_log(settings, pinned, store, lambda partition: committed(partition) or _EVERYTHING))
+        restore_profiles(settings)
+        said.append("the online store holds every user's features as of the archive's end, and the profiles")
+    table = pa.concat_tables(parts)
+    written = overwrite(settings, "feature_log", table, f"rebuild-{pinned}-{_digest(table)}")
+    said.append(f"feature_log {'holds' if written else 'held already'} {table.num_rows:,} rows, folded from {TABLE}")
+    return said
 
-        def no_log(partition: int, first: int, end: int) -> Iterator[Batch]:
-            yield from ()
 
-        enrich = Enricher(MemoryStore(), no_log, lambda _: 0, time.sleep, wait_seconds=0)
-        for batch in read_log(settings, TABLE, partition, first, last + 1, snapshot_id=pinned):
-            records = _records(batch)
+def feature_log(settings: Settings, snapshot_id: int, store: Store, committed: Callable[[int], int]) -> Iterator[pa.Table]:
+    """The feature rows of the whole archive as of one snapshot, a table per batch, partition by partition in log order.
+
+    `store` is emptied first and holds the users' histories afterwards; `committed` as in Enricher.
+    """
+    source_rules = rules()
+    enrich = Enricher(store, _no_log, committed, time.sleep, wait_seconds=0)
+    for partition, (first, end) in sorted(log_ends(settings, TABLE, snapshot_id).items()):
+        enrich.start_over(partition)
+        for records in archived(settings, partition, first, end, snapshot_id):
             accepted, _ = accept(records, source_rules)
             if accepted.events:
                 rows = enrich(accepted.batch, *offset_ranges(records)).rows
                 yield _as_table(accepted.batch, rows.values, rows.known_offset, rows.known_time, rows.late)
 
 
-def rebuild(settings: Settings) -> str:
-    """Write the table feature_log anew from the archive; answers a sentence. The same archive makes the same table."""
-    parts = list(feature_log(settings))
-    if not parts:
-        return "the archive holds no actions yet; run `./streamhouse demo`"
-    table = pa.concat_tables(parts)
-    written = overwrite(settings, "feature_log", table, f"rebuild-{snapshot(settings, TABLE)}")
-    return f"feature_log {'holds' if written else 'held already'} {table.num_rows:,} rows, folded from {TABLE}"
+def _store_is_not_ours(settings: Settings) -> str:
+    """Why the online store is not to be written now; empty: it may be."""
+    if not health.answers(settings, "redis"):
+        return f"no Redis answers at {settings.redis.host}:{settings.redis.port}; run `./streamhouse up` and this command again"
+    if not health.answers(settings, "jobmanager"):
+        return f"whether {GROUP} runs cannot be known, since no JobManager answers at {settings.flink.rest_url}"
+    if flink_rest.alive(settings, GROUP):
+        return f"{GROUP} runs and keeps it fresh"
+    return ""
 
 
-def _records(batch: pa.RecordBatch) -> Records:
-    return Records(
-        batch.column("key").to_pylist(),
-        batch.column("value").to_pylist(),
-        batch.column("topic_partition").to_numpy(zero_copy_only=False).astype(np.int64),
-        batch.column("topic_offset").to_numpy(zero_copy_only=False).astype(np.int64),
-        pc.cast(batch.column("kafka_time"), pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64()).to_numpy(zero_copy_only=False),
-    )
+def _no_log(partition: int, first: int, end: int) -> Iterator[Batch]:
+    yield from ()  # the archive is read from its start, so there is nothing to catch up with
+
+
+def _digest(table: pa.Table) -> str:
+    digest = hashlib.sha256()
+    for batch in table.combine_chunks().to_batches():
+        digest.update(batch.serialize())
+    return digest.hexdigest()[:16]
 
 
 def _as_table(batch: Batch, values: np.ndarray, known_offset: np.ndarray, known_time: np.ndarray, late: np.ndarray) -> pa.Table:  # type: ignore[type-arg]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
@@ -58,14 +59,27 @@ def enricher(settings: Settings, sleep: Callable[[float], None]) -> Enricher:
     topic = Topic(settings, SOURCE_TOPIC)
     source_rules = rules()
 
+    def records(partition: int, first: int, end: int) -> Iterator[Records]:
+        low = topic.low(partition)
+        if first < low:
+            from jobs.archived_log import before_the_topic  # PyIceberg, which a worker needs only where retention has cut the topic
+
+            yield from before_the_topic(settings, partition, first, min(low, end))
+        yield from topic.records(partition, max(first, low), end)
+
     def log(partition: int, first: int, end: int) -> Iterator[Batch]:
-        for records in topic.records(partition, first, end):
-            accepted, _ = accept(records, source_rules)
+        for read in records(partition, first, end):
+            accepted, _ = accept(read, source_rules)
             if accepted.events:
                 yield accepted.batch
 
+    def profiles() -> None:
+        from features.materialize import restore_profiles
+
+        restore_profiles(settings)
+
     store = OnlineStore(settings.redis.host, settings.redis.port)
-    return Enricher(store, log, topic.committed, sleep, settings.score_events.redis_wait_seconds)
+    return Enricher(store, log, topic.committed, sleep, settings.score_events.redis_wait_seconds, profiles)
 
 
 class Topic:
@@ -100,6 +114,17 @@ class Topic:
         self._known[partition] = (now, offset)
         return offset
 
+    def low(self, partition: int) -> int:
+        """The first offset that the topic still holds.
+
+        Raises:
+            KafkaException: the broker does not answer.
+
+        """
+        with closing(Consumer(self._settings)) as consumer:
+            low, _ = consumer.get_watermark_offsets(TopicPartition(self._name, partition), timeout=10.0)
+        return int(low)
+
     def records(self, partition: int, first: int, end: int) -> Iterator[Records]:
         """Committed records with `first <= offset < end`, in order.
 
@@ -109,8 +134,8 @@ class Topic:
         """
         consumer = Consumer(self._settings)
         try:
-            low, high = consumer.get_watermark_offsets(TopicPartition(self._name, partition), timeout=10.0)
-            first, end = max(first, low), min(end, high)
+            _, high = consumer.get_watermark_offsets(TopicPartition(self._name, partition), timeout=10.0)
+            end = min(end, high)
             consumer.assign([TopicPartition(self._name, partition, first)])
             position = first
             while position < end:

@@ -184,7 +184,12 @@ def test_the_plan_has_exactly_one_python_step(stack: Settings) -> None:
         command = [str(flink_home() / "bin" / "flink"), "run", "-m", f"127.0.0.1:{stack.flink.rest_port}", "-py"]
         command += [str(stack.root / "jobs" / f"{job}.py"), "--explain"]
         done = subprocess.run(
-            command, env={**os.environ, **stack.overrides, **flink_environment(stack)}, capture_output=True, text=True, timeout=180, check=False
+            command,
+            env={**os.environ, **stack.overrides, **flink_environment(stack)},
+            capture_output=True,
+            text=True,
+            timeout=180,
+            check=False,
         )
         plan = done.stdout[done.stdout.index("== Optimized Execution Plan ==") :]
         assert plan.count("PythonCalc(") == 1, plan
