@@ -93,6 +93,7 @@ class Enricher:
         self._store, self._log, self._committed, self._sleep, self._wait = store, log, committed, sleep, wait_seconds
         self._restore_profiles = restore_profiles
         self._marks: dict[int, Mark] = {}
+        self._doubted: dict[int, int] = {}  # partition -> the offset up to which this worker had brought it
 
     def __call__(self, batch: Batch, first_offsets: dict[int, int], last_offsets: dict[int, int]) -> Enriched:
         """Enrich a batch whose records, rejected ones included, span `first_offsets` to `last_offsets` of their partitions.
@@ -107,16 +108,16 @@ class Enricher:
             try:
                 return self._once(batch, first_offsets, last_offsets)
             except StoreEmpty:
-                self._marks.clear()  # rebuilt from the log on the next round
+                self._doubt()  # rebuilt from the log on the next round
             except RewoundError:
                 for partition in first_offsets:
                     self._store.forget(partition)
-                self._marks.clear()
+                self._doubt()
             except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
                 if waited >= self._wait:
                     message = f"redis did not answer for {waited:.0f} s ({error}); scoring waits for it: see `./streamhouse status`"
                     raise RedisAway(message) from error
-                self._marks.clear()  # it may come back with less than it had
+                self._doubt()  # it may come back with less than it had
                 self._sleep(pause)
                 waited, pause = waited + pause, min(2 * pause, 2.0)
 
@@ -136,10 +137,16 @@ class Enricher:
     def _once(self, batch: Batch, first_offsets: dict[int, int], last_offsets: dict[int, int]) -> Enriched:
         if self._store.token == 0:
             self._store.open()
-        for partition, first in first_offsets.items():
+        for partition, first in {**self._doubted, **first_offsets}.items():
             if partition not in self._marks:
                 self._resume(partition, first)
+        self._doubted.clear()
         return self._apply(batch, last_offsets)
+
+    def _doubt(self) -> None:
+        """Look at every partition again before the next batch, also at those that it does not touch: other readers miss their rows too."""
+        self._doubted |= {partition: mark.progress + 1 for partition, mark in self._marks.items()}
+        self._marks.clear()
 
     def _resume(self, partition: int, first: int) -> None:
         """Bring a partition to just before `first`, the offset at which the job goes on."""

@@ -51,7 +51,7 @@ def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: flo
     step("topics, schemas, tables and features are as declared")
     for job in ("score_events", "archive_topics"):
         step(submit(settings, job))
-    _bring_profiles(settings, clickstream)
+    bring_profiles(settings, clickstream)
     step("user profiles are in their table and in the online store")
 
     total = count(clickstream)
@@ -74,7 +74,8 @@ def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: flo
     _summary(settings, console, answers, rows)
 
 
-def _bring_profiles(settings: Settings, clickstream: Clickstream) -> None:
+def bring_profiles(settings: Settings, clickstream: Clickstream) -> None:
+    """The profiles that a clickstream tells, into their table and the online store."""
     from features.materialize import materialize_profiles
 
     overwrite(settings, "user_profiles", profiles(clickstream), f"profiles-{clickstream.digest}")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from infra.config import ROOT, Settings
+from infra.contracts.load import load_contracts
+from jobs.clickstream import open_clickstream
+from jobs.play import play
+from tests.end_to_end.facts import records, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
 
@@ -21,6 +26,26 @@ def stack() -> Iterator[Settings]:
         submit(settings, "score_events")
         submit(settings, "archive_topics")
         yield settings
+
+
+@pytest.fixture(scope="session")
+def played(stack: Settings) -> Settings:
+    """The stack with the profiles in their table and store, the whole clickstream sent, and each action answered."""
+    from jobs.demo import bring_profiles
+
+    topic, clickstream = load_contracts().topics["user-actions"], open_clickstream(stack.root / "data" / "shop_clickstream.csv.gz")
+    bring_profiles(stack, clickstream)
+    for expected in (31_106, 0):  # the second time nothing is sent
+        sent = play(stack, topic, clickstream, speed=None, clock=time.monotonic, sleep=time.sleep, progress=lambda _: None)
+        assert sent.sent == expected
+    wait_for(lambda: len(records(stack, "predictions")) >= 31_106)
+    return stack
+
+
+@pytest.fixture
+def full(request: pytest.FixtureRequest) -> bool:
+    """Whether the long round of a test was asked for, with --full."""
+    return bool(request.config.getoption("--full"))
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -20,7 +19,7 @@ from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from infra.stack import flink_rest
 from jobs.clickstream import open_clickstream, rows
-from jobs.play import play, read_all
+from tests.end_to_end.facts import records, table_holds, wait_for
 from tests.unit.features.by_definition import Action, features_at
 
 pytestmark = pytest.mark.timeout(600)
@@ -57,28 +56,6 @@ BAD: dict[str, tuple[bytes | None, str]] = {
     "a megabyte of garbage": (bytes(range(1, 251)) * 4000, "not_utf8"),
     "forged date": (orjson.dumps(an_action(timestamp="1970-01-01T00:00:00Z")), "timestamp_out_of_window"),
 }
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.5)
-
-
-def records(settings: Settings, topic: str) -> list[Message]:
-    return list(read_all(settings, topic, load_contracts().topics[topic].partitions))
-
-
-@pytest.fixture(scope="module")
-def played(stack: Settings) -> Settings:
-    """The whole clickstream sent and answered."""
-    topic, clickstream = load_contracts().topics["user-actions"], open_clickstream(stack.root / "data" / "shop_clickstream.csv.gz")
-    for expected in (31_106, 0):  # the second time nothing is sent
-        sent = play(stack, topic, clickstream, speed=None, clock=time.monotonic, sleep=time.sleep, progress=lambda _: None)
-        assert sent.sent == expected
-    wait_for(lambda: len(records(stack, "predictions")) >= 31_106)
-    return stack
 
 
 def test_every_action_of_the_clickstream_is_predicted_once(played: Settings) -> None:
@@ -166,12 +143,6 @@ def test_the_tables_hold_what_the_topics_hold(played: Settings) -> None:
         held = read(played, table, columns=["topic_partition", "topic_offset", "value"]).to_pylist()
         assert len(held) == len(expected)
         assert {(row["topic_partition"], row["topic_offset"]): row["value"] for row in held} == expected
-
-
-def table_holds(settings: Settings, table: str, rows: int) -> bool:
-    from lakehouse.read import read
-
-    return bool(read(settings, table, columns=["topic_offset"]).num_rows >= rows)
 
 
 def test_the_plan_has_exactly_one_python_step(stack: Settings) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -81,6 +83,30 @@ def test_an_older_run_that_wakes_up_late_writes_nothing(empty_redis: int) -> Non
     with pytest.raises(LeaseLost, match="belongs to another run"):
         ask(old, log, 10, 30)
     np.testing.assert_array_equal(ask(new, log, 20, 40), [expected(log, a) for a in log[20:]])
+
+
+def test_a_partition_without_new_actions_is_filled_again_too(empty_redis: int) -> None:
+    log = random_log(random.Random(5), 30)
+
+    def read(partition: int, first: int, end: int) -> Iterator[Batch]:
+        if some := [a for a in log if first <= a.offset < end]:
+            yield in_partition(partition, some)
+
+    def in_partition(partition: int, actions: list[Action]) -> Batch:
+        batch = batch_of(actions)
+        return replace(batch, users=[f"{user}-{partition}" for user in batch.users], partition=np.full(len(actions), partition, np.int64))
+
+    worker = Enricher(OnlineStore("127.0.0.1", empty_redis), read, lambda _: 0, lambda _: None, wait_seconds=1.0)
+    for partition in (0, 1):
+        worker(in_partition(partition, log), {partition: log[0].offset}, {partition: log[-1].offset})
+    client: Any = redis.Redis(port=empty_redis)
+    before = {key: client.hgetall(key) for key in client.keys("*-1*")}
+    client.flushall()
+    late = Action(0, log[-1].offset + 1, log[-1].time, 0, 0)
+    worker(in_partition(0, [late]), {0: late.offset}, {0: late.offset})
+    assert before
+    assert {key: client.hgetall(key) for key in client.keys("*-1*")} == before
+    client.close()
 
 
 def test_redis_away_is_waited_for_and_then_named() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -38,20 +39,21 @@ EVERYTHING = 2**62
 @pytest.fixture(scope="module")
 def archive() -> pa.Table:
     """The clickstream's first days as archived records, bad ones and gaps in the offsets among them."""
-    offsets, columns = [5] * PARTITIONS, []
+    offsets = [5] * PARTITIONS
+    columns: list[tuple[int, int, bytes, bytes, int]] = []
     for row in islice(rows(open_clickstream(ROOT / "data" / "shop_clickstream.csv.gz")), ACTIONS):
         partition = partition_of(row.user_id, PARTITIONS)
         for value in (row.value, b"no json") if row.number % 50 == 0 else (row.value,):
             offsets[partition] += 1 + (row.number % 97 == 0)
             columns.append((partition, offsets[partition], row.user_id.encode(), value, row.time))
-    partition, offset, key, value, time = zip(*columns, strict=True)
+    places, offset, key, content, time = (list(column) for column in zip(*columns, strict=True))
     at = pa.array(time, pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
     return pa.table(
         {
-            "topic_partition": pa.array(partition, pa.int32()),
+            "topic_partition": pa.array(places, pa.int32()),
             "topic_offset": pa.array(offset, pa.int64()),
             "key": pa.array(key, pa.binary()),
-            "value": pa.array(value, pa.binary()),
+            "value": pa.array(content, pa.binary()),
             "kafka_time": at,
             "event_time": at,
         }
@@ -108,7 +110,7 @@ def readable(port: int) -> dict[bytes, dict[bytes, bytes]]:
     """All that Feast reads, and the position behind it; the history may be merged further or less far."""
     from features import feast_bytes as fb
 
-    client = redis.Redis(port=port)
+    client: Any = redis.Redis(port=port)
     held = {key: client.hgetall(key) for key in client.scan_iter(count=1000) if client.type(key) == b"hash"}
     client.close()
     history = fb.field(ACTIVITY, "history")

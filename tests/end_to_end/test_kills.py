@@ -1,0 +1,167 @@
+"""SIGKILL of the TaskManager at chosen points of its work, at parallelism 2: the same scores as the undisturbed run at 1, each once.
+
+The short round plays the first actions of the clickstream and kills once at each kind of point; `--full` plays all 31,106 and kills
+nine times. What an action's features are depends on earlier actions alone, so a prefix must score as it does in the whole.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from itertools import islice
+from typing import Any
+
+import orjson
+import psutil
+import pytest
+import redis
+from confluent_kafka import Producer
+
+from infra.config import Settings
+from infra.contracts.load import load_contracts
+from infra.contracts.partitioner import partition_of
+from infra.stack import flink_rest, supervise
+from jobs.clickstream import Row, open_clickstream, rows
+from jobs.demo import bring_profiles
+from jobs.submit import submit
+from tests.end_to_end.facts import records, table_holds, wait_for
+from tests.end_to_end.stacks import fresh_stack
+
+pytestmark = pytest.mark.timeout(1500)
+SEED = 20_240_629
+PER_SECOND = 1500  # so that a round of kills lies in the midst of the work and not after it
+PARTITIONS = load_contracts().topics["user-actions"].partitions
+
+Answer = tuple[str, bytes]  # what was scored, as bytes: the score and all that it was made from
+
+
+def test_kills_at_parallelism_2_leave_the_scores_of_the_undisturbed_run_at_1(played: Settings, full: bool) -> None:
+    rng = random.Random(SEED)
+    points = [after_the_store_was_written, after_the_barrier, after_the_checkpoint] * (3 if full else 1)
+    clickstream = open_clickstream(played.root / "data" / "shop_clickstream.csv.gz")
+    actions = list(rows(clickstream) if full else islice(rows(clickstream), 9_000))
+    expected = scored(played)
+
+    with fresh_stack("kills", SCORE_EVENTS_PARALLELISM="2") as settings:
+        bring_profiles(settings, clickstream)
+        for job in ("score_events", "archive_topics"):
+            submit(settings, job)
+        size = len(actions) // (len(points) + 1)
+        send(settings, actions[:size])
+        wait_for(lambda: answered(settings) == size)
+        for i, point in enumerate(points, start=1):
+            part = actions[i * size : len(actions) if i == len(points) else (i + 1) * size]
+            sender = threading.Thread(target=send, args=(settings, part))
+            sender.start()
+            point(settings, rng.randrange(i * size, i * size + size // 2))
+            was = kill_taskmanager(settings)
+            sender.join()
+            wait_for(lambda sent=part[-1].number + 1: answered(settings) == sent)  # type: ignore[misc]
+            wait_for(lambda was=was: not any(psutil.pid_exists(pid) for pid in was))  # type: ignore[misc]
+
+        got = scored(settings)
+        assert len(records(settings, "predictions")) == len(got) == len(actions)
+        assert len(records(settings, "user-actions-dlq")) == 0
+        assert got == {number: expected[number] for number in range(len(actions))}
+        assert restarts(settings) >= len(points)
+        for table in ("user_actions", "predictions"):
+            wait_for(lambda table=table: table_holds(settings, table, len(actions)))  # type: ignore[misc]
+            assert places_in_table(settings, table) == places_in_topic(settings, table.replace("_", "-"))
+
+
+def after_the_store_was_written(settings: Settings, actions: int) -> None:
+    """The store holds at least so many actions, and some whose answer is not committed yet."""
+    wait_for(lambda: folded(settings) > actions, between=0.001)
+
+
+def after_the_barrier(settings: Settings, actions: int) -> None:
+    """A checkpoint is under way: its barrier was sent, nothing of it is committed."""
+    after_the_store_was_written(settings, actions)
+    wait_for(lambda: checkpoints(settings)["counts"]["in_progress"] > 0, between=0.001)
+
+
+def after_the_checkpoint(settings: Settings, actions: int) -> None:
+    """A checkpoint has just completed; its transactions are being committed."""
+    after_the_store_was_written(settings, actions)
+    before = checkpoints(settings)["latest"]["completed"]["id"]
+    wait_for(lambda: checkpoints(settings)["latest"]["completed"]["id"] > before, between=0.001)
+
+
+def kill_taskmanager(settings: Settings) -> set[int]:
+    """SIGKILL it; answers the pids of the Python workers that it leaves behind, which go on writing until they are ended."""
+    (pid,) = (state.pid for state in supervise.states(settings) if state.name == "taskmanager")
+    workers = {child.pid for child in psutil.Process(pid).children(recursive=True)}
+    os.kill(pid, signal.SIGKILL)
+    store_was_ahead = folded(settings) - answered(settings)
+    assert workers
+    assert store_was_ahead > 0, "the kill came when every action was answered: it proves nothing"
+    return workers
+
+
+def send(settings: Settings, part: list[Row]) -> None:
+    producer = Producer({**settings.kafka.client(), "enable.idempotence": True})
+    started = time.monotonic()
+    for i, row in enumerate(part):
+        if (wait := started + i / PER_SECOND - time.monotonic()) > 0.02:
+            producer.poll(0)
+            time.sleep(wait)
+        producer.produce(
+            "user-actions",
+            row.value,
+            key=row.user_id.encode(),
+            partition=partition_of(row.user_id, PARTITIONS),
+            headers=[("row", str(row.number).encode())],
+        )
+    assert producer.flush(60) == 0
+
+
+def folded(settings: Settings) -> int:
+    """How many records the store has folded, by its own marks."""
+    client: Any = redis.Redis(port=settings.redis.port)
+    marks = [client.hget(f"streamhouse:user_activity:partition:{p}", "progress") for p in range(PARTITIONS)]
+    client.close()
+    return sum(int(mark) + 1 for mark in marks if mark is not None)
+
+
+def answered(settings: Settings) -> int:
+    return len(records(settings, "predictions"))
+
+
+def checkpoints(settings: Settings) -> Any:
+    (job,) = (job for job in flink_rest.jobs(settings) if job.name == "score_events")
+    return flink_rest._get(settings, f"/jobs/{job.id}/checkpoints")
+
+
+def restarts(settings: Settings) -> int:
+    return sum(job.restarts for job in flink_rest.jobs(settings, details=True) if job.name == "score_events")
+
+
+def scored(settings: Settings) -> dict[int, Answer]:
+    """For each action of the clickstream, by its row number: what was scored, and the score as it stands in the bytes."""
+    number = {}
+    for message in records(settings, "user-actions"):
+        if headers := dict(message.headers() or []):
+            number[message.partition(), message.offset()] = int(headers["row"] or -1)
+    found: dict[int, Answer] = {}
+    for message in records(settings, "predictions"):
+        data = orjson.loads(message.value() or b"")["data"]
+        if (place := (data["actionPartition"], data["actionOffset"])) in number:
+            assert number[place] not in found, f"action {place} was answered twice"
+            found[number[place]] = (data["actionId"], orjson.dumps([data[name] for name in ("score", "decision", "features", "flags")]))
+    return found
+
+
+def places_in_topic(settings: Settings, topic: str) -> set[tuple[int | None, int | None]]:
+    return {(message.partition(), message.offset()) for message in records(settings, topic)}
+
+
+def places_in_table(settings: Settings, table: str) -> set[tuple[int, int]]:
+    from lakehouse.read import read
+
+    held = read(settings, table, columns=["topic_partition", "topic_offset"]).to_pylist()
+    places = {(row["topic_partition"], row["topic_offset"]) for row in held}
+    assert len(places) == len(held), f"table {table} holds a record twice"
+    return places
