@@ -38,10 +38,10 @@ class Clickstream:
 
 @dataclass(frozen=True)
 class Row:
-    """One action: its number in event-time order from 0, its user, its time in ms, and the encoded event."""
+    """One action: its number in event-time order from 0, its user (None: the file names none), its time in ms, the encoded event."""
 
     number: int
-    user_id: str
+    user_id: str | None
     time: int
     value: bytes
 
@@ -116,7 +116,7 @@ def profiles(clickstream: Clickstream) -> pa.Table:
         _connect(clickstream)
         .execute(
             """SELECT user_id, arg_min(channel, time_ms) AS channel, arg_min(cohort, time_ms) AS cohort, min(time_ms) AS known_from
-               FROM actions GROUP BY user_id ORDER BY user_id"""
+               FROM actions WHERE user_id IS NOT NULL GROUP BY user_id ORDER BY user_id"""
         )
         .to_arrow_table()
     )

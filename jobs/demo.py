@@ -3,118 +3,146 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.compute as pc
 from rich.console import Console
-from rich.progress import Progress
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs import apply
-from jobs.clickstream import Clickstream, count, open_clickstream, profiles
-from jobs.play import play, read_all
+from jobs.clickstream import Clickstream, Row, count, open_clickstream, profiles
+from jobs.play import Played, play
 from jobs.submit import submit
-from lakehouse.append import overwrite
+from jobs.watch import Watch
+from lakehouse.append import append
 from lakehouse.query import query
-from lakehouse.read import read
+from lakehouse.read import count_rows, read
 
+ACTIONS, ANSWERS = "user-actions", ("predictions", "user-actions-dlq")
 _IDLE_SECONDS = 120  # without any progress, something is wrong
+_LOOK_SECONDS = 0.25
+Step = Callable[[str], None]
 _DECILES = """
 SELECT 11 - ntile AS decile, count(*) AS actions, round(min(score), 3) AS lowest, round(max(score), 3) AS highest,
        round(100.0 * avg(CAST(purchases > 0 AS INT)), 1) AS converted_percent
-FROM (SELECT p.score, ntile(10) OVER (ORDER BY p.score) AS ntile,
+FROM (SELECT p.score, ntile(10) OVER (ORDER BY p.score, p.action_partition, p.action_offset) AS ntile,
              (SELECT count(*) FROM user_actions b WHERE b.action = 'purchase' AND b.user_id = p.user_id
               AND b.event_time > p.event_time AND b.event_time <= p.event_time + INTERVAL 30 MINUTE) AS purchases
       FROM predictions p)
 GROUP BY ntile ORDER BY decile
 """
+_NEXT = (
+    "./streamhouse status",
+    "./streamhouse consume predictions -n 3",
+    './streamhouse query "SELECT action, count(*) AS n FROM user_actions GROUP BY action ORDER BY n DESC"',
+    "./streamhouse rebuild && ./streamhouse train purchase_30m",
+    "./streamhouse down",
+)
 
 
 def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: float | None) -> None:
-    """Run the main job from nothing to predictions and tables; run again, it sends only what is missing."""
+    """Run the main job from nothing to predictions and tables; run again, it sends only what is missing.
+
+    Raises:
+        StreamhouseError: the input cannot be read, a service does not come up, or nothing moves any more.
+
+    """
     from infra.stack.stack import up
 
-    console, started = Console(), time.monotonic()
+    console, started = Console(soft_wrap=True), time.monotonic()
     clickstream = open_clickstream(file or settings.root / "data" / "shop_clickstream.csv.gz", mapping)
-    topic = load_contracts().topics["user-actions"]
 
     def step(text: str) -> None:
-        console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {text}")
+        console.print(f"[dim]{time.monotonic() - started:5.1f} s[/]  {text}", highlight=False)
 
     step("starting broker, Flink, Redis, registry")
     up(settings, step)
     apply.main(settings, console=Console(quiet=True))
     step("topics, schemas, tables and features are as declared")
-    for job in ("score_events", "archive_topics"):
-        step(submit(settings, job))
-    bring_profiles(settings, clickstream)
+    with ThreadPoolExecutor(1) as pool:
+        profiles_there = pool.submit(bring_profiles, settings, clickstream)  # Feast needs seconds of its own
+        for job in ("score_events", "archive_topics"):
+            step(submit(settings, job))
+        profiles_there.result()
     step("user profiles are in their table and in the online store")
 
     total = count(clickstream)
-    with Progress(console=console) as progress:
-        bar = progress.add_task(f"actions of {clickstream.file.name}", total=total)
-        played = play(
-            settings,
-            topic,
-            clickstream,
-            speed=speed,
-            clock=time.monotonic,
-            sleep=time.sleep,
-            progress=lambda _: progress.advance(bar),
-        )
-    if played.already_there:
-        step(f"{played.already_there:,} of {total:,} actions were in the topic already and were not sent again")
-    step(f"{played.sent:,} actions sent")
-    answers = _wait_for_answers(settings, topic.partitions, console, step)
-    rows = _wait_for_tables(settings, answers, step)
-    _summary(settings, console, answers, rows)
+    with Watch(settings, (ACTIONS, *ANSWERS)) as watch:
+        played = _play_and_wait(settings, clickstream, total, speed, watch, console, step)
+        step(f"{played.sent:,} actions sent" + (f"; {played.already_there:,} of {total:,} were there already" * bool(played.already_there)))
+        rows = _wait_for_tables(settings, watch.counts, step)
+    _summary(settings, console, watch.counts, rows, step)
 
 
 def bring_profiles(settings: Settings, clickstream: Clickstream) -> None:
-    """The profiles that a clickstream tells, into their table and the online store."""
+    """The profiles that a clickstream tells, into their table, once, and the online store."""
     from features.materialize import materialize_profiles
 
-    overwrite(settings, "user_profiles", profiles(clickstream), f"profiles-{clickstream.digest}")
+    append(settings, "user_profiles", profiles(clickstream), f"profiles-{clickstream.digest}")
     materialize_profiles(settings, datetime.now(UTC))
 
 
-def _wait_for_answers(settings: Settings, partitions: int, console: Console, step: object) -> Counter[str]:
-    """Count committed records until every action is answered."""
-    answers: Counter[str] = Counter()
-    heard, before, first = time.monotonic(), -1, True
-    with Progress(console=console) as progress:
-        bar = progress.add_task("predictions and dead letters", total=None)
-        while True:
-            counts = Counter(
-                {name: sum(1 for _ in read_all(settings, name, partitions)) for name in ("user-actions", "predictions", "user-actions-dlq")}
-            )
-            answered = counts["predictions"] + counts["user-actions-dlq"]
-            progress.update(bar, total=counts["user-actions"], completed=answered)
-            if answered and first:
+def _play_and_wait(
+    settings: Settings, clickstream: Clickstream, total: int, speed: float | None, watch: Watch, console: Console, step: Step
+) -> Played:
+    """Send the file, count answers as they are committed, and go on until every action of the topic has one."""
+    looked, first = -_LOOK_SECONDS, not watch.caught_up()[ANSWERS[0]]
+    with Progress(
+        TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed:>10,.0f}"), TimeElapsedColumn(), console=console
+    ) as progress:
+        sending = progress.add_task(f"actions of {clickstream.file.name}", total=total)
+        bars = {name: progress.add_task(f"{name}, committed", total=None) for name in ANSWERS}
+
+        def look() -> None:
+            nonlocal looked, first
+            if time.monotonic() - looked < _LOOK_SECONDS:
+                return
+            looked, counts = time.monotonic(), watch.look()
+            for name, bar in bars.items():
+                progress.update(bar, completed=counts[name], total=max(1, counts[ACTIONS]) if name == ANSWERS[0] else None)
+            if first and counts[ANSWERS[0]]:
                 first = False
-                progress.console.print("       first predictions are committed")
-            if answered >= counts["user-actions"]:
-                answers = counts
-                break
+                step("the first predictions are committed")
+
+        def sent(_: Row) -> None:
+            progress.advance(sending)
+            look()
+
+        def sleep(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while (left := until - time.monotonic()) > 0:
+                look()
+                time.sleep(min(left, _LOOK_SECONDS))
+
+        topic = load_contracts().topics[ACTIONS]
+        played = play(settings, topic, clickstream, speed=speed, clock=time.monotonic, sleep=sleep, progress=sent)
+        heard, before = time.monotonic(), -1
+        while (answered := sum(watch.counts[name] for name in ANSWERS)) < watch.counts[ACTIONS] or watch.counts[ACTIONS] < total:
+            look()
             if answered != before:
                 heard, before = time.monotonic(), answered
             elif time.monotonic() - heard > _IDLE_SECONDS:
-                message = f"{answered} of {counts['user-actions']} actions were answered, then none for {_IDLE_SECONDS} s"
+                message = f"{answered:,} of {watch.counts[ACTIONS]:,} actions were answered, then none for {_IDLE_SECONDS} s"
                 message += "; see `./streamhouse status`"
                 raise StreamhouseError(message)
-            time.sleep(1)
-    return answers
+            time.sleep(_LOOK_SECONDS)
+        looked = -_LOOK_SECONDS
+        look()
+    return played
 
 
-def _wait_for_tables(settings: Settings, answers: Counter[str], step: object) -> dict[str, int]:
-    """Wait until the tables hold what the topics hold."""
+def _wait_for_tables(settings: Settings, answers: Mapping[str, int], step: Step) -> dict[str, int]:
+    """Wait until the tables hold what the topics hold; by their metadata."""
+    step("waiting until the tables hold it all")
     heard, before = time.monotonic(), -1
     while True:
-        rows = {name: read(settings, name.replace("-", "_"), columns=["topic_offset"]).num_rows for name in answers}
+        rows = {name: count_rows(settings, load_contracts().topics[name].table) for name in answers}
         if all(rows[name] >= answers[name] for name in answers):
             return rows
         if sum(rows.values()) != before:
@@ -124,24 +152,25 @@ def _wait_for_tables(settings: Settings, answers: Counter[str], step: object) ->
                 f"the tables hold {rows}, the topics {dict(answers)}, and nothing moved for {_IDLE_SECONDS} s; see `./streamhouse status`"
             )
             raise StreamhouseError(message)
-        time.sleep(1)
+        time.sleep(_LOOK_SECONDS)
 
 
-def _summary(settings: Settings, console: Console, answers: Counter[str], rows: dict[str, int]) -> None:
+def _summary(settings: Settings, console: Console, answers: Mapping[str, int], rows: Mapping[str, int], step: Step) -> None:
+    deciles = query(settings, _DECILES).to_pandas().to_string(index=False)
+    step("the first query over the Iceberg tables is answered")
     predictions = read(settings, "predictions", columns=["flags"])
     late = sum("late_action" in flags for flags in predictions["flags"].to_pylist())
     console.print()
-    console.print(f"actions      {answers['user-actions']:>9,}    in the table {rows['user-actions']:,}")
-    console.print(f"predictions  {answers['predictions']:>9,}    in the table {rows['predictions']:,}")
-    console.print(f"dead letters {answers['user-actions-dlq']:>9,}    in the table {rows['user-actions-dlq']:,}")
+    for title, topic in (("actions", ACTIONS), ("predictions", ANSWERS[0]), ("dead letters", ANSWERS[1])):
+        console.print(f"{title:<12} {answers[topic]:>9,}    in the table {rows[topic]:,}")
     console.print(f"late actions {late:>9,}")
     console.print(f"AUC of the score on the last 4 weeks: {_auc(settings):.3f} (does the user purchase within 30 minutes?)")
     console.print("\nconversion by score decile, from the Iceberg tables:")
-    console.print(query(settings, _DECILES).to_pandas().to_string(index=False))
+    console.print(deciles)
     console.print(f"\nFlink  {settings.flink.rest_url}    registry  {settings.registry.url}    Kafka  {settings.kafka.servers}")
-    console.print(
-        'try next:  ./streamhouse status   ./streamhouse consume predictions -n 3   ./streamhouse query "SELECT * FROM predictions LIMIT 5"'
-    )
+    console.print("try next:")
+    for command in _NEXT:
+        console.print(f"  {command}", highlight=False)
 
 
 def _auc(settings: Settings) -> float:

@@ -54,6 +54,7 @@ def play(
             "linger.ms": 5 if speed is None else 0,
             "delivery.timeout.ms": 120_000,
             "compression.type": "lz4",
+            "log_level": 3,  # what the broker says while it starts is no matter of the user's
         }
     )
     failures: list[KafkaError] = []
@@ -94,9 +95,9 @@ def _send(
         try:
             producer.produce(
                 topic.name,
-                key=row.user_id.encode(),
+                key=None if row.user_id is None else row.user_id.encode(),
                 value=row.value,
-                partition=partition_of(row.user_id, topic.partitions),
+                partition=0 if row.user_id is None else partition_of(row.user_id, topic.partitions),
                 headers=[(_DIGEST, clickstream.digest.encode()), (_NUMBER, str(row.number).encode())],
                 on_delivery=delivered,
             )

@@ -65,6 +65,13 @@ def snapshot(settings: Settings, table: str) -> int | None:
         return None if newest is None else newest.snapshot_id
 
 
+def count_rows(settings: Settings, table: str) -> int:
+    """How many rows the newest snapshot holds, by its own summary: as quick for a large table as for a small one."""
+    with open_catalog(settings) as catalog:
+        newest = load_table(catalog, settings, table).current_snapshot()
+        return 0 if newest is None or newest.summary is None else int(newest.summary["total-records"] or 0)
+
+
 def log_ends(settings: Settings, table: str, snapshot_id: int | None = None) -> dict[int, tuple[int, int]]:
     """For each topic partition in an archive table: its first offset and the one after its last; by metadata."""
     with open_catalog(settings) as catalog:
