@@ -167,6 +167,8 @@ class ScoreEvents:
 class ArchiveTopics:
     parallelism: int
     checkpoint_interval: str
+    maintain_every_commits: int
+    snapshot_seconds: int
 
 
 @dataclass(frozen=True)

@@ -20,14 +20,19 @@ from jobs.flink.archive_udf import PASSED, archive_records
 from jobs.flink.sql import identifier, literal
 
 NAME = "archive_topics"
-_MAINTENANCE = {
-    "flink-maintenance.rewrite.enabled": "true",
-    "flink-maintenance.rewrite.schedule.commit-count": "10",
-    "flink-maintenance.expire-snapshots.enabled": "true",
-    "flink-maintenance.expire-snapshots.schedule.commit-count": "10",
-    "flink-maintenance.expire-snapshots.retain-last": "10",
-    "flink-maintenance.expire-snapshots.max-snapshot-age-seconds": "600",
-}
+
+
+def maintenance(settings: Settings) -> dict[str, str]:
+    """The sink's own upkeep: small files of a day are merged, and old snapshots leave, while the job runs."""
+    every, age = str(settings.archive_topics.maintain_every_commits), str(settings.archive_topics.snapshot_seconds)
+    return {
+        "flink-maintenance.rewrite.enabled": "true",
+        "flink-maintenance.rewrite.schedule.commit-count": every,
+        "flink-maintenance.expire-snapshots.enabled": "true",
+        "flink-maintenance.expire-snapshots.schedule.commit-count": every,
+        "flink-maintenance.expire-snapshots.retain-last": "10",
+        "flink-maintenance.expire-snapshots.max-snapshot-age-seconds": age,
+    }
 
 
 def build(table_environment: TableEnvironment, settings: Settings) -> StatementSet:
@@ -66,7 +71,7 @@ def build(table_environment: TableEnvironment, settings: Settings) -> StatementS
             "TO_TIMESTAMP_LTZ(event_ms, 3)",
             *(identifier(name) for name in typed),
         ]
-        hints = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in _MAINTENANCE.items())
+        hints = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in maintenance(settings).items())
         statements.add_insert_sql(
             f"INSERT INTO {tables.lake_table(settings, topic.table)} /*+ OPTIONS({hints}) */"
             f" ({', '.join(identifier(name) for name in target)})"

@@ -16,13 +16,16 @@ from jobs.play import play
 from tests.end_to_end.facts import records, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
+# so that the tables' upkeep is seen within the tests' minutes
+_QUICK_UPKEEP = {"ARCHIVE_TOPICS_CHECKPOINT_INTERVAL": "2s", "ARCHIVE_TOPICS_SNAPSHOT_SECONDS": "60"}
+
 
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Settings]:
     """Everything up, applied, and both jobs submitted; ended and deleted afterwards unless KEEP_STACK is set."""
     from jobs.submit import submit
 
-    with fresh_stack("test", keep=bool(os.environ.get("KEEP_STACK"))) as settings:
+    with fresh_stack("test", keep=bool(os.environ.get("KEEP_STACK")), **_QUICK_UPKEEP) as settings:
         submit(settings, "score_events")
         submit(settings, "archive_topics")
         yield settings

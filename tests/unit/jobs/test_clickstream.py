@@ -6,6 +6,8 @@ import orjson
 import pytest
 
 from infra.config import ROOT
+from infra.contracts.codec import decode_user_action
+from infra.contracts.events import Rejected
 from infra.errors import StreamhouseError
 from jobs.clickstream import count, open_clickstream, profiles, rows
 
@@ -22,6 +24,16 @@ def a_file(folder: Path, text: str, mapping: str = MAPPING) -> Path:
 def test_rows_come_in_event_time_order_and_ties_in_the_files(tmp_path: Path) -> None:
     file = a_file(tmp_path, "who,visit,what,at\nb,2,cart,2024-01-02 00:00:00\na,1,home,2024-01-01 00:00:00\nc,3,home,2024-01-02 00:00:00\n")
     assert [row.user_id for row in rows(open_clickstream(file))] == ["a", "b", "c"]
+
+
+def test_a_row_that_names_no_user_is_sent_as_it_is(tmp_path: Path) -> None:
+    file = a_file(tmp_path, "who,visit,what,at\n,1,home,2024-01-01 00:00:00\na,1,home,2024-01-01 00:00:01\n")
+    nobody, somebody = rows(open_clickstream(file))
+    assert (nobody.user_id, somebody.user_id) == (None, "a")
+    refused = decode_user_action(nobody.value)
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "wrong_type"
+    assert profiles(open_clickstream(file))["user_id"].to_pylist() == ["a"]
 
 
 def test_event_ids_are_the_same_each_time(tmp_path: Path) -> None:

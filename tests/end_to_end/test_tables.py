@@ -1,0 +1,56 @@
+"""The archive tables look after themselves: while records keep coming, neither their files nor their snapshots keep growing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+from confluent_kafka import Producer
+from pyiceberg.table import Table
+
+from infra.config import Settings
+from infra.contracts.partitioner import partition_of
+from lakehouse.catalog import load_table, open_catalog
+from tests.end_to_end.facts import wait_for
+from tests.end_to_end.test_scoring import GOOD
+
+pytestmark = pytest.mark.timeout(600)
+COMMITS = 45  # more than four rounds of upkeep
+
+
+def test_files_and_snapshots_stay_bounded_while_the_job_runs(played: Settings) -> None:
+    producer = Producer(played.kafka.client())
+    first, last = sequence(played), 0.0
+
+    def commits() -> int:
+        nonlocal last
+        if time.monotonic() - last > 0.5:
+            last = time.monotonic()
+            producer.produce("user-actions", GOOD, key=b"guest", partition=partition_of("guest", 4))
+            producer.flush(30)
+        return sequence(played) - first
+
+    wait_for(lambda: commits() > COMMITS, seconds=400, between=0.1)
+    with open_catalog(played) as catalog:
+        table = load_table(catalog, played, "user_actions")
+        every = played.archive_topics.maintain_every_commits
+        busiest = max(files_by_day(table).values())
+        operations = Counter(snapshot.summary.operation.value for snapshot in table.snapshots() if snapshot.summary)
+        assert operations["replace"] > 0, "no small files were merged"
+        assert busiest <= 3 * every, f"{busiest} files in one partition and day after {COMMITS} commits"
+        # a snapshot may be as old as the settings say when upkeep comes round, plus the rounds that are under way
+        oldest = max(time.time() - snapshot.timestamp_ms / 1000 for snapshot in table.snapshots())
+        assert oldest < played.archive_topics.snapshot_seconds + 3 * every * 2 + 60
+        assert len(table.metadata.metadata_log) <= 21
+
+
+def sequence(settings: Settings) -> int:
+    """A number that grows by one with each commit to user_actions."""
+    with open_catalog(settings) as catalog:
+        newest = load_table(catalog, settings, "user_actions").current_snapshot()
+        return newest.sequence_number or 0 if newest else 0
+
+
+def files_by_day(table: Table) -> Counter[str]:
+    return Counter(str(task.file.partition) for task in table.scan().plan_files())
