@@ -118,14 +118,16 @@ def _activity_field(name: str) -> Field:
 
 
 def _iceberg(settings: Settings, table: str, timestamp_field: str, created_timestamp_column: str | None = None) -> IcebergSource:
+    lake = settings.lake
     return IcebergSource(
         name=table,
-        catalog_type="sql",
-        catalog_name=settings.lake.catalog,
-        warehouse=settings.lake.warehouse,
-        namespace=settings.lake.namespace,
+        catalog_type="rest" if lake.rest_uri else "sql",
+        catalog_name=lake.catalog,
+        warehouse=lake.warehouse,
+        namespace=lake.namespace,
         table=table,
-        catalog_properties={"uri": f"sqlite:///{settings.lake.database}"},
+        endpoint=lake.rest_uri,
+        catalog_properties={} if lake.rest_uri else {"uri": f"sqlite:///{lake.database}"},
         timestamp_field=timestamp_field,
         created_timestamp_column=created_timestamp_column,
         description=f"Iceberg table {table}",

@@ -38,6 +38,16 @@ class Secret(str):
 
 
 @dataclass(frozen=True)
+class Stack:
+    start: str
+
+    @property
+    def runs_elsewhere(self) -> bool:
+        """Whether `up` starts nothing: the services run in containers or on other machines."""
+        return self.start == "nothing"
+
+
+@dataclass(frozen=True)
 class Kafka:
     host: str
     port: int
@@ -178,6 +188,7 @@ class Settings:
     root: Path
     installed: Path
     state: Path
+    stack: Stack
     kafka: Kafka
     flink: Flink
     redis: Redis
@@ -224,6 +235,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         root=root,
         installed=installed,
         state=state,
+        stack=section(Stack, "stack"),
         kafka=section(Kafka, "kafka"),
         flink=section(Flink, "flink"),
         redis=section(Redis, "redis"),
@@ -233,6 +245,8 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         archive_topics=section(ArchiveTopics, "archive_topics"),
         overrides=overrides,
     )
+    if settings.stack.start not in ("all", "nothing"):
+        raise SettingsError("stack.start", "all or nothing", settings.stack.start)
     if unread:
         name = sorted(unread)[0]
         raise SettingsError(name, "the name of a setting in infra/settings.toml", name)

@@ -52,6 +52,9 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False
     from infra.stack.stack import down as stop
 
     settings = load_settings()
+    if settings.stack.runs_elsewhere:
+        message = "reset deletes what `up` started, and here it starts nothing; under Docker: docker compose down --volumes"
+        raise StreamhouseError(message)
     if not yes:
         typer.confirm(f"delete everything in {settings.state}?", abort=True)
     stop(settings, _say, savepoints=False)

@@ -123,7 +123,7 @@ def _answer(future: Any, settings: Settings) -> Any:  # noqa: ANN401 - what the 
 
 
 def _unreachable(settings: Settings, error: Exception) -> BrokerUnreachable:
-    return BrokerUnreachable(
-        f"broker {settings.kafka.servers}: expected an answer within {_SECONDS:.0f} s, got {error};"
-        " start it with ./streamhouse up, or set kafka.bootstrap_servers"
-    )
+    remedy = "start it with ./streamhouse up, or set kafka.bootstrap_servers"
+    if not settings.kafka.is_embedded:  # librdkafka calls a refused password a failed transport
+        remedy = "see that it runs, and that kafka.security_protocol, sasl_mechanism, username, password and ca_file are what it asks for"
+    return BrokerUnreachable(f"broker {settings.kafka.servers}: expected an answer within {_SECONDS:.0f} s, got {error}; {remedy}")

@@ -83,7 +83,7 @@ def _sizes(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _ports_free(settings: Settings) -> Iterator[str]:
-    if not supervise.states(settings) and not supervise.own_processes(settings):
+    if not settings.stack.runs_elsewhere and not supervise.states(settings) and not supervise.own_processes(settings):
         yield from ports_taken(settings, services(settings))
 
 
@@ -110,6 +110,11 @@ def _supervisor(settings: Settings) -> Iterator[str]:
 
 
 def _services_answer(settings: Settings) -> Iterator[str]:
+    if settings.stack.runs_elsewhere:
+        for service in services(settings):
+            if not health.answers(settings, service.name):
+                yield f"service {service.name} does not answer; start it where it runs, or set {environment_name('stack.start')}=all"
+        return
     states = {state.name: state for state in supervise.states(settings)}
     for service in services(settings) if states else []:
         state = states.get(service.name)

@@ -95,21 +95,27 @@ def cancel(settings: Settings, job: Job) -> None:
 
 def note_started(settings: Settings, name: str, job_id: str) -> None:
     """Remember a job's id: its checkpoints lie under it."""
-    file = settings.state / "flink" / "submitted.json"
+    file = _submitted(settings)
     ids = json.loads(file.read_text("utf-8")) if file.exists() else {}
     ids.setdefault(name, []).append(job_id)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(ids), "utf-8")
 
 
 def restorable(settings: Settings, name: str) -> Path | None:
     """The newest complete savepoint or retained checkpoint of the job of this name."""
-    file = settings.state / "flink" / "submitted.json"
+    file = _submitted(settings)
     ids: list[str] = json.loads(file.read_text("utf-8")).get(name, []) if file.exists() else []
     found: list[Path] = []
     for job_id in ids:
         found += (settings.state / "flink" / "checkpoints" / job_id).glob("chk-*/_metadata")
         found += (settings.state / "flink" / "savepoints").glob(f"savepoint-{job_id[:6]}-*/_metadata")
     return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
+
+
+def _submitted(settings: Settings) -> Path:
+    # beside the savepoints: who keeps the one keeps the other
+    return settings.state / "flink" / "savepoints" / "submitted.json"
 
 
 def _client(settings: Settings) -> httpx.Client:

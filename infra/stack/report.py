@@ -72,6 +72,8 @@ def status(settings: Settings) -> Report:
         word = "down" if state is None else "up" if state.word == "running" and health.answers(settings, service.name) else state.word
         if word == "running":
             word = "silent"
+        if settings.stack.runs_elsewhere:
+            word = "up" if health.answers(settings, service.name) else "silent"
         lines.append(
             ServiceLine(
                 service.name,

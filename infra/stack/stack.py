@@ -30,6 +30,9 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
     for fault in state_folder(settings):
         raise StreamhouseError(fault)
     settings.state.mkdir(parents=True, exist_ok=True)
+    if settings.stack.runs_elsewhere:
+        _wait(settings, [service.name for service in services(settings)], report)
+        return
     with FileLock(settings.state / "up.lock", timeout=UP_SECONDS):
         jars.install(settings)
         wanted = services(settings)
@@ -99,8 +102,8 @@ def _format_broker(settings: Settings) -> None:
 
 
 def down(settings: Settings, report: Callable[[str], None], *, savepoints: bool = True) -> None:
-    """Stop each job with a savepoint, then every service; afterwards no process of this state folder is left."""
-    if supervise.states(settings) and savepoints and health.answers(settings, "jobmanager"):
+    """Stop each job with a savepoint, then every service that `up` started; afterwards no process of this state folder is left."""
+    if (settings.stack.runs_elsewhere or supervise.states(settings)) and savepoints and health.answers(settings, "jobmanager"):
         for job in flink_rest.jobs(settings):
             if job.state == "RUNNING":
                 try:
@@ -108,6 +111,8 @@ def down(settings: Settings, report: Callable[[str], None], *, savepoints: bool 
                     report(f"{job.name} stopped with a savepoint")
                 except StreamhouseError as error:
                     report(str(error))
+    if settings.stack.runs_elsewhere:
+        return
     supervise.stop(settings)
     left = [port for service in services(settings) for port in service.ports if health.is_open(service.host, port)]
     if left:
