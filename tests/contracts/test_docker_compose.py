@@ -29,7 +29,7 @@ PROJECT = ("apply", "jobmanager", "taskmanager", "shell")
 SPECIFICATION = get_builtin_schema("vendor.compose-spec")
 
 
-def problems(document: object) -> list[str]:
+def problems(document: dict[str, Any]) -> list[str]:
     validator = validator_for(SPECIFICATION)(SPECIFICATION)
     return [f"{'/'.join(map(str, error.path))}: {error.message}" for error in validator.iter_errors(document)]
 

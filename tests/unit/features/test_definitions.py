@@ -16,7 +16,7 @@ def sources(settings: Settings) -> dict[str, Any]:
 
     from features.definitions import definitions
 
-    found = [definition.batch_source for definition in definitions(settings) if isinstance(definition, FeatureView)]
+    found: list[Any] = [definition.batch_source for definition in definitions(settings) if isinstance(definition, FeatureView)]
     return {f"{source.namespace}.{source.iceberg_table}": source for source in found}
 
 

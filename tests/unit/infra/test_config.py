@@ -35,3 +35,10 @@ def test_a_secret_never_prints() -> None:
 def test_a_quote_in_a_password_cannot_leave_its_string() -> None:
     settings = load_settings({"STREAMHOUSE_KAFKA_PASSWORD": 'a"; b', "STREAMHOUSE_KAFKA_SASL_MECHANISM": "PLAIN"})
     assert settings.kafka.java_client()["sasl.jaas.config"].endswith('password="a\\"; b";')
+
+
+def test_who_starts_the_services_is_one_of_two_words() -> None:
+    assert not load_settings({}).stack.runs_elsewhere
+    assert load_settings({"STREAMHOUSE_STACK_START": "nothing"}).stack.runs_elsewhere
+    with pytest.raises(SettingsError, match=r"setting `stack.start`: expected all or nothing, got 'some'; set STREAMHOUSE_STACK_START"):
+        load_settings({"STREAMHOUSE_STACK_START": "some"})

@@ -1,0 +1,49 @@
+"""A Kafka broker that is not the embedded one: started from any properties, on loopback, ended by its process id."""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from infra.config import load_settings
+from infra.stack.jars import installed
+from infra.stack.services import java_home
+
+_SECONDS = 90
+
+
+@contextlib.contextmanager
+def running_broker(folder: Path, properties: str, format_arguments: list[str], bootstrap_servers: str) -> Iterator[None]:
+    """Format and start it; `properties` is the text of its file, `bootstrap_servers` a listener without security."""
+    file = folder / "server.properties"
+    file.write_text(properties, "utf-8")
+    java = [str(java_home() / "bin" / "java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]
+    java.append(str(installed(load_settings({}), "kafka") / "*"))
+    formatting = [*java, "kafka.tools.StorageTool", "format", "--config", str(file), *format_arguments]
+    for _ in range(2):  # the second time as after a restart
+        done = subprocess.run(formatting, capture_output=True, text=True, check=False, timeout=_SECONDS)
+        assert done.returncode == 0, done.stdout + done.stderr
+    with (folder / "broker.log").open("w") as log:
+        broker = subprocess.Popen([*java, "kafka.Kafka", str(file)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + _SECONDS
+        while not _answers(bootstrap_servers):
+            assert broker.poll() is None, (folder / "broker.log").read_text("utf-8")[-2000:]
+            assert time.monotonic() < deadline, "the broker did not come up in time"
+        yield
+    finally:
+        broker.terminate()
+        broker.wait(30)
+
+
+def _answers(bootstrap_servers: str) -> bool:
+    try:
+        return bool(AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": "0"}).list_topics(timeout=2).brokers)
+    except KafkaException:
+        return False
