@@ -247,6 +247,12 @@ _LOG4J2 = {
     }
 }
 
+# at INFO it says a worker's whole environment when a job ends, the broker's password with it
+_SILENCED = """
+logger.workers.name = org.apache.beam.runners.fnexecution.control.DefaultJobBundleFactory
+logger.workers.level = WARN
+"""
+
 
 def write_files(settings: Settings) -> None:
     """Everything that the services read at their start, anew from the settings."""
@@ -260,7 +266,7 @@ def write_files(settings: Settings) -> None:
     )
     _write(state / "flink" / "conf" / "config.yaml", yaml.safe_dump(flink_configuration(settings)))
     for file in (flink_home() / "conf").glob("log4j*.properties"):
-        shutil.copy(file, state / "flink" / "conf" / file.name)
+        _write(state / "flink" / "conf" / file.name, file.read_text("utf-8") + _SILENCED)
     _link_flink_jars(settings)
 
 
