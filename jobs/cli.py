@@ -64,7 +64,7 @@ def reset(yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False
 
 @app.command()
 def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
-    """Show each service, its address, and each job. Example: ./streamhouse status"""
+    """Show each service, its address, and each job; exit status 1 unless all is well. Example: ./streamhouse status"""
     from infra.stack.report import status as look
 
     report = look(load_settings())

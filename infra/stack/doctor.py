@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import subprocess
 from collections.abc import Callable, Iterator
 
 import psutil
@@ -36,10 +37,17 @@ def _missing_parts(settings: Settings) -> Iterator[str]:
             yield f"jars of {name} are missing or incomplete in {jars.installed(settings, name)}; run `./streamhouse up`, it fetches them"
         elif spoilt := jars.spoilt(settings, name):
             yield f"jar {spoilt[0]} of {name} is not what its lock says; delete {jars.installed(settings, name)} and run `./streamhouse up`"
-    if not (java_home() / "bin" / "java").exists():
-        yield f"no java at {java_home()}; delete {settings.installed / 'env'} and run any command, it makes the environment again"
-    if not os.access(redis_server(), os.X_OK):
+    if not _runs(str(java_home() / "bin" / "java"), "-version"):
+        yield f"java at {java_home()} cannot be run; delete {settings.installed / 'env'} and run any command, it is made again"
+    if not _runs(redis_server(), "--version"):
         yield f"{redis_server()} cannot be run; delete {settings.installed / 'env'} and run any command"
+
+
+def _runs(*command: str) -> bool:
+    try:
+        return subprocess.run(command, capture_output=True, check=False, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        return False
 
 
 def state_folder(settings: Settings) -> Iterator[str]:
@@ -83,7 +91,7 @@ def _sizes(settings: Settings) -> Iterator[tuple[str, str]]:
 
 
 def _ports_free(settings: Settings) -> Iterator[str]:
-    if not settings.stack.runs_elsewhere and not supervise.states(settings) and not supervise.own_processes(settings):
+    if not settings.stack.runs_elsewhere and not supervise.own_processes(settings):
         yield from ports_taken(settings, services(settings))
 
 
@@ -105,8 +113,8 @@ def ports_taken(settings: Settings, wanted: list[Service]) -> Iterator[str]:
 
 
 def _supervisor(settings: Settings) -> Iterator[str]:
-    if not supervise.states(settings) and (left := supervise.own_processes(settings)):
-        yield f"the supervisor does not answer, and {len(left)} of its processes run unwatched; run `./streamhouse up`, it starts them anew"
+    if (left := supervise.own_processes(settings)) and not supervise.states(settings):
+        yield f"the supervisor does not answer, and {len(left)} processes run unwatched; run `./streamhouse up`, it starts them anew"
 
 
 def _services_answer(settings: Settings) -> Iterator[str]:

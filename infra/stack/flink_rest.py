@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 from dataclasses import dataclass
@@ -14,12 +15,18 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 
 ALIVE = frozenset({"INITIALIZING", "CREATED", "RUNNING", "FAILING", "CANCELLING", "RESTARTING", "RECONCILING", "SUSPENDED"})
+_HINDERED = frozenset({"FAILING", "RESTARTING", "RECONCILING", "SUSPENDED"})
 _TIMEOUT = 10.0
+_PATIENCE = 60.0  # seconds; checkpoints come every few, and a job that hangs completes none
 
 
 @dataclass(frozen=True)
 class Job:
-    """One job as the JobManager knows it. `running_for` in seconds; `checkpoint_age` seconds since the last one, None: none yet."""
+    """One job as the JobManager knows it. `running_for` in seconds; `checkpoint_age` seconds since the last one, None: none yet.
+
+    `failed_checkpoints` are those after the last complete one. Flink's own count holds also those that it asked for before every
+    task ran, which each start has.
+    """
 
     id: str
     name: str
@@ -29,11 +36,24 @@ class Job:
     checkpoints: int = 0
     failed_checkpoints: int = 0
     checkpoint_age: float | None = None
+    checkpoint_patience: float = _PATIENCE
 
     @property
     def is_alive(self) -> bool:
         """Whether it still holds or asks for slots."""
         return self.state in ALIVE
+
+    @property
+    def trouble(self) -> str:
+        """What keeps it from doing its work; empty: nothing."""
+        if self.state in _HINDERED:
+            return f"is {self.state} (restart {self.restarts})"
+        if self.failed_checkpoints:
+            return f"fails its checkpoints, {self.failed_checkpoints} since the last complete one"
+        waited = self.running_for if self.checkpoint_age is None else self.checkpoint_age
+        if self.state == "RUNNING" and waited > self.checkpoint_patience:
+            return f"completed no checkpoint for {waited:.0f} s"
+        return ""
 
 
 def jobs(settings: Settings, *, details: bool = False) -> list[Job]:
@@ -57,11 +77,18 @@ def alive(settings: Settings, name: str) -> Job | None:
 
 def _detailed(settings: Settings, job: Job) -> Job:
     numbers = _get(settings, f"/jobs/{job.id}/checkpoints")
-    counts, latest = numbers["counts"], (numbers.get("latest") or {}).get("completed")
+    latest = (numbers.get("latest") or {}).get("completed")
+    failed = sum(one["status"] == "FAILED" and one["id"] > (latest or {"id": 0})["id"] for one in numbers["history"])
     metric = _get(settings, f"/jobs/{job.id}/metrics?get=numRestarts")
-    age = None if latest is None else max(0.0, time.time() - latest["latest_ack_timestamp"] / 1000)
-    restarts = int(metric[0]["value"]) if metric else 0
-    return Job(job.id, job.name, job.state, job.running_for, restarts, counts["completed"], counts["failed"], age)
+    interval = _get(settings, f"/jobs/{job.id}/checkpoints/config")["interval"] / 1000
+    return dataclasses.replace(
+        job,
+        restarts=int(metric[0]["value"]) if metric else 0,
+        checkpoints=numbers["counts"]["completed"],
+        failed_checkpoints=failed,
+        checkpoint_age=None if latest is None else max(0.0, time.time() - latest["latest_ack_timestamp"] / 1000),
+        checkpoint_patience=max(_PATIENCE, 3 * interval),
+    )
 
 
 def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> Path:
@@ -78,6 +105,7 @@ def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> 
         if status["status"]["id"] == "COMPLETED":
             operation = status["operation"]
             if "location" in operation:
+                forget(settings, job.name)
                 return Path(operation["location"].removeprefix("file://").removeprefix("file:"))
             cause = str(operation.get("failure-cause", {}).get("class", "unknown"))
             message = f"job {job.name} made no savepoint ({cause}); see `./streamhouse logs taskmanager`"
@@ -91,15 +119,41 @@ def cancel(settings: Settings, job: Job) -> None:
     """End a job at once; its retained checkpoints stay."""
     with _client(settings) as client:
         client.patch(f"/jobs/{job.id}?mode=cancel").raise_for_status()
+    forget(settings, job.name)
 
 
 def note_started(settings: Settings, name: str, job_id: str) -> None:
-    """Remember a job's id: its checkpoints lie under it."""
+    """Remember a job's id, since its checkpoints lie under it, and that it should run from now on."""
     file = _submitted(settings)
     ids = json.loads(file.read_text("utf-8")) if file.exists() else {}
     ids.setdefault(name, []).append(job_id)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(ids), "utf-8")
+    _expect(settings, expected(settings) | {name: job_id})
+
+
+def expected(settings: Settings) -> dict[str, str]:
+    """The jobs that were submitted and not stopped here, name -> id: a JobManager that was killed knows nothing of them."""
+    file = _submitted(settings).with_name("expected.json")
+    return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
+
+
+def forget(settings: Settings, *names: str) -> None:
+    """These jobs need not run any more; without names, none need."""
+    _expect(settings, {name: job_id for name, job_id in expected(settings).items() if names and name not in names})
+
+
+def _expect(settings: Settings, ids: dict[str, str]) -> None:
+    file = _submitted(settings).with_name("expected.json")
+    if ids or file.exists():
+        file.write_text(json.dumps(ids), "utf-8")
+
+
+def missing(settings: Settings, known: list[Job]) -> list[str]:
+    """Expected jobs that do not run, by name. One that was ended by its id elsewhere, as in Flink's pages, is not expected any more."""
+    here = {job.name for job in known if job.is_alive}
+    ended = {job.id for job in known if job.state in ("CANCELED", "FINISHED")}
+    return [name for name, job_id in expected(settings).items() if name not in here and job_id not in ended]
 
 
 def restorable(settings: Settings, name: str) -> Path | None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from infra.config import Settings
+from infra.errors import StreamhouseError
 from infra.stack import flink_rest, health, supervise
 from infra.stack.services import services
 
@@ -30,15 +32,29 @@ class Report:
 
     services: list[ServiceLine]
     jobs: list[flink_rest.Job]
+    missing_jobs: list[str] = field(default_factory=list)
 
     @property
     def is_well(self) -> bool:
-        """Every service answers and no job fails its checkpoints."""
-        return bool(self.services) and all(line.state == "up" for line in self.services)
+        """Every service answers, every job that should run does, and none fails its checkpoints."""
+        return not self.troubles
+
+    @property
+    def troubles(self) -> list[str]:
+        """What is not well, a sentence with its remedy each."""
+        if all(line.state == "down" for line in self.services):
+            return ["the stack is down; run `./streamhouse up`"]
+        found = [
+            f"service {line.name} is {line.state}; see `./streamhouse logs {line.name}`" for line in self.services if line.state != "up"
+        ]
+        found += [f"job {name} does not run; run `./streamhouse submit {name}`" for name in self.missing_jobs]
+        return found + [f"job {job.name} {job.trouble}; see `./streamhouse logs taskmanager`" for job in self.jobs if job.trouble]
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
         return {
+            "well": self.is_well,
+            "troubles": self.troubles,
             "services": [dataclasses.asdict(line) for line in self.services],
             "jobs": [dataclasses.asdict(job) for job in self.jobs],
         }
@@ -52,15 +68,18 @@ class Report:
         table.add_section()
         table.add_row("all", "", "", "", str(sum(line.memory_mib for line in self.services)))
         console.print(table)
-        if not self.jobs:
+        if self.jobs:
+            # 80 columns must do
+            table = Table("job", "state", "minutes", "restarts", "checkpoints", "s ago")
+            for job in self.jobs:
+                age = "" if job.checkpoint_age is None else f"{job.checkpoint_age:.0f}"
+                state = f"[bold red]{job.state}[/]" if job.trouble else job.state
+                table.add_row(job.name, state, f"{job.running_for / 60:.1f}", str(job.restarts), str(job.checkpoints), age)
+            console.print(table)
+        for trouble in self.troubles:
+            console.print(f"[bold red]{escape(trouble)}[/]", soft_wrap=True, highlight=False)
+        if self.is_well and not self.jobs:
             console.print("no job runs; start one with `./streamhouse submit score_events`")
-            return
-        table = Table("job", "state", "minutes", "restarts", "checkpoints", "failed", "last s ago")
-        for job in self.jobs:
-            age = "" if job.checkpoint_age is None else f"{job.checkpoint_age:.0f}"
-            failed = f"[bold red]{job.failed_checkpoints}[/]" if job.failed_checkpoints else "0"
-            table.add_row(job.name, job.state, f"{job.running_for / 60:.1f}", str(job.restarts), str(job.checkpoints), failed, age)
-        console.print(table)
 
 
 def status(settings: Settings) -> Report:
@@ -83,7 +102,10 @@ def status(settings: Settings) -> Report:
                 (state.memory if state else 0) >> 20,
             )
         )
-    jobs = []
-    if any(line.name == "jobmanager" and line.state == "up" for line in lines):
-        jobs = [job for job in flink_rest.jobs(settings, details=True) if job.is_alive]
-    return Report(lines, jobs)
+    if not any(line.name == "jobmanager" and line.state == "up" for line in lines):
+        return Report(lines, [])
+    try:
+        jobs = flink_rest.jobs(settings, details=True)
+    except StreamhouseError:  # it went away meanwhile
+        return Report([dataclasses.replace(line, state="silent") if line.name == "jobmanager" else line for line in lines], [])
+    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs))

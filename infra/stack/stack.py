@@ -67,6 +67,9 @@ def _wait(settings: Settings, names: list[str], report: Callable[[str], None]) -
         if missing and time.monotonic() - started > UP_SECONDS:
             message = f"{', '.join(missing)} did not answer within {UP_SECONDS} s; see `./streamhouse logs {missing[0]}`"
             raise StreamhouseError(message)
+        if missing and not supervise.states(settings) and not supervise.own_processes(settings):
+            message = f"the stack was stopped before {', '.join(missing)} answered; run `./streamhouse up` again"
+            raise StreamhouseError(message)
         time.sleep(0.2)
 
 
@@ -114,6 +117,7 @@ def down(settings: Settings, report: Callable[[str], None], *, savepoints: bool 
     if settings.stack.runs_elsewhere:
         return
     supervise.stop(settings)
+    flink_rest.forget(settings)
     left = [port for service in services(settings) for port in service.ports if health.is_open(service.host, port)]
     if left:
         report(f"port {left[0]} is still open, held by {health.holder(left[0])}: not ours")

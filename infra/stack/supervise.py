@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import os
 import shlex
+import socket
 import subprocess
 import sys
 import xmlrpc.client
@@ -14,13 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from supervisor.xmlrpc import SupervisorTransport
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack.services import Service
 
 _STOP_SECONDS = 20
+_ANSWER_SECONDS = 10.0  # a supervisor that is silent for longer hangs
 _SOCKET_BYTES = 90  # sockets take 107; the supervisor makes it under a longer name first
 # a user's settings for other programs, which Java, Flink, Kafka or the registry would obey too
 _FOREIGN = (
@@ -68,11 +70,11 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 def write_configuration(settings: Settings, services: list[Service]) -> Path:
     """supervisord.conf for these services."""
-    socket, state = socket_file(settings), settings.state
-    _private(socket.parent)
+    listens, state = socket_file(settings), settings.state
+    _private(listens.parent)
     parts = [
         "[unix_http_server]",
-        f"file={_escaped(str(socket))}",
+        f"file={_escaped(str(listens))}",
         "chmod=0700",
         "[supervisord]",
         f"logfile={_escaped(str(state / 'logs' / 'supervisord.log'))}",
@@ -111,10 +113,32 @@ def pid_file(settings: Settings) -> Path:
     return settings.state / "supervisord.pid"
 
 
+class _Connection(http.client.HTTPConnection):
+    """Through the socket, and never waiting forever as the supervisor's own client does."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__("localhost", timeout=_ANSWER_SECONDS)
+        self._file = str(file)
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(_ANSWER_SECONDS)
+        self.sock.connect(self._file)
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def make_connection(self, host: object) -> http.client.HTTPConnection:
+        del host
+        return _Connection(self._file)
+
+
 def server(settings: Settings) -> xmlrpc.client.ServerProxy:
     """Supervisord's interface; it connects at the first call."""
-    transport = SupervisorTransport(None, None, f"unix://{socket_file(settings)}")
-    return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=transport)
+    return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=_Transport(socket_file(settings)))
 
 
 def states(settings: Settings) -> list[State]:

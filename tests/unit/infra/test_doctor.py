@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import os
 import socket
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from infra.config import Settings, load_settings
-from infra.stack import jars
+from infra.stack import doctor, jars
 from infra.stack.doctor import examine, megabytes
 
 
@@ -37,6 +40,40 @@ def test_a_missing_jar_is_named(settings: Settings, tmp_path: Path) -> None:
     assert not jars.is_installed(dataclasses.replace(settings, installed=tmp_path), "flink")
 
 
+def test_a_spoilt_jar_is_named(settings: Settings, tmp_path: Path) -> None:
+    place = tmp_path / "jars" / "kafka"
+    place.mkdir(parents=True)
+    locked = tomllib.loads(jars.lock_file("kafka").read_text("utf-8"))["dependencies"]
+    for dependency in locked:
+        (place / f"{dependency['artifactId']}-{dependency['version']}.jar").write_bytes(b"cut off")
+    (place / ".lock-sha256").write_text(hashlib.sha256(jars.lock_file("kafka").read_bytes()).hexdigest())
+    faults = examine(dataclasses.replace(settings, installed=tmp_path))
+    assert any(f"of kafka is not what its lock says; delete {place} and run `./streamhouse up`" in fault for fault in faults)
+
+
+@pytest.mark.parametrize("program", ["no file at all", "broken"])
+def test_a_java_that_cannot_be_run_is_named(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, program: str) -> None:
+    java = tmp_path / "java" / "bin" / "java"
+    if program == "broken":
+        java.parent.mkdir(parents=True)
+        java.write_bytes(b"\x7fELF cut off")
+        java.chmod(0o755)
+    monkeypatch.setattr(doctor, "java_home", lambda: tmp_path / "java")
+    assert any(f"java at {tmp_path / 'java'} cannot be run; delete" in fault for fault in examine(settings))
+
+
+def test_a_redis_that_cannot_be_run_is_named(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "redis-server").write_text("#!/nowhere/sh\n")
+    (tmp_path / "redis-server").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert any(f"{tmp_path / 'redis-server'} cannot be run; delete" in fault for fault in examine(settings))
+
+
+def test_a_disk_with_less_than_is_needed_is_named(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "_NEEDED_DISK", 1 << 60)  # no disk has that
+    assert any("GiB of disk left, expected" in fault and "STREAMHOUSE_STATE" in fault for fault in examine(settings))
+
+
 def test_too_little_memory_is_named(settings: Settings) -> None:
     greedy = dataclasses.replace(settings, flink=dataclasses.replace(settings.flink, taskmanager_memory="9000g"))
     assert any("of memory are free" in fault and "STREAMHOUSE_FLINK_TASKMANAGER_MEMORY" in fault for fault in examine(greedy))
@@ -44,8 +81,9 @@ def test_too_little_memory_is_named(settings: Settings) -> None:
 
 def test_a_state_folder_that_cannot_be_written_is_named(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
-    nowhere = dataclasses.replace(settings, state=Path("/proc/1/streamhouse"))
-    assert any("cannot be written" in fault and "STREAMHOUSE_STATE" in fault for fault in examine(nowhere))
+    for place in (tmp_path / "file", tmp_path / "file" / "below", Path("/proc/1/streamhouse")):
+        nowhere = dataclasses.replace(settings, state=place)
+        assert any(f"{place} cannot be written" in fault and "STREAMHOUSE_STATE" in fault for fault in examine(nowhere))
 
 
 def test_sizes_are_read_as_flink_writes_them() -> None:

@@ -1,0 +1,83 @@
+"""What `status` calls well, and how it says what is not."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from infra.config import Settings, load_settings
+from infra.stack import flink_rest
+from infra.stack.flink_rest import Job
+from infra.stack.report import Report, ServiceLine, status
+
+NAMES = ("broker", "jobmanager", "taskmanager", "redis", "registry")
+UP = [ServiceLine(name, "up", "http://127.0.0.1:18081", 1_234_567, 1_024) for name in NAMES]
+HEALTHY = Job("a" * 32, "archive_topics", "RUNNING", 86_400.0, restarts=2, checkpoints=17_280, checkpoint_age=4.0)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "flink").mkdir()
+    return load_settings({"STREAMHOUSE_STATE": str(tmp_path)})
+
+
+def test_all_is_well_when_services_answer_and_jobs_complete_checkpoints() -> None:
+    assert Report(UP, [HEALTHY]).is_well
+    assert Report(UP, []).is_well
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"failed_checkpoints": 3}, "job archive_topics fails its checkpoints, 3 since the last complete one"),
+        ({"state": "RESTARTING"}, "job archive_topics is RESTARTING (restart 2)"),
+        ({"checkpoint_age": 61.0}, "job archive_topics completed no checkpoint for 61 s"),
+        ({"checkpoint_age": None, "running_for": 75.0}, "job archive_topics completed no checkpoint for 75 s"),
+    ],
+)
+def test_a_job_in_trouble_is_not_well(changes: dict[str, object], words: str) -> None:
+    report = Report(UP, [dataclasses.replace(HEALTHY, **changes)])  # type: ignore[arg-type]
+    assert not report.is_well
+    assert report.troubles == [f"{words}; see `./streamhouse logs taskmanager`"]
+
+
+def test_a_job_that_has_only_started_or_seldom_makes_checkpoints_is_well() -> None:
+    assert Report(UP, [dataclasses.replace(HEALTHY, checkpoint_age=None, running_for=20.0)]).is_well
+    assert Report(UP, [dataclasses.replace(HEALTHY, checkpoint_age=200.0, checkpoint_patience=900.0)]).is_well
+
+
+def test_a_silent_service_is_not_well() -> None:
+    report = Report([*UP[1:], dataclasses.replace(UP[0], state="silent")], [HEALTHY])
+    assert report.troubles == ["service broker is silent; see `./streamhouse logs broker`"]
+
+
+def test_nothing_running_is_one_sentence(settings: Settings) -> None:
+    assert status(settings).troubles == ["the stack is down; run `./streamhouse up`"]
+
+
+def test_a_submitted_job_that_nobody_stopped_is_missed(settings: Settings) -> None:
+    flink_rest.note_started(settings, "score_events", "b" * 32)
+    flink_rest.note_started(settings, "archive_topics", HEALTHY.id)
+    assert flink_rest.missing(settings, [HEALTHY]) == ["score_events"]
+    failed, cancelled = (Job("b" * 32, "score_events", state, 1.0) for state in ("FAILED", "CANCELED"))
+    assert flink_rest.missing(settings, [HEALTHY, failed]) == ["score_events"]
+    assert flink_rest.missing(settings, [HEALTHY, cancelled]) == []
+    assert Report(UP, [HEALTHY], ["score_events"]).troubles == ["job score_events does not run; run `./streamhouse submit score_events`"]
+    flink_rest.forget(settings, "score_events")
+    assert flink_rest.missing(settings, [HEALTHY]) == []
+    flink_rest.forget(settings)
+    assert flink_rest.missing(settings, []) == []
+
+
+def test_the_tables_fit_into_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    jobs = [HEALTHY, dataclasses.replace(HEALTHY, name="score_events", state="INITIALIZING", running_for=0.0)]
+    Report(UP, jobs).show()
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert all(
+        word in shown for word in ("archive_topics", "score_events", "INITIALIZING", "checkpoints", "17280", "taskmanager", "1234567")
+    )
+    assert max(map(len, shown.splitlines())) <= 80
