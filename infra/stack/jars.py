@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import sys
 import tarfile
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "jars"
 SETS = ("kafka", "flink", "registry")
 _UNFINISHED = "unfinished-"
+_SUMS = ".sums.json"
 
 
 def lock_file(name: str) -> Path:
@@ -40,16 +42,18 @@ def is_installed(settings: Settings, name: str) -> bool:
     stamp = installed(settings, name) / ".lock-sha256"
     if not stamp.is_file() or stamp.read_text("utf-8") != _digest(lock_file(name)):
         return False
-    files = ["quarkus-run.jar"] if name == "registry" else [_filename(d) for d in _locked(name)]
+    files = [_SUMS] if name == "registry" else [_filename(d) for d in _locked(name)]
     return all((installed(settings, name) / file).is_file() for file in files)
 
 
 def spoilt(settings: Settings, name: str) -> list[str]:
     """Installed jars of a set that are no longer what the lock says; reads every byte of them."""
     folder = installed(settings, name)
-    if name == "registry":  # unpacked: its own list of sizes and sums stands in no lock, so only what starts it is looked for
-        return [] if (folder / "quarkus-run.jar").is_file() else ["quarkus-run.jar"]
-    return [file for d in _locked(name) if not (folder / (file := _filename(d))).is_file() or _digest(folder / file) != d["sha256"]]
+    if name == "registry":  # the lock has the sum of its archive; those of what was in it were taken when it was unpacked
+        sums = dict(json.loads((folder / _SUMS).read_text("utf-8")))
+    else:
+        sums = {_filename(dependency): dependency["sha256"] for dependency in _locked(name)}
+    return [file for file, expected in sums.items() if not (folder / file).is_file() or _digest(folder / file) != expected]
 
 
 def install(settings: Settings) -> None:
@@ -83,6 +87,9 @@ def install(settings: Settings) -> None:
                     progress.update(bar, description=f"jars: {dependency['artifactId']}")
                     _put(fetched(context, dependency), made)
                     progress.advance(bar)
+                if name == "registry":
+                    sums = {str(file.relative_to(made)): _digest(file) for file in sorted(made.rglob("*.jar"))}
+                    (made / _SUMS).write_text(json.dumps(sums, indent=0), "utf-8")
                 (made / ".lock-sha256").write_text(_digest(lock_file(name)), "utf-8")
                 shutil.rmtree(place, ignore_errors=True)
                 made.rename(place)
@@ -99,6 +106,9 @@ def fetched(context: MavenContext, dependency: dict[str, Any]) -> Path:
     artifact = project.at_version(dependency["version"]).artifact(dependency.get("classifier", ""), dependency.get("packaging", "jar"))
     try:
         file = Path(artifact.resolve())
+        if _digest(file) != dependency["sha256"]:  # a fetch that was cut off leaves a piece in the cache
+            file.unlink()
+            file = Path(artifact.resolve())
     except Exception as error:
         message = f"jar {artifact.filename} cannot be fetched: {error}; check the network and run the command again"
         raise StreamhouseError(message) from error

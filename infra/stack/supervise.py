@@ -132,8 +132,9 @@ class _Transport(xmlrpc.client.Transport):
         self._file = file
 
     def make_connection(self, host: object) -> http.client.HTTPConnection:
-        del host
-        return _Connection(self._file)
+        connection = _Connection(self._file)
+        self._connection = host, connection  # type: ignore[assignment]  # where `close` looks for it
+        return connection
 
 
 def server(settings: Settings) -> xmlrpc.client.ServerProxy:

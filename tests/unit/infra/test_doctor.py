@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import os
 import socket
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -40,15 +40,17 @@ def test_a_missing_jar_is_named(settings: Settings, tmp_path: Path) -> None:
     assert not jars.is_installed(dataclasses.replace(settings, installed=tmp_path), "flink")
 
 
-def test_a_spoilt_jar_is_named(settings: Settings, tmp_path: Path) -> None:
-    place = tmp_path / "jars" / "kafka"
+@pytest.mark.parametrize("name", jars.SETS)
+def test_a_spoilt_jar_is_named(settings: Settings, tmp_path: Path, name: str) -> None:
+    place = jars.installed(dataclasses.replace(settings, installed=tmp_path), name)
+    files = ["quarkus-run.jar"] if name == "registry" else [jars._filename(dependency) for dependency in jars._locked(name)]
     place.mkdir(parents=True)
-    locked = tomllib.loads(jars.lock_file("kafka").read_text("utf-8"))["dependencies"]
-    for dependency in locked:
-        (place / f"{dependency['artifactId']}-{dependency['version']}.jar").write_bytes(b"cut off")
-    (place / ".lock-sha256").write_text(hashlib.sha256(jars.lock_file("kafka").read_bytes()).hexdigest())
+    for file in files:
+        (place / file).write_bytes(b"cut off")
+    (place / ".sums.json").write_text(json.dumps(dict.fromkeys(files, "of the whole file")))
+    (place / ".lock-sha256").write_text(hashlib.sha256(jars.lock_file(name).read_bytes()).hexdigest())
     faults = examine(dataclasses.replace(settings, installed=tmp_path))
-    assert any(f"of kafka is not what its lock says; delete {place} and run `./streamhouse up`" in fault for fault in faults)
+    assert f"jar {files[0]} of {name} is not what its lock says; delete {place} and run `./streamhouse up`" in faults
 
 
 @pytest.mark.parametrize("program", ["no file at all", "broken"])
