@@ -1,0 +1,248 @@
+"""The stack itself: what is killed comes back, `status` and `doctor` say what is not well, and `down` leaves nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import psutil
+import pytest
+
+from infra.config import Settings
+from infra.stack import doctor, flink_rest, health, supervise
+from infra.stack.report import Report, status
+from infra.stack.services import services
+from infra.stack.stack import down, up
+from tests.end_to_end.stacks import stack_settings
+
+pytestmark = pytest.mark.timeout(400)
+NAMES = ("broker", "jobmanager", "taskmanager", "redis", "registry")
+LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+PASSWORD = "canary-d41d8cd98f00"
+
+
+@pytest.fixture(scope="module")
+def lone() -> Iterator[Settings]:
+    """A stack of this file's own. The embedded broker asks for no password; it stands wherever a real one would."""
+    settings = stack_settings("stack", KAFKA_PASSWORD=PASSWORD, KAFKA_USERNAME="someone", KAFKA_SASL_MECHANISM="PLAIN")
+    try:
+        down(settings, print, savepoints=False)  # of a run that was cut off
+        shutil.rmtree(settings.state, ignore_errors=True)
+        yield settings
+    finally:
+        down(settings, print, savepoints=False)
+        shutil.rmtree(settings.state, ignore_errors=True)
+
+
+@pytest.fixture
+def running(lone: Settings) -> Settings:
+    """It is up."""
+    up(lone, print)
+    return lone
+
+
+def start(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
+    """The command line as a person starts it, without what this test run set for itself."""
+    others = {name: value for name, value in os.environ.items() if not name.startswith("STREAMHOUSE_")}
+    environment = {**others, **settings.overrides, "STREAMHOUSE_STATE": str(settings.state)}
+    command = [str(settings.root / "streamhouse"), *arguments]
+    return subprocess.Popen(
+        command,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        # a test run in the background ignores the interrupt, and would hand that down
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
+    )
+
+
+def run(settings: Settings, *arguments: str) -> tuple[int, str]:
+    """Exit status and all that was said."""
+    process = start(settings, *arguments)
+    said, _ = process.communicate(timeout=240)
+    return process.returncode, said
+
+
+def wait_for(what: Callable[[], bool], seconds: float = 240) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.5)
+
+
+def supervisor(settings: Settings) -> int:
+    return int(supervise.pid_file(settings).read_text("utf-8"))
+
+
+def pids(report: Report) -> dict[str, int]:
+    return {line.name: line.pid for line in report.services}
+
+
+def words(report: Report) -> dict[str, str]:
+    return {line.name: line.state for line in report.services}
+
+
+def still_bound(settings: Settings) -> list[psutil.Process]:
+    """Processes that have anything to do with the state folder, found without the marks that the product looks for."""
+    state, mine = str(settings.state), {process.pid for process in [psutil.Process(), *psutil.Process().parents()]}
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            places = [process.cwd(), *process.cmdline(), *process.environ().values()]
+            if process.pid not in mine and any(place == state or f"{state}/" in place for place in places):
+                found.append(process)
+    return found
+
+
+def assert_nothing_left(settings: Settings) -> None:
+    assert supervise.own_processes(settings) == []
+    assert still_bound(settings) == []
+    assert [port for service in services(settings) for port in service.ports if health.is_open(service.host, port)] == []
+    assert not supervise.socket_file(settings).exists()
+    assert status(settings).troubles == ["the stack is down; run `./streamhouse up`"]
+
+
+@pytest.mark.parametrize("killed", [("redis",), ("registry",), ("broker",), ("taskmanager",), ("jobmanager",), NAMES], ids="+".join)
+def test_what_is_killed_comes_back(running: Settings, killed: tuple[str, ...]) -> None:
+    before = pids(status(running))
+    for name in killed:
+        os.kill(before[name], signal.SIGKILL)
+    wait_for(lambda: (now := status(running)).is_well and all(pids(now)[name] != before[name] for name in killed))
+    code, said = run(running, "status", "--json")
+    told = json.loads(said)
+    assert (code, told["well"], told["troubles"]) == (0, True, [])
+    assert {line["name"]: line["state"] for line in told["services"]} == dict.fromkeys(NAMES, "up")
+    assert {line["name"] for line in told["services"] if line["pid"] != before[line["name"]]} == set(killed)
+    assert supervise.orphans(running) == []
+
+
+def test_up_does_nothing_the_second_time(running: Settings) -> None:
+    before = supervisor(running), pids(status(running))
+    code, said = run(running, "up")
+    assert code == 0, said
+    assert (supervisor(running), pids(status(running))) == before
+
+
+def test_everything_listens_on_loopback_only(running: Settings) -> None:
+    listening = {
+        (connection.laddr.ip, connection.laddr.port)
+        for process in supervise.own_processes(running)
+        for connection in process.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN
+    }
+    assert {address for address, _ in listening} <= LOOPBACK
+    assert {port for service in services(running) for port in service.ports} <= {port for _, port in listening}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_service_that_hangs_is_named(running: Settings, name: str) -> None:
+    pid = pids(status(running))[name]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        wait_for(lambda: words(status(running))[name] == "silent")
+        assert f"service {name} is silent; see `./streamhouse logs {name}`" in status(running).troubles
+        assert any(f"service {name} does not answer (it is running); see `./streamhouse logs {name}`" in f for f in doctor.examine(running))
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    wait_for(lambda: status(running).is_well)
+    assert pids(status(running))[name] == pid
+
+
+def test_a_supervisor_that_hangs_is_named(running: Settings) -> None:
+    pid = supervisor(running)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        code, said = run(running, "doctor")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert code == 1
+    assert "fault: the supervisor does not answer" in said
+    wait_for(lambda: status(running).is_well)
+
+
+def test_up_recovers_from_a_killed_supervisor_without_orphans(running: Settings) -> None:
+    old = {process.pid for process in supervise.own_processes(running)}
+    os.kill(supervisor(running), signal.SIGKILL)
+    wait_for(lambda: supervise.states(running) == [])
+    code, said = run(running, "doctor")
+    assert code == 1
+    assert "processes run unwatched; run `./streamhouse up`" in said
+    code, said = run(running, "up")
+    assert code == 0, said
+    assert old.isdisjoint(process.pid for process in supervise.own_processes(running))
+    assert status(running).is_well
+    assert supervise.orphans(running) == []
+
+
+def test_down_leaves_nothing_after_services_and_supervisor_were_killed(running: Settings) -> None:
+    now = pids(status(running))
+    for pid in (now["broker"], now["taskmanager"], supervisor(running)):
+        os.kill(pid, signal.SIGKILL)
+    for _ in range(2):  # the second time there is nothing to do
+        code, said = run(running, "down")
+        assert (code, said.splitlines()[-1]) == (0, "down"), said
+        assert_nothing_left(running)
+    assert run(running, "status")[0] == 1
+
+
+def test_down_ends_an_up_that_is_under_way(lone: Settings) -> None:
+    down(lone, print, savepoints=False)
+    starting = start(lone, "up")
+    wait_for(lambda: bool(supervise.states(lone)))
+    assert run(lone, "down")[0] == 0
+    said, _ = starting.communicate(timeout=60)
+    assert starting.returncode == 1
+    assert "error: the stack was stopped before" in said
+    assert_nothing_left(lone)
+
+
+def test_down_after_an_interrupted_up_leaves_nothing(lone: Settings) -> None:
+    down(lone, print, savepoints=False)
+    starting = start(lone, "up")
+    wait_for(lambda: bool(supervise.states(lone)))
+    starting.send_signal(signal.SIGINT)
+    assert starting.wait(60) == 130
+    assert run(lone, "down")[0] == 0
+    assert_nothing_left(lone)
+
+
+def test_a_job_that_its_killed_jobmanager_lost_is_named_and_no_file_holds_the_password(running: Settings) -> None:
+    for command in (("apply",), ("submit", "score_events")):
+        code, said = run(running, *command)
+        assert code == 0, said
+    wait_for(lambda: any(job.checkpoints for job in status(running).jobs))
+    assert status(running).troubles == []
+    held = [process.pid for process in psutil.process_iter() for part in cmdline(process) if PASSWORD in part]
+    assert held == []
+
+    before = pids(status(running))["jobmanager"]
+    os.kill(before, signal.SIGKILL)
+    wait_for(lambda: pids(status(running))["jobmanager"] != before and set(words(status(running)).values()) == {"up"})
+    code, said = run(running, "status", "--json")
+    assert code == 1
+    assert json.loads(said)["troubles"] == ["job score_events does not run; run `./streamhouse submit score_events`"]
+
+    code, said = run(running, "submit", "score_events")
+    assert code == 0, said
+    wait_for(lambda: status(running).is_well and any(job.checkpoints for job in status(running).jobs))
+    code, said = run(running, "down")
+    assert code == 0, said
+    assert flink_rest.expected(running) == {}
+    assert_nothing_left(running)
+    written = [file for file in running.state.rglob("*") if file.is_file() and not file.is_symlink()]
+    assert len(written) > 20
+    assert [file for file in written if PASSWORD.encode() in file.read_bytes()] == []
+
+
+def cmdline(process: psutil.Process) -> list[str]:
+    with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return process.cmdline()
+    return []
