@@ -35,7 +35,7 @@ def submit(settings: Settings, name: str) -> str:
         f"{settings.flink.host}:{settings.flink.rest_port}",
     ]
     if origin is not None:
-        command += ["-s", origin.as_uri()]
+        command += ["-s", f"file://{origin}"]
     command += ["-py", str(settings.root / "jobs" / f"{name}.py")]
     done = subprocess.run(
         command,

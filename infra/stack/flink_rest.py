@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
@@ -123,18 +124,13 @@ def cancel(settings: Settings, job: Job) -> None:
 
 
 def note_started(settings: Settings, name: str, job_id: str) -> None:
-    """Remember a job's id, since its checkpoints lie under it, and that it should run from now on."""
-    file = _submitted(settings)
-    ids = json.loads(file.read_text("utf-8")) if file.exists() else {}
-    ids.setdefault(name, []).append(job_id)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(ids), "utf-8")
+    """Remember that a job should run from now on."""
     _expect(settings, expected(settings) | {name: job_id})
 
 
 def expected(settings: Settings) -> dict[str, str]:
     """The jobs that were submitted and not stopped here, name -> id: a JobManager that was killed knows nothing of them."""
-    file = _submitted(settings).with_name("expected.json")
+    file = _expected_file(settings)
     return dict(json.loads(file.read_text("utf-8"))) if file.exists() else {}
 
 
@@ -144,9 +140,14 @@ def forget(settings: Settings, *names: str) -> None:
 
 
 def _expect(settings: Settings, ids: dict[str, str]) -> None:
-    file = _submitted(settings).with_name("expected.json")
+    file = _expected_file(settings)
     if ids or file.exists():
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(ids), "utf-8")
+
+
+def _expected_file(settings: Settings) -> Path:
+    return settings.state / "flink" / "expected.json"
 
 
 def missing(settings: Settings, known: list[Job]) -> list[str]:
@@ -156,20 +157,26 @@ def missing(settings: Settings, known: list[Job]) -> list[str]:
     return [name for name, job_id in expected(settings).items() if name not in here and job_id not in ended]
 
 
+def checkpoint_folder(settings: Settings, name: str) -> Path:
+    """Where every job of this name keeps its checkpoints, however it was started; Flink adds a folder per job id."""
+    return _configured_folder(settings, "execution.checkpointing.dir", "checkpoints") / name
+
+
 def restorable(settings: Settings, name: str) -> Path | None:
-    """The newest complete savepoint or retained checkpoint of the job of this name."""
-    file = _submitted(settings)
-    ids: list[str] = json.loads(file.read_text("utf-8")).get(name, []) if file.exists() else []
+    """The newest complete savepoint or retained checkpoint of the jobs of this name; savepoints where Flink puts them by itself."""
+    savepoints = _configured_folder(settings, "execution.checkpointing.savepoint-dir", "savepoints")
     found: list[Path] = []
-    for job_id in ids:
-        found += (settings.state / "flink" / "checkpoints" / job_id).glob("chk-*/_metadata")
-        found += (settings.state / "flink" / "savepoints").glob(f"savepoint-{job_id[:6]}-*/_metadata")
+    for job in checkpoint_folder(settings, name).glob("*"):  # each bears a job's id
+        found += job.glob("chk-*/_metadata")
+        found += savepoints.glob(f"savepoint-{job.name[:6]}-*/_metadata")
     return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
 
 
-def _submitted(settings: Settings) -> Path:
-    # beside the savepoints: who keeps the one keeps the other
-    return settings.state / "flink" / "savepoints" / "submitted.json"
+def _configured_folder(settings: Settings, key: str, default: str) -> Path:
+    # as the cluster itself reads it: in Docker a volume that all its containers share
+    file = settings.state / "flink" / "conf" / "config.yaml"
+    named = yaml.safe_load(file.read_text("utf-8")).get(key) if file.exists() else None
+    return Path(str(named).removeprefix("file://")) if named else settings.state / "flink" / default
 
 
 def _client(settings: Settings) -> httpx.Client:

@@ -296,7 +296,9 @@ if __name__ == "__main__":  # for `eval` in a shell, before Flink's own client
 
     from infra.config import load_settings
 
-    for key, value in flink_environment(load_settings()).items():
-        if key == "PATH":
-            value = f"{flink_home() / 'bin'}{os.pathsep}{value}"
-        print(f"export {key}={shlex.quote(value)}")
+    chosen = load_settings()
+    for key, value in flink_environment(chosen).items():
+        if key != "PATH":
+            print(f"export {key}={shlex.quote(value)}")
+    programs = [str(flink_home() / "bin"), str(chosen.installed / "env" / "bin")]
+    print(f'export PATH={shlex.quote(os.pathsep.join(programs))}:"$PATH"')  # the user's own programs stay within reach

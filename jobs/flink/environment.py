@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pyflink.table import EnvironmentSettings, TableEnvironment
 
 from infra.config import Settings
+from infra.stack import flink_rest
 
 
 def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -> TableEnvironment:
@@ -16,6 +17,8 @@ def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -
     common = {
         "pipeline.name": name,
         "execution.checkpointing.mode": "EXACTLY_ONCE",
+        # a folder by name, so that the next start finds it, whoever started this one
+        "execution.checkpointing.dir": f"file://{flink_rest.checkpoint_folder(settings, name)}",
         "execution.checkpointing.unaligned.enabled": "false",  # the Iceberg sink loses data with them
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "python.execution-mode": "process",  # thread mode hangs with numpy and onnxruntime
