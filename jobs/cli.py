@@ -114,7 +114,7 @@ def apply(dry_run: Annotated[bool, typer.Option("--dry-run", help="only print th
 
 @app.command()
 def submit(name: Annotated[str, typer.Argument(help="score_events or archive_topics")]) -> None:
-    """Start a job on the cluster, from where it stopped. Example: ./streamhouse submit score_events"""
+    """Start a job on the cluster, from where it stopped; one that runs is left alone. Example: ./streamhouse submit score_events"""
     from jobs.submit import submit as start
 
     _say(start(load_settings(), name))
@@ -135,12 +135,27 @@ def demo(
 @app.command()
 def query(
     sql: Annotated[str, typer.Argument(help="over the tables by their names")],
-    as_csv: Annotated[bool, typer.Option("--csv", help="for programs")] = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="for spreadsheets")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs: one object per line")] = False,
 ) -> None:
-    """SQL over the Iceberg tables. Example: ./streamhouse query "SELECT 1"."""
+    """SQL over the Iceberg tables. Example: ./streamhouse query "SELECT action, count(*) AS n FROM user_actions GROUP BY action"
+
+    SHOW TABLES lists them, DESCRIBE predictions the columns of one.
+    """
     from lakehouse.query import main
 
-    raise typer.Exit(main([sql, *(["--csv"] if as_csv else [])], load_settings()))
+    forms = (["--csv"] if as_csv else []) + (["--json"] if as_json else [])
+    raise typer.Exit(main([sql, *forms], load_settings()))
+
+
+@app.command()
+def notebook(file: Annotated[Path | None, typer.Argument(help="an .ipynb file; notebooks/predictions.ipynb when left out")] = None) -> None:
+    """Run a notebook on the tables and write it with its outputs, also as HTML. Example: ./streamhouse notebook"""
+    from jobs.notebook import DEFAULT, run
+
+    settings = load_settings()
+    written = run(settings, file or settings.root / DEFAULT)
+    _say(f"written: {written.with_suffix('.ipynb')}\nfor a browser: {written.as_uri()}")
 
 
 @app.command()

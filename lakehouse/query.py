@@ -53,7 +53,7 @@ def query(settings: Settings, sql: str) -> pa.Table:
         connection.execute("SET TimeZone = 'UTC'")
         connection.execute("SET lock_configuration = true")
         try:
-            return connection.execute(sql).fetch_arrow_table()
+            return connection.execute(sql).to_arrow_table()
         except duckdb.Error as error:
             raise LakehouseError(_said(error)) from error
 
