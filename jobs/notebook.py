@@ -40,6 +40,7 @@ def run(settings: Settings, file: Path) -> Path:
     client = NotebookClient(
         notebook,
         timeout=_CELL_SECONDS,
+        startup_timeout=_CELL_SECONDS,
         kernel_name="python3",  # the one of the running Python
         extra_arguments=["--log-level=ERROR"],  # that its sockets on loopback are not encrypted is no news
         resources={"metadata": {"path": str(file.resolve().parent)}},
