@@ -54,18 +54,17 @@ def model(settings: Settings) -> Model:
     )
 
 
-def enricher(settings: Settings, sleep: Callable[[float], None]) -> Enricher:
-    """The enrich step of one worker."""
-    topic = Topic(settings, SOURCE_TOPIC)
-    source_rules = rules()
+def enricher(settings: Settings, sleep: Callable[[float], None], *, topic: str = SOURCE_TOPIC, group: str = GROUP) -> Enricher:
+    """The enrich step of one worker that reads `topic` in the consumer group `group`."""
+    source, source_rules = Topic(settings, topic, group), rules()
 
     def records(partition: int, first: int, end: int) -> Iterator[Records]:
-        low = topic.low(partition)
+        low = source.low(partition)
         if first < low:
             from jobs.archived_log import before_the_topic  # PyIceberg, which a worker needs only where retention has cut the topic
 
             yield from before_the_topic(settings, partition, first, min(low, end))
-        yield from topic.records(partition, max(first, low), end)
+        yield from source.records(partition, max(first, low), end)
 
     def log(partition: int, first: int, end: int) -> Iterator[Batch]:
         for read in records(partition, first, end):
@@ -79,17 +78,17 @@ def enricher(settings: Settings, sleep: Callable[[float], None]) -> Enricher:
         restore_profiles(settings)
 
     store = OnlineStore(settings.redis.host, settings.redis.port)
-    return Enricher(store, log, topic.committed, sleep, settings.score_events.redis_wait_seconds, profiles)
+    return Enricher(store, log, source.committed, sleep, settings.score_events.redis_wait_seconds, profiles)
 
 
 class Topic:
     """The source topic beside Flink's own reading of it: what the group has committed, and records from before the job's position."""
 
-    def __init__(self, settings: Settings, name: str) -> None:
+    def __init__(self, settings: Settings, name: str, group: str = GROUP) -> None:
         self._name = name
         self._settings = {
             **settings.kafka.client(),
-            "group.id": GROUP,
+            "group.id": group,
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",

@@ -1,0 +1,140 @@
+"""What came out: every answer by the action that it answers, and whether two sides gave the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import msgspec
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from infra.config import Settings
+
+Place = tuple[int, int]
+"""Partition and offset of an action."""
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    action_partition: int
+    action_offset: int
+    score: msgspec.Raw
+    features: msgspec.Raw
+
+
+class _Prediction(msgspec.Struct):
+    data: _Data
+
+
+class _PlacedData(msgspec.Struct, rename="camel"):
+    action_partition: int
+    action_offset: int
+
+
+class _Placed(msgspec.Struct):
+    data: _PlacedData
+
+
+_prediction = msgspec.json.Decoder(_Prediction)
+_placed = msgspec.json.Decoder(_Placed)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Score and features as they stand in the JSON: the shortest text of a float32, so equal texts are equal bits; and the whole value."""
+
+    score: bytes
+    features: bytes
+    value: bytes
+
+
+@dataclass
+class Answers:
+    """Committed predictions of one side. `appended`: when the broker took the last one, ms since 1970. `dead_letters`: how many came."""
+
+    of: dict[Place, Answer] = field(default_factory=dict)
+    twice: list[Place] = field(default_factory=list)
+    appended: int = 0
+    dead_letters: int = 0
+
+    def add(self, message: Message) -> None:
+        """Take in one record of the topic of predictions."""
+        value = message.value() or b""
+        data = _prediction.decode(value).data
+        where = data.action_partition, data.action_offset
+        if where in self.of:
+            self.twice.append(where)
+        self.of[where] = Answer(bytes(data.score), bytes(data.features), value)
+        self.appended = max(self.appended, message.timestamp()[1])
+
+
+def place(value: bytes) -> Place:
+    """The action that a prediction answers."""
+    data = _placed.decode(value).data
+    return data.action_partition, data.action_offset
+
+
+class Committed:
+    """Committed records of a topic from where the last call stopped."""
+
+    def __init__(self, settings: Settings, topic: str, partitions: int) -> None:
+        self._next = [TopicPartition(topic, partition, 0) for partition in range(partitions)]
+        self._settings = {
+            **settings.kafka.client(),
+            "group.id": "benchmark",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+
+    def read(self) -> list[Message]:
+        """Everything up to the topic's end as of now.
+
+        Raises:
+            KafkaException: the broker does not answer.
+
+        """
+        consumer, found = Consumer(self._settings), []
+        try:
+            consumer.assign(self._next)
+            unread = {there.partition for there in self._next}
+            while unread:
+                for message in consumer.consume(10_000, timeout=0.05):
+                    error = message.error()
+                    if error is None:
+                        found.append(message)
+                        self._next[message.partition() or 0].offset = (message.offset() or 0) + 1
+                    elif error.code() == KafkaError._PARTITION_EOF:
+                        unread.discard(message.partition() or 0)
+                    else:
+                        raise KafkaException(error)
+        finally:
+            consumer.close()
+        return found
+
+
+def faults(name: str, sent: Iterable[Place], got: Answers) -> list[str]:
+    """What one side left unanswered, answered twice, refused, or answered unasked, a sentence each."""
+    expected = set(sent)
+    missing, unasked = sorted(expected - got.of.keys()), sorted(got.of.keys() - expected)
+    said = []
+    for what, places in (("left unanswered", missing), ("answered twice", got.twice), ("answered though not sent", unasked)):
+        if places:
+            said.append(f"{name}: {len(places)} of {len(expected)} actions {what}, the first at (partition, offset) {places[0]}")
+    if got.dead_letters:
+        said.append(f"{name}: {got.dead_letters} of {len(expected)} actions became dead letters; every one is good")
+    return said
+
+
+def differences(name: str, got: Answers, other_name: str, other: Answers) -> list[str]:
+    """Where two sides answered the same action otherwise, a sentence for each kind."""
+    said = []
+    both = sorted(got.of.keys() & other.of.keys())
+    for what in ("score", "features", "value"):
+        differ = [where for where in both if getattr(got.of[where], what) != getattr(other.of[where], what)]
+        if differ:
+            one, two = (getattr(side.of[differ[0]], what).decode() for side in (got, other))
+            said.append(
+                f"{len(differ)} of {len(both)} actions differ in {what}, the first at (partition, offset) {differ[0]}:"
+                f" {name} {one}, {other_name} {two}"
+            )
+    return said
