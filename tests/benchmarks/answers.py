@@ -77,7 +77,9 @@ class Committed:
     """Committed records of a topic from where the last call stopped."""
 
     def __init__(self, settings: Settings, topic: str, partitions: int) -> None:
+        self.topic = topic
         self._next = [TopicPartition(topic, partition, 0) for partition in range(partitions)]
+        self._asking: Consumer | None = None
         self._settings = {
             **settings.kafka.client(),
             "group.id": "benchmark",
@@ -85,6 +87,12 @@ class Committed:
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
         }
+
+    def end(self) -> int:
+        """Up to where records are committed, summed over the partitions; the broker's own records at the end of a transaction count too."""
+        if self._asking is None:
+            self._asking = Consumer(self._settings)
+        return sum(self._asking.get_watermark_offsets(TopicPartition(self.topic, there.partition), timeout=30)[1] for there in self._next)
 
     def read(self) -> list[Message]:
         """Everything up to the topic's end as of now.

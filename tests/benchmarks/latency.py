@@ -98,7 +98,7 @@ class _Watcher:
 
 def latency(settings: Settings, side: Side, rows: Sequence[Row], partitions: int, per_second: int) -> tuple[Latency, list[Place], Answers]:
     """Send the rows at their times and wait until each is answered."""
-    watchers = [_Watcher(settings, side.predictions_topic, partitions, isolation) for isolation in ISOLATIONS]
+    watchers = [_Watcher(settings, side.predictions.topic, partitions, isolation) for isolation in ISOLATIONS]
     meter, began = Meter(side.processes), time.perf_counter()
     gc.disable()  # a collection would stand between a prediction and its time
     try:
@@ -120,8 +120,9 @@ def latency(settings: Settings, side: Side, rows: Sequence[Row], partitions: int
             first.setdefault(place(value), at)
         milliseconds[isolation] = _percentiles([(first[where] - due[i]) * 1000 for i, where in sent.items() if where in first])
     cores = {name: seconds / took for name, seconds in cpu_seconds.items()}
-    answers = side.answers(len(rows), STALLED_SECONDS)
-    return Latency(len(rows), per_second, milliseconds, _percentiles(late), cores), list(sent.values()), answers
+    got = Answers()
+    side.take(got)
+    return Latency(len(rows), per_second, milliseconds, _percentiles(late), cores), list(sent.values()), got
 
 
 def _send(

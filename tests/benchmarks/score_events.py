@@ -52,8 +52,8 @@ FLINK, LOOP, SINGLE = SIDES = ("flink", "loop", "single")
 _WARM = 20_000  # actions at most that warm each side up; they are compared, not measured
 _SINGLE = 2000  # actions at most for the loop that answers one by one
 _HOW = (
-    "drain: actions become visible at once (one transaction); seconds until the broker's append time of the last answer, and until the"
-    " side's group committed past the last action\n"
+    "drain: actions become visible at once (one transaction); seconds until the broker's append time of the last answer, and until"
+    " it was committed\n"
     "latency: open loop, from when an action was due until a consumer had its prediction\n"
     "shared machine: compare ratios"
 )
@@ -163,9 +163,10 @@ def run(settings: Settings, actions: int, seconds: int, rounds: int, overrides: 
             answered.append(Answered(side.name, sent, got))
             step(f"{side.name} answered {PER_SECOND:,} actions/s for {seconds} s")
         checked(answered)
-        late = [fault for side in (flink, loop) for fault in faults(f"{side.name} afterwards", [], side.answers(0, 0))]
-        if late:
-            raise AnswersWrong("\n".join(late))
+        for side in (flink, loop):
+            side.take(afterwards := Answers())
+            if said := faults(f"{side.name} afterwards", [], afterwards):
+                raise AnswersWrong("\n".join(said))
     restarts = sum(job.restarts for job in flink_rest.jobs(settings, details=True) if job.name == GROUP)
     return Report(_machine(settings, overrides), actions, rounds, drains, latencies, compared, restarts)
 

@@ -19,7 +19,7 @@ from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.stack import supervise
 from infra.stack.services import services
-from jobs.scoring_parts import GROUP, SOURCE_TOPIC
+from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks import plain_loop
 from tests.benchmarks.answers import Answers, Committed
 from tests.benchmarks.processes import WORKERS, Groups, stack_groups
@@ -30,30 +30,23 @@ _FLINK = ("broker", "jobmanager", "taskmanager", WORKERS, "redis")
 
 @dataclass(frozen=True)
 class Side:
-    """One way to answer actions: it reads `source` in `group` and writes `predictions` and `dead_letters`."""
+    """One way to answer actions: it reads `source` and writes `predictions` and `dead_letters`."""
 
     name: str
     source: str
-    group: str
     predictions: Committed
-    predictions_topic: str
     dead_letters: Committed
     processes: Callable[[], Groups]
 
-    def answers(self, expected: int, seconds: float) -> Answers:
-        """What was answered since the last call, as soon as `expected` actions are or when nothing new came for so many seconds."""
-        got, heard = Answers(), time.monotonic()
-        while True:
-            read = self.predictions.read()
-            for message in read:
-                got.add(message)
-            refused = len(self.dead_letters.read())
-            got.dead_letters += refused
-            if read or refused:
-                heard = time.monotonic()
-            if len(got.of) + got.dead_letters >= expected or time.monotonic() - heard > seconds:
-                return got
-            time.sleep(0.2)
+    def committed(self) -> int:
+        """A number that grows with each committed answer, and a little more with each transaction. It costs a few small requests."""
+        return self.predictions.end() + self.dead_letters.end()
+
+    def take(self, got: Answers) -> None:
+        """Add what was committed since the last call."""
+        for message in self.predictions.read():
+            got.add(message)
+        got.dead_letters += len(self.dead_letters.read())
 
 
 def flink_side(settings: Settings, name: str) -> Side:
@@ -65,7 +58,7 @@ def flink_side(settings: Settings, name: str) -> Side:
         there = stack_groups(settings)
         return {name: there[name] for name in _FLINK if name in there}
 
-    return Side(name, SOURCE_TOPIC, GROUP, predictions, names[0], dead_letters, processes)
+    return Side(name, SOURCE_TOPIC, predictions, dead_letters, processes)
 
 
 @contextlib.contextmanager
@@ -82,7 +75,7 @@ def loop_side(settings: Settings, name: str, batch_rows: int) -> Iterator[Side]:
             broker = stack_groups(settings).get("broker", [])
             return {"broker": broker, "loop": [loop], "redis": [redis_process]}
 
-        yield Side(name, plain_loop.source(name), name, predictions, sinks[0], dead_letters, processes)
+        yield Side(name, plain_loop.source(name), predictions, dead_letters, processes)
 
 
 @contextlib.contextmanager
