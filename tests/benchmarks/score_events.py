@@ -55,7 +55,8 @@ _HOW = (
     "drain: actions become visible at once (one transaction); seconds until the broker's append time of the last answer, and until"
     " it was committed\n"
     "latency: open loop, from when an action was due until a consumer had its prediction\n"
-    "shared machine: compare ratios"
+    "min, max of Flink / loop: by round\n"
+    "shared machine: compare ratios; CPU seconds are steadier than the clock's"
 )
 
 
@@ -79,6 +80,10 @@ class Report:
         """Actions per second of each round."""
         return [one.rate for one in self.drains[side]]
 
+    def ratios(self) -> list[float]:
+        """Actions per second of the job over those of the loop, by round."""
+        return [one / other for one, other in zip(self.rates(FLINK), self.rates(LOOP), strict=True)]
+
     def as_json(self) -> bytes:
         """Everything, with the summary that the table shows."""
         drains = {
@@ -99,7 +104,7 @@ class Report:
                 "drain": drains,
                 "flink_over_loop": {
                     "ratio_of_medians": median(flink) / median(loop),
-                    "by_round": [one / other for one, other in zip(flink, loop, strict=True)],
+                    "by_round": self.ratios(),
                 },
                 "latency": {side: dataclasses.asdict(one) for side, one in self.latency.items()},
             },
@@ -118,7 +123,7 @@ class Answered:
 
 def run(settings: Settings, actions: int, seconds: int, rounds: int, overrides: dict[str, str]) -> Report:
     """Measure on a stack that is up and applied and runs no job."""
-    started = time.monotonic()
+    started, load = time.monotonic(), os.getloadavg()[0]
 
     def step(text: str) -> None:
         print(f"{time.monotonic() - started:6.1f} s  {text}", file=sys.stderr, flush=True)
@@ -168,7 +173,7 @@ def run(settings: Settings, actions: int, seconds: int, rounds: int, overrides: 
             if said := faults(f"{side.name} afterwards", [], afterwards):
                 raise AnswersWrong("\n".join(said))
     restarts = sum(job.restarts for job in flink_rest.jobs(settings, details=True) if job.name == GROUP)
-    return Report(_machine(settings, overrides), actions, rounds, drains, latencies, compared, restarts)
+    return Report(_machine(settings, overrides, load), actions, rounds, drains, latencies, compared, restarts)
 
 
 def _bring_profiles(settings: Settings, clickstream: Clickstream, sections: list[Section]) -> None:
@@ -198,11 +203,12 @@ def _check(of: Sequence[Answered]) -> int:
     return len(one.sent)
 
 
-def _machine(settings: Settings, overrides: dict[str, str]) -> dict[str, str]:
+def _machine(settings: Settings, overrides: dict[str, str], load: float) -> dict[str, str]:
     packages = ("apache-flink", "confluent-kafka", "onnxruntime", "numpy", "pyarrow", "redis")
     return {
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "load average": f"{load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end",
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         **{name: version(name) for name in packages},
@@ -232,9 +238,14 @@ def shown(report: Report) -> Table:
         found = {side: [number for one in rounds if (number := value(one)) is not None] for side, rounds in report.drains.items()}
         return {side: summary(numbers) for side, numbers in found.items() if numbers}
 
-    for name, summary in (("median", median), ("min", min), ("max", max)):
-        row(f"actions/s, {name}", "{:,.0f}", per_drain(lambda one: one.rate, summary))
+    row("actions/s, median", "{:,.0f}", per_drain(lambda one: one.rate))
+    for name, summary in (("min", min), ("max", max)):
+        extremes = per_drain(lambda one: one.rate, summary)
+        table.add_row(f"  {name}", *(f"{extremes[side]:,.0f}" for side in (FLINK, LOOP)), f"{summary(report.ratios()):.2f}", "")
     row("actions/s until committed, median", "{:,.0f}", per_drain(lambda one: one.actions / one.committed_seconds))
+    cores = os.cpu_count() or 1
+    at_most = per_drain(lambda one: cores * one.actions / sum(one.cpu_seconds.values()))
+    row(f"actions/s that the CPU of {cores} cores allows", "{:,.0f}", at_most)
     table.add_section()
     groups = list(dict.fromkeys(group for side in (FLINK, LOOP) for one in report.drains[side] for group in one.cpu_seconds))
     row("CPU seconds per million actions", "{:,.1f}", per_drain(lambda one: sum(one.cpu_seconds.values()) / one.actions * 1e6))
