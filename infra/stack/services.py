@@ -247,10 +247,10 @@ _LOG4J2 = {
     }
 }
 
-# at INFO it says a worker's whole environment when a job ends, the broker's password with it
+# each of its lines says a worker's whole environment, the password of the broker with it
 _SILENCED = """
 logger.workers.name = org.apache.beam.runners.fnexecution.control.DefaultJobBundleFactory
-logger.workers.level = WARN
+logger.workers.level = OFF
 """
 
 
