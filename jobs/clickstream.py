@@ -38,10 +38,10 @@ class Clickstream:
 
 @dataclass(frozen=True)
 class Row:
-    """One action: its number in event-time order from 0, its user (None: the file names none), its time in ms, the encoded event."""
+    """One action: its number in event-time order from 0, its user ("": the file names none), its time in ms, the encoded event."""
 
     number: int
-    user_id: str | None
+    user_id: str
     time: int
     value: bytes
 
@@ -106,7 +106,7 @@ def rows(clickstream: Clickstream) -> Iterator[Row]:
                     "lifecycle": lifecycle,
                 },
             }
-            yield Row(number, user_id, time_ms, orjson.dumps(event))
+            yield Row(number, user_id or "", time_ms, orjson.dumps(event))
             number += 1
 
 

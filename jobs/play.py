@@ -95,9 +95,9 @@ def _send(
         try:
             producer.produce(
                 topic.name,
-                key=None if row.user_id is None else row.user_id.encode(),
+                key=row.user_id.encode(),
                 value=row.value,
-                partition=0 if row.user_id is None else partition_of(row.user_id, topic.partitions),
+                partition=partition_of(row.user_id, topic.partitions),
                 headers=[(_DIGEST, clickstream.digest.encode()), (_NUMBER, str(row.number).encode())],
                 on_delivery=delivered,
             )

@@ -111,7 +111,7 @@ def send(settings: Settings, part: list[Row]) -> None:
         producer.produce(
             "user-actions",
             row.value,
-            key=(row.user_id or "").encode(),
+            key=row.user_id.encode(),
             partition=partition_of(row.user_id, PARTITIONS),
             headers=[("row", str(row.number).encode())],
         )

@@ -72,7 +72,7 @@ def test_plain_feast_reads_what_a_count_over_the_file_gives(played: Settings, sh
     history: dict[str, list[Action]] = {}
     for row in rows(open_clickstream(shop)):
         data = orjson.loads(row.value)["data"]
-        mine = history.setdefault(row.user_id or "", [])
+        mine = history.setdefault(row.user_id, [])
         mine.append(Action(0, len(mine), row.time, KINDS.get(data["action"], 0), int(data["sessionId"].removeprefix("sess_"))))
     users = sorted(history)[::6][:100]
     names = list(features_at([], 0))

@@ -45,7 +45,7 @@ def archive() -> pa.Table:
         partition = partition_of(row.user_id, PARTITIONS)
         for value in (row.value, b"no json") if row.number % 50 == 0 else (row.value,):
             offsets[partition] += 1 + (row.number % 97 == 0)
-            columns.append((partition, offsets[partition], (row.user_id or "").encode(), value, row.time))
+            columns.append((partition, offsets[partition], row.user_id.encode(), value, row.time))
     places, offset, key, content, time = (list(column) for column in zip(*columns, strict=True))
     at = pa.array(time, pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
     return pa.table(

@@ -29,7 +29,7 @@ def test_rows_come_in_event_time_order_and_ties_in_the_files(tmp_path: Path) -> 
 def test_a_row_that_names_no_user_is_sent_as_it_is(tmp_path: Path) -> None:
     file = a_file(tmp_path, "who,visit,what,at\n,1,home,2024-01-01 00:00:00\na,1,home,2024-01-01 00:00:01\n")
     nobody, somebody = rows(open_clickstream(file))
-    assert (nobody.user_id, somebody.user_id) == (None, "a")
+    assert (nobody.user_id, somebody.user_id) == ("", "a")
     refused = decode_user_action(nobody.value)
     assert isinstance(refused, Rejected)
     assert refused.reason == "wrong_type"
