@@ -16,7 +16,7 @@ from infra.stack import flink_rest, health, jars, supervise
 from infra.stack.doctor import memory, ports_taken, state_folder
 from infra.stack.services import java_home, services, write_files
 
-UP_SECONDS = 120
+UP_SECONDS = 240
 _HOPELESS = 25  # looks at a service between two attempts to start it, about 0.3 s each
 
 
