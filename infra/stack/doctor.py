@@ -52,6 +52,12 @@ def _runs(*command: str) -> bool:
 
 def state_folder(settings: Settings) -> Iterator[str]:
     """Why nothing can be kept in the state folder."""
+    if re.search(r"\s", str(settings.state)):
+        yield (
+            f"state folder {settings.state} has a space in its path, at which the script of Flink's Python workers breaks it;"
+            " set STREAMHOUSE_STATE to another one"
+        )
+        return
     try:
         folder = settings.state
         while not folder.exists():

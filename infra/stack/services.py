@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -160,6 +161,12 @@ def redis_server() -> str:
     return str(Path(spec.origin).parent / "bin" / "redis-server")
 
 
+def worker_python(settings: Settings) -> str:
+    """The Python of Flink's workers. Flink's script breaks a path at its spaces; the TaskManager's PATH names the same program."""
+    python = str(settings.installed / "env" / "bin" / "python")
+    return "python" if re.search(r"\s", python) else python
+
+
 def flink_environment(settings: Settings) -> dict[str, str]:
     """What Flink's scripts need: everything that they write points into the state folder."""
     state, home = settings.state / "flink", flink_home()
@@ -211,7 +218,7 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
         "heartbeat.interval": "2 s",
         "heartbeat.timeout": "10 s",
         "classloader.check-leaked-classloader": False,  # Hadoop's shutdown hook trips it at the end of every submit
-        "python.executable": python,
+        "python.executable": worker_python(settings),
         "python.client.executable": python,
     }
 

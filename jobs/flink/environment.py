@@ -8,6 +8,7 @@ from pyflink.table import EnvironmentSettings, TableEnvironment
 
 from infra.config import Settings
 from infra.stack import flink_rest
+from infra.stack.services import worker_python
 
 
 def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -> TableEnvironment:
@@ -22,7 +23,7 @@ def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -
         "execution.checkpointing.unaligned.enabled": "false",  # the Iceberg sink loses data with them
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "python.execution-mode": "process",  # thread mode hangs with numpy and onnxruntime
-        "python.executable": python,
+        "python.executable": worker_python(settings),
         "python.client.executable": python,
         "table.local-time-zone": "UTC",
     }

@@ -88,5 +88,10 @@ def test_a_state_folder_that_cannot_be_written_is_named(settings: Settings, tmp_
         assert any(f"{place} cannot be written" in fault and "STREAMHOUSE_STATE" in fault for fault in examine(nowhere))
 
 
+def test_a_state_folder_with_a_space_is_named(settings: Settings, tmp_path: Path) -> None:
+    spaced = dataclasses.replace(settings, state=tmp_path / "my state")
+    assert any(f"{tmp_path / 'my state'} has a space" in fault and "STREAMHOUSE_STATE" in fault for fault in examine(spaced))
+
+
 def test_sizes_are_read_as_flink_writes_them() -> None:
     assert (megabytes("kafka.heap", "512m"), megabytes("kafka.heap", "2g"), megabytes("kafka.heap", "512MB")) == (512, 2048, 512)
