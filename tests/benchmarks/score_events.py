@@ -245,7 +245,7 @@ def shown(report: Report) -> Table:
     row("actions/s until committed, median", "{:,.0f}", per_drain(lambda one: one.actions / one.committed_seconds))
     cores = os.cpu_count() or 1
     at_most = per_drain(lambda one: cores * one.actions / sum(one.cpu_seconds.values()))
-    row(f"actions/s that the CPU of {cores} cores allows", "{:,.0f}", at_most)
+    row(f"actions/s that the CPU of {cores} cores allows, spread evenly", "{:,.0f}", at_most)
     table.add_section()
     groups = list(dict.fromkeys(group for side in (FLINK, LOOP) for one in report.drains[side] for group in one.cpu_seconds))
     row("CPU seconds per million actions", "{:,.1f}", per_drain(lambda one: sum(one.cpu_seconds.values()) / one.actions * 1e6))
