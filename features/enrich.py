@@ -16,7 +16,7 @@ import redis
 from numpy.typing import NDArray
 
 from features.fold import Actions, FeatureRows, RewoundError, compact, fold
-from features.history import Histories
+from features.history import Histories, OtherLayoutError
 from features.online import Mark, Profiles, StoreEmpty
 from infra.errors import StreamhouseError
 
@@ -109,7 +109,7 @@ class Enricher:
                 return self._once(batch, first_offsets, last_offsets)
             except StoreEmpty:
                 self._doubt()  # rebuilt from the log on the next round
-            except RewoundError:
+            except (RewoundError, OtherLayoutError):
                 for partition in first_offsets:
                     self._store.forget(partition)
                 self._doubt()

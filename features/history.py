@@ -34,6 +34,10 @@ ENTRY = np.dtype(
 LAYOUT = 1
 
 
+class OtherLayoutError(Exception):
+    """Stored histories have another layout; they are folded again from the log."""
+
+
 @dataclass(frozen=True)
 class Histories:
     """U histories side by side: `headers` (U,) HEADER; `entries` (E,) ENTRY and `owner` (E,) their user's row, ascending."""
@@ -59,7 +63,7 @@ def unpack(blobs: list[bytes | None], partitions: NDArray[np.int64]) -> Historie
     """Read stored histories; None is a user without one. `partitions` (U,): where a new user's actions lie.
 
     Raises:
-        ValueError: a history of another layout, which a rebuild replaces.
+        OtherLayoutError: a history that another version of this program wrote.
 
     """
     headers = empty_headers(partitions)
@@ -69,10 +73,8 @@ def unpack(blobs: list[bytes | None], partitions: NDArray[np.int64]) -> Historie
         held = [blob for blob in blobs if blob]
         headers[present] = np.frombuffer(b"".join([blob[:size] for blob in held]), HEADER)
         if (headers["layout"] != LAYOUT).any():
-            message = (
-                f"stored histories have layout {int(headers['layout'].max())}, this program reads {LAYOUT}; run `./streamhouse rebuild`"
-            )
-            raise ValueError(message)
+            message = f"stored histories have layout {int(headers['layout'].max())}, this program reads {LAYOUT}"
+            raise OtherLayoutError(message)
         lengths = np.array([len(blob) - size for blob in held]) // ENTRY.itemsize
         entries = np.frombuffer(b"".join([blob[size:] for blob in held]), ENTRY)
         return Histories(headers, entries, np.repeat(np.array(present, np.int64), lengths))

@@ -13,8 +13,10 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features import feast_bytes as fb
 from features.activity import FEATURES
 from features.enrich import Batch, Enricher, RedisAway
+from features.history import LAYOUT
 from features.online import LeaseLost, OnlineStore
 from tests.unit.features.by_definition import Action, features_at
 from tests.unit.features.test_fold import as_arrays, random_log
@@ -107,6 +109,19 @@ def test_a_partition_without_new_actions_is_filled_again_too(empty_redis: int) -
     assert before
     assert {key: client.hgetall(key) for key in client.keys("*-1*")} == before
     client.close()
+
+
+def test_histories_of_another_layout_are_folded_again_from_the_log(empty_redis: int) -> None:
+    log = random_log(random.Random(7), 40)
+    ask(a_worker(empty_redis, log, lambda: 0), log, 0, 30)
+    client: Any = redis.Redis(port=empty_redis)
+    field = fb.field("user_activity", "history")
+    for key in client.keys("*user_id*"):
+        blob = fb.read_bytes(client.hget(key, field)) or b""
+        client.hset(key, field, fb.bytes_value((LAYOUT + 1).to_bytes(4, "little") + blob[4:]))
+    client.close()
+    got = ask(a_worker(empty_redis, log, lambda: 0), log, 20, 40)
+    np.testing.assert_array_equal(got, [expected(log, a) for a in log[20:]])
 
 
 def test_redis_away_is_waited_for_and_then_named() -> None:

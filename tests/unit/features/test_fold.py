@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from features.activity import FEATURES
 from features.fold import Actions, RewoundError, compact, current, fold
-from features.history import NEVER, Histories, pack, unpack
+from features.history import NEVER, Histories, OtherLayoutError, pack, unpack
 from tests.unit.features.by_definition import DAY, HOUR, MINUTE, Action, features_at
 
 USERS = 3
@@ -135,5 +135,5 @@ def test_a_history_of_another_layout_is_refused() -> None:
     _, histories = fold(no_histories(), as_arrays([Action(0, 1, START, 0, 0)]))
     blob = bytearray(pack(histories, np.array([0]))[0])
     blob[0] = 99
-    with pytest.raises(ValueError, match="layout 99, this program reads 1"):
+    with pytest.raises(OtherLayoutError, match="layout 99, this program reads 1"):
         unpack([bytes(blob)], np.zeros(1, np.int64))

@@ -3,7 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import csv
 
 from infra.config import ROOT
 from infra.contracts.codec import decode_user_action
@@ -34,6 +37,16 @@ def test_a_row_that_names_no_user_is_sent_as_it_is(tmp_path: Path) -> None:
     assert isinstance(refused, Rejected)
     assert refused.reason == "wrong_type"
     assert profiles(open_clickstream(file))["user_id"].to_pylist() == ["a"]
+
+
+def test_a_parquet_file_is_read_as_a_csv_is(tmp_path: Path) -> None:
+    file = a_file(tmp_path, "who,visit,what,at\nb,2,cart,2024-01-02 00:00:00\na,1,home,2024-01-01 00:00:00\n")
+    other = tmp_path / "clicks.parquet"
+    table = csv.read_csv(file)  # with times as times, not as text
+    assert pa.types.is_timestamp(table["at"].type)
+    pq.write_table(table, other)
+    expected, got = ([(row.user_id, row.time, orjson.loads(row.value)["data"]) for row in rows(open_clickstream(f))] for f in (file, other))
+    assert got == expected
 
 
 def test_event_ids_are_the_same_each_time(tmp_path: Path) -> None:
