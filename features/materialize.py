@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import subprocess
 import sys
 from contextlib import closing
@@ -55,7 +56,12 @@ def restore_profiles(settings: Settings) -> None:
             if client.exists(_MATERIALIZED):
                 return
             done = subprocess.run(
-                [sys.executable, "-m", "features.materialize"], capture_output=True, text=True, check=False, timeout=_SECONDS
+                [sys.executable, "-m", "features.materialize"],
+                env={**os.environ, **settings.overrides, "STREAMHOUSE_STATE": str(settings.state)},
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=_SECONDS,
             )
     if done.returncode:
         said = (done.stderr.strip().splitlines() or ["nothing"])[-1][:300]
