@@ -67,7 +67,8 @@ def _wait(settings: Settings, names: list[str], report: Callable[[str], None]) -
         if missing and time.monotonic() - started > UP_SECONDS:
             message = f"{', '.join(missing)} did not answer within {UP_SECONDS} s; see `./streamhouse logs {missing[0]}`"
             raise StreamhouseError(message)
-        if missing and not supervise.states(settings) and not supervise.own_processes(settings):
+        ours = not settings.stack.runs_elsewhere
+        if missing and ours and not supervise.states(settings) and not supervise.own_processes(settings):
             message = f"the stack was stopped before {', '.join(missing)} answered; run `./streamhouse up` again"
             raise StreamhouseError(message)
         time.sleep(0.2)

@@ -32,7 +32,8 @@ from tests.end_to_end.stacks import fresh_stack
 
 pytestmark = pytest.mark.timeout(1500)
 SEED = 20_240_629
-PER_SECOND = 500  # so slow that a kill lies in the midst of the work and not after it
+PER_SECOND = 500
+TRICKLE = 50  # a second, in the last third of a part until the kill: it lies in the midst of the work, however slow the machine
 PARTITIONS = load_contracts().topics["user-actions"].partitions
 
 Answer = tuple[str, bytes]  # what was scored, as bytes: the score and all that it was made from
@@ -50,14 +51,16 @@ def test_kills_at_parallelism_2_leave_the_scores_of_the_undisturbed_run_at_1(pla
         for job in ("score_events", "archive_topics"):
             submit(settings, job)
         size = len(actions) // (len(points) + 1)
-        send(settings, actions[:size])
+        send(settings, actions[:size], None)
         wait_for(lambda: answered(settings) == size)
         for i, point in enumerate(points, start=1):
             part = actions[i * size : len(actions) if i == len(points) else (i + 1) * size]
-            sender = threading.Thread(target=send, args=(settings, part))
+            killed = threading.Event()
+            sender = threading.Thread(target=send, args=(settings, part, killed))
             sender.start()
             point(settings, rng.randrange(i * size, i * size + size // 2))
             was = kill_taskmanager(settings)
+            killed.set()
             sender.join()
             wait_for(lambda sent=part[-1].number + 1: answered(settings) == sent)  # type: ignore[misc]
             wait_for(lambda was=was: not any(psutil.pid_exists(pid) for pid in was))  # type: ignore[misc]
@@ -101,13 +104,16 @@ def kill_taskmanager(settings: Settings) -> set[int]:
     return workers
 
 
-def send(settings: Settings, part: list[Row]) -> None:
+def send(settings: Settings, part: list[Row], killed: threading.Event | None) -> None:
+    """All at once without an event; else at a steady pace, which goes on until it is set and hurries then."""
     producer = Producer({**settings.kafka.client(), "enable.idempotence": True})
-    started = time.monotonic()
+    due = time.monotonic()
     for i, row in enumerate(part):
-        if (wait := started + i / PER_SECOND - time.monotonic()) > 0.02:
-            producer.poll(0)
-            time.sleep(wait)
+        if killed is not None and not killed.is_set():
+            due += 1 / (PER_SECOND if i < 2 * len(part) // 3 else TRICKLE)
+            if (wait := due - time.monotonic()) > 0.01:
+                producer.poll(0)
+                killed.wait(wait)
         producer.produce(
             "user-actions",
             row.value,
