@@ -89,7 +89,7 @@ def main() -> None:
         {
             "parallelism.default": str(settings.archive_topics.parallelism),
             "execution.checkpointing.interval": settings.archive_topics.checkpoint_interval,
-            "python.fn-execution.bundle.time": "200",
+            "python.fn-execution.bundle.time": "20",  # also what bounds a bundle's bytes where every value is a megabyte
             "python.fn-execution.bundle.size": "5000",
             "python.fn-execution.arrow.batch.size": "2000",
             "table.exec.iceberg.use-v2-sink": "true",

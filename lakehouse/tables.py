@@ -61,8 +61,15 @@ _SHARED = {
     "write.metadata.delete-after-commit.enabled": "true",
     "write.metadata.previous-versions-max": "20",
 }
-# bounds of message bytes only make metadata large
-_NO_BOUNDS = MappingProxyType({f"write.metadata.metrics.column.{name}": "none" for name in ("key", "value", "headers")})
+_MESSAGES = MappingProxyType(
+    {
+        # bounds of message bytes only make metadata large
+        **{f"write.metadata.metrics.column.{name}": "none" for name in ("key", "value", "headers")},
+        # a writer looks at the size of its page after so many rows, 100 by default: a hundred megabytes where a value is one
+        "write.parquet.row-group-check-min-record-count": "4",
+        "write.parquet.row-group-size-bytes": str(32 << 20),
+    }
+)
 
 _POSITION = (
     Column("topic_partition", "int", "Partition of the topic in which the record lies.", "partition"),
@@ -86,7 +93,7 @@ _LOG_ORDER = ("topic_partition", "topic_offset")
 
 
 def _archive(name: str, doc: str, owner: str, *typed: Column) -> Table:
-    return Table(name, doc, owner, "unlimited", (*_RECORD, *typed), _BY_PARTITION_AND_DAY, _LOG_ORDER, properties=_NO_BOUNDS)
+    return Table(name, doc, owner, "unlimited", (*_RECORD, *typed), _BY_PARTITION_AND_DAY, _LOG_ORDER, properties=_MESSAGES)
 
 
 USER_ACTIONS = _archive(
