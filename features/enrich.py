@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from features.fold import Actions, FeatureRows, RewoundError, compact, fold
 from features.history import Histories, OtherLayoutError
-from features.online import Mark, Profiles, StoreEmpty
+from features.online import Mark, Profiles, StoreEmpty, StoreFull
 from infra.errors import StreamhouseError
 
 _TAIL_LIMIT = 20_000  # uncommitted actions of one user; past it each batch is slowed down so that checkpoints get through
@@ -101,6 +101,7 @@ class Enricher:
         Raises:
             LeaseLost: another run took over.
             RedisAway: no answer within `wait_seconds`.
+            StoreFull: it took no row within `wait_seconds`.
 
         """
         waited, pause = 0.0, 0.1
@@ -118,6 +119,11 @@ class Enricher:
                     message = f"redis did not answer for {waited:.0f} s ({error}); scoring waits for it: see `./streamhouse status`"
                     raise RedisAway(message) from error
                 self._doubt()  # it may come back with less than it had
+                self._sleep(pause)
+                waited, pause = waited + pause, min(2 * pause, 2.0)
+            except StoreFull:
+                if waited >= self._wait:
+                    raise
                 self._sleep(pause)
                 waited, pause = waited + pause, min(2 * pause, 2.0)
 

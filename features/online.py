@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,7 @@ _COUNT_FIELDS = [fb.field(ACTIVITY, name) for name in COUNTS]
 _SECONDS_FIELDS = [fb.field(ACTIVITY, name) for name in SECONDS]
 _LOG_FIELD = b"_log:" + ACTIVITY.encode()  # partition:offset of the last applied action, compared by the script
 _READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
+_ROW_FIELDS = [_LOG_FIELD, _HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
 _KEY_PREFIX, _KEY_SUFFIX = fb.key_prefix(JOIN_KEY), PROJECT.encode()
 _ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
 
@@ -44,14 +46,15 @@ redis.call('HSET', KEYS[1], 'lease', ARGV[1])
 return redis.call('HMGET', KEYS[1], 'progress', 'compacted')
 """
 
-# ARGV: token, partition, progress (with the last rows only), compacted (before any merged row), then per row: key, offset,
-# number of fields and values, fields and values
+# ARGV: token, partition, progress as this run left it, progress (with the last rows only), compacted (before any merged row), then
+# per row: key, offset, number of fields and values, fields and values
 _WRITE = """
 local held = redis.call('HGET', KEYS[1], 'lease')
 if not held then return redis.error_reply('EMPTY') end
 if held ~= ARGV[1] then return redis.error_reply('LEASE held by '..held) end
-redis.call('HSET', KEYS[1], 'compacted', ARGV[4])
-local i = 5
+if tonumber(redis.call('HGET', KEYS[1], 'progress') or '-1') < tonumber(ARGV[3]) then return redis.error_reply('REWOUND') end
+redis.call('HSET', KEYS[1], 'compacted', ARGV[5])
+local i = 6
 while i <= #ARGV do
   local key, offset, n = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local log = redis.call('HGET', key, '_log:user_activity')
@@ -63,13 +66,34 @@ while i <= #ARGV do
   redis.call('HSET', key, '_log:user_activity', ARGV[2]..':'..ARGV[i + 1], unpack(ARGV, i + 3, i + 2 + n))
   i = i + 3 + n
 end
-if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'progress', ARGV[3]) end
+if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'progress', ARGV[4]) end
 return 'OK'
+"""
+
+# ARGV: token, partition, fields; KEYS: the mark, then rows. The mark's progress goes first, so that what is cut off here is begun anew
+_FORGET = """
+local held = redis.call('HGET', KEYS[1], 'lease')
+if not held then return redis.error_reply('EMPTY') end
+if held ~= ARGV[1] then return redis.error_reply('LEASE held by '..held) end
+redis.call('HDEL', KEYS[1], 'progress', 'compacted')
+local gone = 0
+for i = 2, #KEYS do
+  local log = redis.call('HGET', KEYS[i], '_log:user_activity')
+  if log and string.sub(log, 1, string.find(log, ':') - 1) == ARGV[2] then
+    redis.call('HDEL', KEYS[i], unpack(ARGV, 3))
+    gone = gone + 1
+  end
+end
+return gone
 """
 
 
 class StoreEmpty(StreamhouseError):
-    """The store came back without its data; nothing may be scored before it is rebuilt."""
+    """The store came back without its data, or with less of it; nothing may be scored before the rest is folded again."""
+
+
+class StoreFull(StreamhouseError):
+    """The store takes no more rows; nothing may be scored before it does."""
 
 
 class LeaseLost(StreamhouseError):
@@ -100,6 +124,8 @@ class OnlineStore:
         self._redis: Any = redis.Redis(host=host, port=port, socket_timeout=timeout, socket_connect_timeout=timeout)
         self._acquire = self._redis.register_script(_ACQUIRE)
         self._write = self._redis.register_script(_WRITE)
+        self._forget = self._redis.register_script(_FORGET)
+        self._progress: dict[int, int] = {}  # partition -> progress as this run last saw or wrote it
         self.token = 0
 
     def open(self) -> None:
@@ -124,7 +150,9 @@ class OnlineStore:
 
         """
         progress, compacted = self._script(self._acquire, partition, [self.token])
-        return Mark(int(progress) if progress is not None else -1, int(compacted) if compacted is not None else 0)
+        mark = Mark(int(progress) if progress is not None else -1, int(compacted) if compacted is not None else 0)
+        self._progress[partition] = mark.progress
+        return mark
 
     def read(self, users: Sequence[str], partitions: NDArray[np.int64]) -> tuple[Histories, Profiles]:
         """Histories and profiles of distinct `users`; `partitions` (U,) where each one's actions lie. One round trip.
@@ -136,12 +164,15 @@ class OnlineStore:
         pipe = self._redis.pipeline(transaction=False)
         owned = np.unique(partitions).tolist()
         for partition in owned:
-            pipe.hget(_mark(partition), "lease")
+            pipe.hmget(_mark(partition), "lease", "progress")
         for user in users:
             pipe.hmget(_KEY_PREFIX + fb.key_value(user) + _KEY_SUFFIX, _READ_FIELDS)
         replies = pipe.execute()
-        for partition, lease in zip(owned, replies, strict=False):
+        for partition, (lease, progress) in zip(owned, replies, strict=False):
             self._check(partition, lease)
+            # a client reconnects in silence, and Redis may have lost its last writes meanwhile
+            if int(progress or -1) < self._progress.get(partition, -1):
+                raise StoreEmpty(_rewound(partition))
         rows = replies[len(owned) :]
         histories = unpack([fb.read_bytes(row[0]) for row in rows], partitions)
         known = np.array([-1 if row[1] is None else fb.read_timestamp(row[1]) for row in rows], np.int64)
@@ -165,23 +196,30 @@ class OnlineStore:
             for chunk in chunks:
                 done = chunk is chunks[-1]
                 mark = marks[partition]
-                arguments: list[object] = [self.token, partition, mark.progress if done else "", mark.compacted]
+                known = self._progress.get(partition, -1)
+                arguments: list[object] = [self.token, partition, known, mark.progress if done else "", mark.compacted]
                 for i in chunk:
                     fields = _row_fields(packed[i], values[i], int(headers["row_time"][i]))
                     key = _KEY_PREFIX + fb.key_value(users[rows[i]]) + _KEY_SUFFIX
                     arguments += [key, int(headers["last_offset"][i]), len(fields), *fields]
                 self._script(self._write, partition, arguments)
+            self._progress[partition] = mark.progress
 
     def forget(self, partition: int) -> int:
-        """Delete every row of a partition and its mark's progress, under the lease; before a rebuild. Answers the number of rows."""
-        self._check(partition, self._redis.hget(_mark(partition), "lease"))
-        gone = 0
-        for key in self._redis.scan_iter(match=_glob(_KEY_PREFIX) + b"*", count=1000):
-            log = self._redis.hget(key, _LOG_FIELD)
-            if log is not None and log.split(b":")[0] == str(partition).encode():
-                gone += 1
-                self._redis.hdel(key, _LOG_FIELD, _HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS)
-        self._redis.hdel(_mark(partition), "progress", "compacted")
+        """Delete a partition's progress and then its rows, under the lease; before a rebuild. Answers the number of rows.
+
+        Cut off in the middle, the next run begins the histories anew and goes on forgetting where it must.
+
+        Raises:
+            LeaseLost: a later run owns the partition; what is left is its own.
+
+        """
+        arguments: list[object] = [self.token, partition, *_ROW_FIELDS]
+        self._script(self._forget, partition, arguments)
+        self._progress[partition] = -1
+        gone, keys = 0, self._redis.scan_iter(match=_glob(_KEY_PREFIX) + b"*", count=1000)
+        while some := list(islice(keys, _ROWS_PER_WRITE)):
+            gone += self._script(self._forget, partition, arguments, some)
         return gone
 
     def _script(
@@ -189,13 +227,19 @@ class OnlineStore:
         script: Any,  # noqa: ANN401 - as above
         partition: int,
         arguments: list[object],
-    ) -> list[bytes | None]:
+        rows: Sequence[bytes] = (),
+    ) -> Any:  # noqa: ANN401 - what the script answers
         try:
-            reply: list[bytes | None] = script(keys=[_mark(partition)], args=arguments)
+            reply = script(keys=[_mark(partition), *rows], args=arguments)
         except redis.ResponseError as error:
             reason = str(error)
+            if "OOM" in reason:
+                message = "redis holds as much as redis.max_memory allows; set STREAMHOUSE_REDIS_MAX_MEMORY higher, then `down` and `up`"
+                raise StoreFull(message) from error
             if reason.startswith("EMPTY"):
                 self._check(partition, None)
+            if reason.startswith("REWOUND"):
+                raise StoreEmpty(_rewound(partition)) from error
             if reason.startswith("LEASE"):
                 self._check(partition, reason.encode())
             raise
@@ -211,6 +255,10 @@ class OnlineStore:
             message = f"partition {partition} of `{ACTIVITY}` belongs to another run ({lease.decode()}, this is {self.token})"
             message += "; only one run folds a view"
             raise LeaseLost(message)
+
+
+def _rewound(partition: int) -> str:
+    return f"the online store came back with less of partition {partition} of `{ACTIVITY}` than this run wrote; the log is folded again"
 
 
 def _row_fields(history: bytes, values: NDArray[np.float64], row_time: int) -> list[bytes]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from filelock import FileLock
 from rich.console import Console
 from rich.table import Table
 
@@ -60,6 +61,12 @@ def main(settings: Settings, dry_run: bool = False, parts: Mapping[str, Part] = 
 
     """
     console = console or Console()
+    settings.state.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.state / "apply.lock"):  # two at a time wait for each other
+        return _plan_and_apply(settings, dry_run, parts, console)
+
+
+def _plan_and_apply(settings: Settings, dry_run: bool, parts: Mapping[str, Part], console: Console) -> list[Change]:
     with ThreadPoolExecutor(len(parts)) as pool:
         planned = {name: pool.submit(part.plan, settings) for name, part in parts.items()}
         plan = {name: future.result() for name, future in planned.items()}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pyarrow.compute as pc
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -27,6 +29,7 @@ from lakehouse.read import count_rows, read
 ACTIONS, ANSWERS = "user-actions", ("predictions", "user-actions-dlq")
 _IDLE_SECONDS = 120  # without any progress, something is wrong
 _LOOK_SECONDS = 0.25
+_FEW = 20
 Step = Callable[[str], None]
 _DECILES = """
 SELECT 11 - ntile AS decile, count(*) AS actions, round(min(score), 3) AS lowest, round(max(score), 3) AS highest,
@@ -92,7 +95,8 @@ def _play_and_wait(
     settings: Settings, clickstream: Clickstream, total: int, speed: float | None, watch: Watch, console: Console, step: Step
 ) -> Played:
     """Send the file, count answers as they are committed, and go on until every action of the topic has one."""
-    looked, first = -_LOOK_SECONDS, not watch.caught_up()[ANSWERS[0]]
+    before = dict(watch.caught_up())
+    looked, first = -_LOOK_SECONDS, not before[ANSWERS[0]]
     with Progress(
         TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed:>10,.0f}"), TimeElapsedColumn(), console=console
     ) as progress:
@@ -121,12 +125,13 @@ def _play_and_wait(
                 time.sleep(min(left, _LOOK_SECONDS))
 
         topic = load_contracts().topics[ACTIONS]
-        played = play(settings, topic, clickstream, speed=speed, clock=time.monotonic, sleep=sleep, progress=sent)
-        heard, before = time.monotonic(), -1
-        while (answered := sum(watch.counts[name] for name in ANSWERS)) < watch.counts[ACTIONS] or watch.counts[ACTIONS] < total:
+        with _alone(settings, step):
+            played = play(settings, topic, clickstream, speed=speed, clock=time.monotonic, sleep=sleep, progress=sent)
+        heard, answered_then, there = time.monotonic(), -1, before[ACTIONS] + played.sent
+        while (answered := sum(watch.counts[name] for name in ANSWERS)) < watch.counts[ACTIONS] or watch.counts[ACTIONS] < there:
             look()
-            if answered != before:
-                heard, before = time.monotonic(), answered
+            if answered != answered_then:
+                heard, answered_then = time.monotonic(), answered
             elif time.monotonic() - heard > _IDLE_SECONDS:
                 message = f"{answered:,} of {watch.counts[ACTIONS]:,} actions were answered, then none for {_IDLE_SECONDS} s"
                 message += "; see `./streamhouse status`"
@@ -135,6 +140,21 @@ def _play_and_wait(
         looked = -_LOOK_SECONDS
         look()
     return played
+
+
+@contextmanager
+def _alone(settings: Settings, step: Step) -> Iterator[None]:
+    """One player at a time: what is in the topic already is looked up once, before the rest is sent."""
+    lock = FileLock(settings.state / "play.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        step("another demo is sending; this one waits for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _wait_for_tables(settings: Settings, answers: Mapping[str, int], step: Step) -> dict[str, int]:
@@ -159,12 +179,12 @@ def _summary(settings: Settings, console: Console, answers: Mapping[str, int], r
     deciles = query(settings, _DECILES).to_pandas().to_string(index=False)
     step("the first query over the Iceberg tables is answered")
     predictions = read(settings, "predictions", columns=["flags"])
-    late = sum("late_action" in flags for flags in predictions["flags"].to_pylist())
+    late = sum("late_action" in (flags or ()) for flags in predictions["flags"].to_pylist())
     console.print()
     for title, topic in (("actions", ACTIONS), ("predictions", ANSWERS[0]), ("dead letters", ANSWERS[1])):
         console.print(f"{title:<12} {answers[topic]:>9,}    in the table {rows[topic]:,}")
     console.print(f"late actions {late:>9,}")
-    console.print(f"AUC of the score on the last 4 weeks: {_auc(settings):.3f} (does the user purchase within 30 minutes?)")
+    console.print(_auc(settings))
     console.print("\nconversion by score decile, from the Iceberg tables:")
     console.print(deciles)
     console.print(f"\nFlink  {settings.flink.rest_url}    registry  {settings.registry.url}    Kafka  {settings.kafka.servers}")
@@ -173,16 +193,18 @@ def _summary(settings: Settings, console: Console, answers: Mapping[str, int], r
         console.print(f"  {command}", highlight=False)
 
 
-def _auc(settings: Settings) -> float:
-    """The area under the curve of published scores against purchases within 30 minutes, on the last 28 days."""
+def _auc(settings: Settings) -> str:
+    """A sentence: the area under the curve of published scores against purchases within 30 minutes, on the last 28 days."""
     from sklearn.metrics import roc_auc_score
 
     table = query(
         settings,
         """SELECT p.score, EXISTS (SELECT 1 FROM user_actions b WHERE b.action = 'purchase' AND b.user_id = p.user_id
                AND b.event_time > p.event_time AND b.event_time <= p.event_time + INTERVAL 30 MINUTE) AS bought
-           FROM predictions p WHERE p.event_time > (SELECT max(event_time) - INTERVAL 28 DAY FROM predictions)""",
+           FROM predictions p WHERE p.score IS NOT NULL AND p.event_time > (SELECT max(event_time) - INTERVAL 28 DAY FROM predictions)""",
     )
-    if pc.count_distinct(table["bought"]).as_py() < 2:
-        return float("nan")
-    return float(roc_auc_score(table["bought"].to_numpy(), table["score"].to_numpy()))
+    bought = pc.sum(table["bought"]).as_py() or 0
+    what = f"on the last 4 weeks, {len(table):,} actions of which {bought:,} were followed by a purchase within 30 minutes"
+    if bought < _FEW or len(table) - bought < _FEW:
+        return f"no AUC {what}: too few to tell"
+    return f"AUC of the score {what}: {roc_auc_score(table['bought'].to_numpy(), table['score'].to_numpy()):.3f}"

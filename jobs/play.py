@@ -54,7 +54,7 @@ def play(
             "linger.ms": 5 if speed is None else 0,
             "delivery.timeout.ms": 120_000,
             "compression.type": "lz4",
-            "log_level": 3,  # what the broker says while it starts is no matter of the user's
+            "log_level": 2,  # what librdkafka says of a broker that starts or went away is said once, by whoever called
         }
     )
     failures: list[KafkaError] = []

@@ -6,24 +6,38 @@ import os
 import re
 import subprocess
 
+from filelock import FileLock
+
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import flink_rest, supervise
 from infra.stack.services import flink_environment, flink_home
+from models.manifest import published
+from models.scorer import load_scorer
 
-JOBS = ("score_events", "archive_topics")
+SCORER = "score_events"
+JOBS = (SCORER, "archive_topics")
 
 
 def submit(settings: Settings, name: str) -> str:
-    """Submit `jobs/<name>.py` and answer a sentence; a job that runs already is left alone.
+    """Submit `jobs/<name>.py` and answer a sentence; a job that runs already is left alone. Two at a time wait for each other.
 
     Raises:
-        StreamhouseError: no such job, or Flink refused it.
+        StreamhouseError: no such job, a model that cannot be loaded, or Flink refused it.
 
     """
     if name not in JOBS:
         message = f"no job {name!r}; expected one of {', '.join(JOBS)}"
         raise StreamhouseError(message)
+    if name == SCORER:
+        # a model that cannot be loaded is said here, in one sentence, and not by workers that restart
+        load_scorer(published(settings.root / "models" / "published", settings.score_events.model))
+    settings.state.mkdir(parents=True, exist_ok=True)
+    with FileLock(settings.state / f"submit-{name}.lock"):
+        return _submit(settings, name)
+
+
+def _submit(settings: Settings, name: str) -> str:
     if running := flink_rest.alive(settings, name):
         return f"{name} runs already as job {running.id}"
     origin = flink_rest.restorable(settings, name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,17 +31,24 @@ RESULT = DataTypes.ROW(
 
 
 class AnswerRecords(ScalarFunction):
-    """One worker: a model, a Redis connection and the leases of the partitions that it reads."""
+    """One worker: a model, a Redis connection and the leases of the partitions that it reads.
+
+    The model's name comes from who submits the job; the rest of the settings are those of the cluster that the worker runs in.
+    """
 
     _rules: Rules
     _model: Model
     _enrich: Enrich
 
+    def __init__(self, model_name: str) -> None:
+        self._model_name = model_name
+
     def open(self, function_context: FunctionContext) -> None:
         """Load the model and connect; never at import, never in the client."""
         from jobs.scoring_parts import enricher, model, rules
 
-        settings = load_settings()
+        here = load_settings()
+        settings = replace(here, score_events=replace(here.score_events, model=self._model_name))
         self._rules, self._model, self._enrich = rules(), model(settings), enricher(settings, time.sleep)
         gc.collect()
         gc.freeze()  # what start-up left is never garbage; a full collection over it takes tens of milliseconds
@@ -69,4 +77,4 @@ class AnswerRecords(ScalarFunction):
 
 def answer_records(settings: Settings) -> Any:  # noqa: ANN401 - a pyflink wrapper
     """The UDF; deterministic for the planner, since asked twice about a record it answers the same."""
-    return udf(AnswerRecords(), result_type=RESULT, func_type="pandas", deterministic=True)
+    return udf(AnswerRecords(settings.score_events.model), result_type=RESULT, func_type="pandas", deterministic=True)

@@ -85,14 +85,23 @@ def after_the_store_was_written(settings: Settings, actions: int) -> None:
 def after_the_barrier(settings: Settings, actions: int) -> None:
     """A checkpoint is under way: its barrier was sent, nothing of it is committed."""
     after_the_store_was_written(settings, actions)
-    wait_for(lambda: checkpoints(settings)["counts"]["in_progress"] > 0, between=0.001)
+    wait_for(lambda: bool(begun(settings) - completed(settings)), between=0.001)
 
 
 def after_the_checkpoint(settings: Settings, actions: int) -> None:
     """A checkpoint has just completed; its transactions are being committed."""
     after_the_store_was_written(settings, actions)
-    before = checkpoints(settings)["latest"]["completed"]["id"]
-    wait_for(lambda: checkpoints(settings)["latest"]["completed"]["id"] > before, between=0.001)
+    before = completed(settings)
+    wait_for(lambda: bool(completed(settings) - before), between=0.001)
+
+
+def begun(settings: Settings) -> set[str]:
+    """Checkpoints by their folders, which appear when their barriers are sent; Flink's own pages are seconds old."""
+    return {str(folder) for folder in flink_rest.checkpoint_folder(settings, "score_events").glob("*/chk-*")}
+
+
+def completed(settings: Settings) -> set[str]:
+    return {str(file.parent) for file in flink_rest.checkpoint_folder(settings, "score_events").glob("*/chk-*/_metadata")}
 
 
 def kill_taskmanager(settings: Settings) -> tuple[set[int], int]:
@@ -135,11 +144,6 @@ def folded(settings: Settings) -> int:
 
 def answered(settings: Settings) -> int:
     return len(records(settings, "predictions"))
-
-
-def checkpoints(settings: Settings) -> Any:
-    (job,) = (job for job in flink_rest.jobs(settings) if job.name == "score_events")
-    return flink_rest._get(settings, f"/jobs/{job.id}/checkpoints")
 
 
 def restarts(settings: Settings) -> int:

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from features import feast_bytes as fb
 from features.activity import FEATURES
-from features.enrich import Batch, Enricher, RedisAway
+from features.enrich import Batch, Enricher, Log, RedisAway
 from features.history import LAYOUT
-from features.online import LeaseLost, OnlineStore
+from features.online import LeaseLost, Mark, OnlineStore, StoreEmpty, StoreFull
 from tests.unit.features.by_definition import Action, features_at
 from tests.unit.features.test_fold import as_arrays, random_log
 
@@ -34,12 +34,16 @@ def expected(log: list[Action], action: Action) -> list[float]:
 
 
 def a_worker(port: int, log: list[Action], committed: Callable[[], int], sleep: Callable[[float], None] = lambda _: None) -> Enricher:
+    return Enricher(OnlineStore("127.0.0.1", port, timeout=1.0), a_log(log), lambda _: committed(), sleep, wait_seconds=1.0)
+
+
+def a_log(log: list[Action]) -> Log:
     def read(partition: int, first: int, end: int) -> Iterator[Batch]:
         found = [a for a in log if first <= a.offset < end]
         for i in range(0, len(found), 7):
             yield batch_of(found[i : i + 7])
 
-    return Enricher(OnlineStore("127.0.0.1", port, timeout=1.0), read, lambda _: committed(), sleep, wait_seconds=1.0)
+    return read
 
 
 def ask(worker: Enricher, log: list[Action], begin: int, end: int) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
@@ -50,8 +54,9 @@ def ask(worker: Enricher, log: list[Action], begin: int, end: int) -> np.ndarray
 @given(seed=st.integers(0, 2**32))
 def test_any_crash_any_loss_and_any_rewind_leaves_every_answer_as_by_definition(redis_port: int, seed: int) -> None:
     rng = random.Random(seed)
-    client = redis.Redis(port=redis_port)
+    client: Any = redis.Redis(port=redis_port)
     client.flushall()
+    older: dict[bytes, bytes] = {}
     log = random_log(rng, 80)
     committed = [0]
     worker, position, restored = a_worker(redis_port, log, lambda: committed[0]), 0, 0
@@ -71,7 +76,13 @@ def test_any_crash_any_loss_and_any_rewind_leaves_every_answer_as_by_definition(
         elif event < 0.8:  # and under a new one
             client.flushall()
             worker, position = a_worker(redis_port, log, lambda: committed[0]), restored
-        elif event < 0.85:  # an operator goes back to an old savepoint
+        elif event < 0.88:  # it came back with what it held some time ago
+            client.flushall()
+            for key, content in older.items():
+                client.restore(key, 0, content)
+        elif event < 0.92:
+            older = {key: client.dump(key) for key in client.keys("*")}
+        elif event < 0.97:  # an operator goes back to an old savepoint
             position = rng.randint(0, restored)
             worker = a_worker(redis_port, log, lambda: committed[0])
     client.close()
@@ -122,6 +133,90 @@ def test_histories_of_another_layout_are_folded_again_from_the_log(empty_redis: 
     client.close()
     got = ask(a_worker(empty_redis, log, lambda: 0), log, 20, 40)
     np.testing.assert_array_equal(got, [expected(log, a) for a in log[20:]])
+
+
+def test_a_redis_that_lost_its_last_writes_is_noticed(empty_redis: int) -> None:
+    log = random_log(random.Random(3), 60)
+    worker = a_worker(empty_redis, log, lambda: 0)
+    client: Any = redis.Redis(port=empty_redis)
+    ask(worker, log, 0, 20)
+    older = {key: client.dump(key) for key in client.keys("*")}
+    ask(worker, log, 20, 40)
+    client.flushall()
+    for key, content in older.items():
+        client.restore(key, 0, content)
+    client.close()
+    np.testing.assert_array_equal(ask(worker, log, 40, 60), [expected(log, a) for a in log[40:60]])
+
+
+def test_a_write_into_a_redis_that_lost_its_last_writes_is_refused(empty_redis: int) -> None:
+    log = random_log(random.Random(3), 40)
+    store = OnlineStore("127.0.0.1", empty_redis)
+    worker = Enricher(store, a_log(log), lambda _: 0, lambda _: None, wait_seconds=1.0)
+    ask(worker, log, 0, 40)
+    histories, _ = store.read(["u0"], np.zeros(1, np.int64))
+    client: Any = redis.Redis(port=empty_redis)
+    client.hset("streamhouse:user_activity:partition:0", "progress", log[10].offset)
+    client.close()
+    with pytest.raises(StoreEmpty, match="came back with less of partition 0"):
+        store.write(["u0"], histories, np.zeros(1, np.int64), {0: Mark(log[-1].offset + 1, 0)})
+
+
+def test_a_forget_that_is_cut_off_leaves_nothing_half_known(empty_redis: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = random_log(random.Random(3), 60)
+    ask(a_worker(empty_redis, log, lambda: 0), log, 0, 40)
+    monkeypatch.setattr("features.online._ROWS_PER_WRITE", 1)
+    store = OnlineStore("127.0.0.1", empty_redis)
+    store.open()
+    store.acquire(0)
+    forgets, times = store._forget, [0]
+
+    def dies_early(**arguments: Any) -> Any:
+        times[0] += 1
+        if times[0] > 2:
+            raise KeyboardInterrupt
+        return forgets(**arguments)
+
+    monkeypatch.setattr(store, "_forget", dies_early)
+    with pytest.raises(KeyboardInterrupt):
+        store.forget(0)
+    np.testing.assert_array_equal(ask(a_worker(empty_redis, log, lambda: 0), log, 40, 60), [expected(log, a) for a in log[40:60]])
+
+
+def test_a_run_that_takes_over_while_another_forgets_is_left_alone(empty_redis: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = random_log(random.Random(3), 60)
+    ask(a_worker(empty_redis, log, lambda: 0), log, 0, 40)
+    monkeypatch.setattr("features.online._ROWS_PER_WRITE", 1)
+    store, new = OnlineStore("127.0.0.1", empty_redis), a_worker(empty_redis, log, lambda: 0)
+    store.open()
+    store.acquire(0)
+    forgets, times = store._forget, [0]
+
+    def taken_over(**arguments: Any) -> Any:
+        times[0] += 1
+        if times[0] == 3:
+            np.testing.assert_array_equal(ask(new, log, 40, 50), [expected(log, a) for a in log[40:50]])
+        return forgets(**arguments)
+
+    monkeypatch.setattr(store, "_forget", taken_over)
+    with pytest.raises(LeaseLost):
+        store.forget(0)
+    np.testing.assert_array_equal(ask(new, log, 50, 60), [expected(log, a) for a in log[50:60]])
+
+
+def test_a_full_redis_is_waited_for_and_then_named(empty_redis: int) -> None:
+    log = random_log(random.Random(3), 40)
+    worker = a_worker(empty_redis, log, lambda: 0)
+    ask(worker, log, 0, 20)
+    client: Any = redis.Redis(port=empty_redis)
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(StoreFull, match="redis holds as much as"):
+            ask(worker, log, 20, 40)
+    finally:
+        client.config_set("maxmemory", 0)
+        client.close()
+    np.testing.assert_array_equal(ask(worker, log, 20, 40), [expected(log, a) for a in log[20:40]])
 
 
 def test_redis_away_is_waited_for_and_then_named() -> None:
