@@ -241,7 +241,7 @@ class OnlineStore:
             if reason.startswith("REWOUND"):
                 raise StoreEmpty(_rewound(partition)) from error
             if reason.startswith("LEASE"):
-                self._check(partition, reason.encode())
+                self._check(partition, reason.rsplit(" ", 1)[-1].encode())
             raise
         return reply
 
@@ -251,7 +251,9 @@ class OnlineStore:
                 f"the online store has no lease for partition {partition} of `{ACTIVITY}`: it came back empty and must be rebuilt first"
             )
             raise StoreEmpty(message)
-        if lease != str(self.token).encode():
+        if int(lease) < self.token:  # of a run before this one, which took it over: Redis lost that
+            raise StoreEmpty(_rewound(partition))
+        if int(lease) != self.token:
             message = f"partition {partition} of `{ACTIVITY}` belongs to another run ({lease.decode()}, this is {self.token})"
             message += "; only one run folds a view"
             raise LeaseLost(message)
