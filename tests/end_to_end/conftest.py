@@ -17,7 +17,11 @@ from tests.end_to_end.facts import records, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
 # so that the tables' upkeep is seen within the tests' minutes
-_QUICK_UPKEEP = {"ARCHIVE_TOPICS_CHECKPOINT_INTERVAL": "2s", "ARCHIVE_TOPICS_SNAPSHOT_SECONDS": "60"}
+_QUICK_UPKEEP = {
+    "ARCHIVE_TOPICS_CHECKPOINT_INTERVAL": "2s",
+    "ARCHIVE_TOPICS_MAINTAIN_EVERY_COMMITS": "5",
+    "ARCHIVE_TOPICS_SNAPSHOT_SECONDS": "60",
+}
 
 
 @pytest.fixture(scope="session")

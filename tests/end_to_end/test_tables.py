@@ -16,7 +16,7 @@ from tests.end_to_end.facts import wait_for
 from tests.end_to_end.test_scoring import GOOD
 
 pytestmark = pytest.mark.timeout(600)
-COMMITS = 45  # more than four rounds of upkeep
+COMMITS = 22  # more than four rounds of upkeep
 
 
 def test_files_and_snapshots_stay_bounded_while_the_job_runs(played: Settings) -> None:
