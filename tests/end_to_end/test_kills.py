@@ -20,7 +20,7 @@ import pytest
 import redis
 from confluent_kafka import Producer
 
-from infra.config import Settings
+from infra.config import ROOT, Settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from infra.stack import flink_rest, supervise
@@ -152,9 +152,10 @@ def restarts(settings: Settings) -> int:
 
 def scored(settings: Settings) -> dict[int, Answer]:
     """For each action of the clickstream, by its row number: what was scored, and the score as it stands in the bytes."""
-    number = {}
+    number, digest = {}, open_clickstream(ROOT / "data" / "shop_clickstream.csv.gz").digest.encode()
     for message in records(settings, "user-actions"):
-        if headers := dict(message.headers() or []):
+        headers = dict(message.headers() or [])
+        if headers and headers.get("clickstream", digest) == digest:
             number[message.partition(), message.offset()] = int(headers["row"] or -1)
     found: dict[int, Answer] = {}
     for message in records(settings, "predictions"):

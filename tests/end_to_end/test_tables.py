@@ -16,7 +16,7 @@ from tests.end_to_end.facts import wait_for
 from tests.end_to_end.test_scoring import GOOD
 
 pytestmark = pytest.mark.timeout(600)
-COMMITS = 22  # more than four rounds of upkeep
+COMMITS = 30  # six rounds of upkeep
 
 
 def test_files_and_snapshots_stay_bounded_while_the_job_runs(played: Settings) -> None:
@@ -38,7 +38,7 @@ def test_files_and_snapshots_stay_bounded_while_the_job_runs(played: Settings) -
         busiest = max(files_by_day(table).values())
         operations = Counter(snapshot.summary.operation.value for snapshot in table.snapshots() if snapshot.summary)
         assert operations["replace"] > 0, "no small files were merged"
-        assert busiest <= 3 * every, f"{busiest} files in one partition and day after {COMMITS} commits"
+        assert busiest <= 4 * every, f"{busiest} files in one partition and day after {COMMITS} commits"
         # a snapshot may be as old as the settings say when upkeep comes round, plus the rounds that are under way
         oldest = max(time.time() - snapshot.timestamp_ms / 1000 for snapshot in table.snapshots())
         assert oldest < played.archive_topics.snapshot_seconds + 3 * every * 2 + 60
