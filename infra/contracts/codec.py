@@ -13,6 +13,7 @@ from infra.contracts.events import Rejected, UserAction
 _user_action = msgspec.json.Decoder(UserAction)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
+_FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999, which a datetime can hold
 _MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
 
 
@@ -108,6 +109,6 @@ def check_event_time(event_ms: int, kafka_ms: int, window: EventTimeWindow) -> R
 
 
 def rfc3339(milliseconds: int) -> str:
-    """`2024-01-04T10:21:14.000Z`."""
-    moment = _EPOCH + timedelta(milliseconds=milliseconds)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{milliseconds % 1000:03d}Z"
+    """`2024-01-04T10:21:14.000Z`; times before the year 1 or after 9999 as the nearest that can be written."""
+    moment = _EPOCH + timedelta(milliseconds=min(max(milliseconds, _FIRST), _LAST))
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
