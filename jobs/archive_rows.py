@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from infra.contracts.codec import EventTimeWindow, decode_user_action, event_milliseconds
+from infra.contracts.codec import DEPTH, EventTimeWindow, decode_user_action, event_milliseconds, nests_deeper
 from infra.contracts.events import UserAction
 
 _Moment = Annotated[datetime, Meta(tz=True)]
@@ -137,10 +137,12 @@ def archive_row(topic: str, value: bytes | None, kafka_ms: int, window: EventTim
             **columns,
             "event_ms": _believed(event_milliseconds(event.timestamp), kafka_ms, window),
         }
+    if value is None or nests_deeper(value, DEPTH):
+        return {"event_ms": kafka_ms}
     try:
-        decoded = _DECODERS[topic].decode(value or b"")
+        decoded = _DECODERS[topic].decode(value)
         event_ms = event_milliseconds(decoded.timestamp)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
+    except (msgspec.MsgspecError, ValueError):
         return {"event_ms": kafka_ms}
     flat = _prediction(decoded.data) if isinstance(decoded, _Prediction) else _dead_letter(decoded.data)
     return {**_envelope(decoded, decoded.event_id), **flat, "event_ms": _believed(event_ms, kafka_ms, window)}

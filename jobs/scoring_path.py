@@ -22,7 +22,7 @@ from features.enrich import Batch, Enriched, session_hash
 from features.history import NEVER
 from features.online import ACTIVITY, PROFILE
 from features.profile import ProfileValues, profiles_at
-from infra.contracts.codec import EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, rfc3339
+from infra.contracts.codec import DEPTH, EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, nests_deeper, rfc3339
 from infra.contracts.events import Rejected, UserAction
 from infra.contracts.partitioner import partition_of
 
@@ -252,6 +252,8 @@ def answer_id(topic: str, partition: int, offset: int) -> str:
 
 def _is_json_object(value: bytes) -> bool:
     """Whether strict JSON readers can still follow the value where it stands inside the dead letter."""
+    if nests_deeper(value, DEPTH - 2):  # the letter and its data are two levels
+        return False
     try:
         read = orjson.loads(b"[[" + value + b"]]")
     except orjson.JSONDecodeError:

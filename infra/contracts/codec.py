@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from array import array
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import Any
 
 import msgspec
@@ -14,6 +17,11 @@ _user_action = msgspec.json.Decoder(UserAction)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999, which a datetime can hold
+DEPTH = 200
+"""How deep arrays and objects of a value may nest: far below what the decoders follow, whose own limit counts the caller's stack too."""
+_TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
+_STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byte, -1
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
 
 
@@ -39,19 +47,19 @@ class EventTimeWindow:
 def decode_user_action(value: bytes | None) -> UserAction | Rejected:
     """Decode one value of topic user-actions; unknown fields are ignored.
 
-    Refused: tombstones, bytes that are no UTF-8 or no strict JSON (NaN, Infinity, lone surrogates), nesting past the decoder's
-    depth, missing fields, wrong types, event types and versions that no contract names.
+    Refused: tombstones, bytes that are no UTF-8 or no strict JSON (NaN, Infinity, lone surrogates), nesting past
+    `DEPTH`, missing fields, wrong types, event types and versions that no contract names.
     """
     if value is None:
         return Rejected("decode", "tombstone", "the value is null; user-actions is a log, a deletion has no meaning in it")
     try:
         if not value.isascii():
             value.decode("utf-8")
+        if nests_deeper(value, DEPTH):
+            return Rejected("decode", "too_deep", f"the value nests deeper than {DEPTH} arrays and objects")
         event = _user_action.decode(value)
     except UnicodeDecodeError as error:
         return Rejected("decode", "not_utf8", f"the value is no UTF-8: {error.reason} at byte {error.start}")
-    except RecursionError:
-        return Rejected("decode", "too_deep", "the value nests deeper than the decoder follows")
     except msgspec.ValidationError as error:
         return _refusal(value, str(error))
     except msgspec.DecodeError as error:
@@ -61,11 +69,22 @@ def decode_user_action(value: bytes | None) -> UserAction | Rejected:
     return event
 
 
+def nests_deeper(value: bytes, limit: int) -> bool:
+    """Whether JSON opens more than `limit` arrays and objects inside each other; brackets in texts do not count.
+
+    Up to the first fault of the bytes it sees what a decoder sees, so no decoder goes deeper than it allows.
+    """
+    if value.count(b"[") + value.count(b"{") <= limit:
+        return False
+    steps = array("b", _TEXT.sub(b"", value).translate(_STEPS, _NO_BRACKETS))
+    return max(accumulate(steps), default=0) > limit
+
+
 def _refusal(value: bytes, message: str) -> Rejected:
     """Say why a value of valid structure did not fit; only bad input pays for the second look."""
     try:
         header = _header.decode(value)
-    except (msgspec.DecodeError, RecursionError):
+    except msgspec.DecodeError:
         return Rejected("decode", "not_an_object", message[:_MESSAGE_LIMIT])
     if isinstance(header.event_type, str) and isinstance(header.version, int) and (unknown := _unknown(header.event_type, header.version)):
         return unknown

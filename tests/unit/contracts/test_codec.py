@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from infra.contracts.codec import EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, rfc3339
-from infra.contracts.events import UserAction
+from infra.contracts.codec import DEPTH, EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, rfc3339
+from infra.contracts.events import Rejected, UserAction
 
 WINDOW = EventTimeWindow(not_before=1_420_070_400_000, ahead=86_400_000)
 
@@ -35,3 +35,45 @@ def test_times_are_written_with_four_digits_of_the_year_and_milliseconds() -> No
     assert rfc3339(-1) == "1969-12-31T23:59:59.999Z"
     assert rfc3339(-(2**63)) == rfc3339(-62_135_596_800_000) == "0001-01-01T00:00:00.000Z"
     assert rfc3339(2**63) == rfc3339(253_402_300_799_999) == "9999-12-31T23:59:59.999Z"
+
+
+def at_stack_depth(frames: int, value: bytes) -> UserAction | Rejected:
+    return decode_user_action(value) if frames == 0 else at_stack_depth(frames - 1, value)
+
+
+@pytest.mark.parametrize(("opened", "closed"), [("[", "]"), ('{"a":', "}")])
+def test_how_deep_a_value_may_nest_does_not_depend_on_who_decodes(opened: str, closed: str) -> None:
+    for depth in (*range(150, 210), *range(210, 1101, 30)):
+        value = action(more=',"ignored":' + opened * (depth - 2) + ("1" if closed == "}" else "") + closed * (depth - 2))
+        answers = [at_stack_depth(frames, value) for frames in (0, 150, 300, 450, 600)]
+        assert answers == answers[:1] * 5
+        assert (getattr(answers[0], "reason", None) == "too_deep") == (depth > DEPTH), depth
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 5000, "{" * 5000, '\\"' + "[" * 300, "\\\\\\" + '"' + "{" * 300, "[]" * 300, "]" * 300 + "[" * 300],
+    ids=lambda text: text[:6],
+)
+def test_brackets_in_texts_do_not_nest(text: str) -> None:
+    assert isinstance(decode_user_action(action(more=f',"ignored":"{text}"')), UserAction)
+
+
+def test_brackets_beside_each_other_do_not_nest() -> None:
+    assert isinstance(decode_user_action(action(more=',"ignored":[' + ",".join(['{"a":[]}'] * 500) + "]")), UserAction)
+
+
+@pytest.mark.parametrize(
+    "value", [b"[" * 1_000_000, b'"\\\\"' + b"{" * 201, b"{" + b"[" * 200 + b"\xc3\xa9", b'{"a":"' + b"x" * 9 + b'"' + b"[" * 200]
+)
+def test_what_opens_too_much_is_too_deep_closed_or_not(value: bytes) -> None:
+    refused = decode_user_action(value)
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "too_deep"
+
+
+@pytest.mark.parametrize("value", [b'"' + b"[" * 1000, b'"' + b"[" * 1000 + b"\\", b"]" * 300 + b"[" * 300, b'{"a":"\\"' + b"{" * 300])
+def test_broken_texts_are_no_depth(value: bytes) -> None:
+    refused = decode_user_action(value)
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "invalid_json"
