@@ -22,6 +22,7 @@ DEPTH = 200
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byte, -1
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_PAST_ANY_NUMBER = "out of range"  # how the decoder calls 1e400 and integers of more than 4,300 digits
 _MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
 
 
@@ -84,13 +85,18 @@ def _refusal(value: bytes, message: str) -> Rejected:
     """Say why a value of valid structure did not fit; only bad input pays for the second look."""
     try:
         header = _header.decode(value)
-    except msgspec.DecodeError:
-        return Rejected("decode", "not_an_object", message[:_MESSAGE_LIMIT])
+    except msgspec.ValidationError as error:
+        reason = "wrong_type" if " - at `$" in str(error) else "not_an_object"
+        return Rejected("decode", reason, str(error)[:_MESSAGE_LIMIT])
+    except msgspec.DecodeError as error:  # a fault behind what did not fit
+        return Rejected("decode", "invalid_json", str(error)[:_MESSAGE_LIMIT])
     if isinstance(header.event_type, str) and isinstance(header.version, int) and (unknown := _unknown(header.event_type, header.version)):
         return unknown
     if "missing required field" in message:
         reason = "missing_field"
-    elif message.startswith("Expected") and " of length " not in message and "matching regex" not in message:
+    elif _PAST_ANY_NUMBER in message or (
+        message.startswith("Expected") and " of length " not in message and "matching regex" not in message
+    ):
         reason = "wrong_type"
     else:
         return Rejected("validate", "invalid_value", message[:_MESSAGE_LIMIT])

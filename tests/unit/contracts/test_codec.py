@@ -77,3 +77,26 @@ def test_broken_texts_are_no_depth(value: bytes) -> None:
     refused = decode_user_action(value)
     assert isinstance(refused, Rejected)
     assert refused.reason == "invalid_json"
+
+
+@pytest.mark.parametrize("number", ["1e400", "-1e400", "1" * 4301, "-" + "9" * 100_000, "1" * 20, "1.0"], ids=lambda number: number[:6])
+@pytest.mark.parametrize("field", ["version", "timestamp", "event_type"])
+def test_a_number_that_nothing_holds_is_a_wrong_type(field: str, number: str) -> None:
+    fields = {field: number}
+    refused = decode_user_action(action(**fields))
+    assert isinstance(refused, Rejected)
+    assert (refused.step, refused.reason) == ("decode", "wrong_type")
+    assert isinstance(decode_user_action(action(more=f',"ignored":{number}')), UserAction)
+
+
+def test_a_list_is_not_an_object_whatever_it_holds() -> None:
+    for value in (b"[]", b"[1e400]", b"1e400", b'"text"', b"null"):
+        refused = decode_user_action(value)
+        assert isinstance(refused, Rejected)
+        assert refused.reason == "not_an_object", value
+
+
+def test_a_wrong_type_before_a_fault_of_the_json_is_invalid_json() -> None:
+    refused = decode_user_action(b'{"eventType":5,"x":')
+    assert isinstance(refused, Rejected)
+    assert refused.reason == "invalid_json"
