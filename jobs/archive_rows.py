@@ -15,7 +15,12 @@ from msgspec import Meta
 from infra.contracts.codec import DEPTH, EventTimeWindow, decode_user_action, event_milliseconds, nests_deeper
 from infra.contracts.events import UserAction
 
+# what a column holds: a value past it leaves the typed columns null, as anything else that does not decode
+_LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
 _Moment = Annotated[datetime, Meta(tz=True)]
+_Int = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+_BigInt = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
+_Float = Annotated[float, Meta(ge=-_LARGEST_FLOAT, le=_LARGEST_FLOAT)]
 
 
 class _Model(msgspec.Struct):
@@ -26,13 +31,13 @@ class _Model(msgspec.Struct):
 
 class _PredictionData(msgspec.Struct, rename="camel"):
     action_id: str
-    action_partition: int
-    action_offset: int
+    action_partition: _Int
+    action_offset: _BigInt
     user_id: str
-    score: float
+    score: _Float
     decision: bool
     model: _Model
-    features: list[float | None]
+    features: list[_Float | None]
     flags: list[str]
 
 
@@ -44,17 +49,17 @@ class _Error(msgspec.Struct):
 
 class _DeadLetterData(msgspec.Struct, rename="camel"):
     error: _Error
-    retry_count: int
+    retry_count: _Int
     source_topic: str
-    source_partition: int
-    source_offset: int
+    source_partition: _Int
+    source_offset: _BigInt
 
 
 class _Prediction(msgspec.Struct, rename="camel"):
     event_type: str
     event_id: str
     timestamp: _Moment
-    version: int
+    version: _Int
     source: str
     correlation_id: str
     data: _PredictionData
@@ -64,7 +69,7 @@ class _DeadLetter(msgspec.Struct, rename="camel"):
     event_type: str
     event_id: str
     timestamp: _Moment
-    version: int
+    version: _Int
     source: str
     correlation_id: str
     data: _DeadLetterData

@@ -1,0 +1,133 @@
+"""Whatever lies on a topic becomes a row of the archive: bytes, headers and times pass, typed columns are null where nothing fits."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyflink.table.types import RowType, to_arrow_type
+from pyflink.table.utils import arrow_to_pandas, pandas_to_arrow
+
+from infra.contracts.load import FOLDER
+from jobs.archive_rows import COLUMNS, ENVELOPE
+from jobs.flink.archive_udf import PASSED, RESULT, ArchiveRecords
+
+KAFKA_MS = 1_710_325_333_000
+PREDICTION = (FOLDER / "examples/predictions/valid/known-user.json").read_text("utf-8")
+LETTER = (FOLDER / "examples/user-actions-dlq/valid/no-json.json").read_text("utf-8")
+ACTION = (FOLDER / "examples/user-actions/valid/purchase.json").read_text("utf-8")
+TOPICS = {"predictions": PREDICTION, "user-actions-dlq": LETTER, "user-actions": ACTION}
+Record = tuple[str, bytes | None, dict[str, bytes | None]]
+
+
+def archived(records: list[Record]) -> list[dict[str, Any]]:
+    """The rows of one batch, through Arrow on the way in and out, as a worker makes them."""
+    passed = RowType([RESULT.fields[i] for i in range(len(PASSED))])
+    columns: dict[str, list[Any]] = {
+        "topic": [topic for topic, _, _ in records],
+        "topic_partition": [0] * len(records),
+        "topic_offset": list(range(len(records))),
+        "record_key": [None] * len(records),
+        "record_value": [value for _, value, _ in records],
+        "header_names": [list(headers) for _, _, headers in records],
+        "header_values": [list(headers.values()) for _, _, headers in records],
+        "kafka_ms": [KAFKA_MS] * len(records),
+    }
+    incoming = pa.RecordBatch.from_arrays(
+        [pa.array(columns[name], to_arrow_type(kind)) for name, kind in PASSED.items()], names=list(PASSED)
+    )
+    function = ArchiveRecords()
+    function.open(None)
+    answer = function.eval(*arrow_to_pandas(None, passed.field_types(), [incoming]))
+    schema = pa.schema([pa.field("f0", to_arrow_type(RESULT))])
+    rows: list[dict[str, Any]] = pandas_to_arrow(schema, None, [RESULT], [answer]).to_pylist()
+    return [row["f0"] for row in rows]
+
+
+def with_value(topic: str, path: str, number: str) -> bytes:
+    """The topic's valid example with another JSON value at `path`."""
+    document = json.loads(TOPICS[topic])
+    *above, last = path.split(".")
+    part = document
+    for name in above:
+        part = part[name]
+    part[last] = "@@"
+    return json.dumps(document).replace('"@@"', number).encode()
+
+
+INT = ["2147483648", "-2147483649", "1099511627776", "18446744073709551616", "1" * 5000, "1.5", "1e400", "null", '"1"']
+BIGINT = ["9223372036854775808", "-9223372036854775809", "18446744073709551616", "1" * 5000, "1e400"]
+FLOAT = ["3.5e38", "-3.4028235e39", "1e308", "1e400", "1" * 60, "1" * 5000, "NaN", "Infinity", '"NaN"']
+TEXT = ['"\\ud800"', '"\\udc00x"', "7", '"\x01"']
+HOSTILE = {
+    ("predictions", "version"): INT,
+    ("predictions", "data.actionPartition"): INT,
+    ("predictions", "data.actionOffset"): BIGINT,
+    ("predictions", "data.score"): [*FLOAT, "null", "true"],
+    ("predictions", "data.features"): [*(f"[0.5, {number}]" for number in FLOAT), "[[1]]", "null", "{}"],
+    ("predictions", "data.flags"): [*(f"[{text}]" for text in TEXT), "[null]"],
+    ("predictions", "data.userId"): TEXT,
+    ("predictions", "timestamp"): ['"2024-03-13T10:22:12"', '"10000-01-01T00:00:00Z"', "1e400", "1" * 5000],
+    ("predictions", "data.ignored"): ["[" * 300 + "]" * 300],
+    ("user-actions-dlq", "version"): INT,
+    ("user-actions-dlq", "data.retryCount"): INT,
+    ("user-actions-dlq", "data.sourcePartition"): INT,
+    ("user-actions-dlq", "data.sourceOffset"): BIGINT,
+    ("user-actions-dlq", "data.error.message"): TEXT,
+    ("user-actions", "version"): INT,
+}
+
+
+@pytest.mark.parametrize(("topic", "path"), HOSTILE, ids=lambda part: part)
+def test_what_no_column_holds_leaves_the_typed_columns_null(topic: str, path: str) -> None:
+    values = [with_value(topic, path, number) for number in HOSTILE[topic, path]]
+    good = TOPICS[topic].encode()
+    rows = archived([(topic, value, {}) for value in [good, *values, good]])
+    typed = [*ENVELOPE, *COLUMNS[topic]]
+    for value, row in zip(values, rows[1:-1], strict=True):
+        assert row["record_value"] == value
+        assert row["event_ms"] == KAFKA_MS
+        assert {name: row[name] for name in typed} == dict.fromkeys(typed), value[:400]
+    for row in (rows[0], rows[-1]):
+        assert all(row[name] is not None for name in typed)
+
+
+@pytest.mark.parametrize(
+    ("topic", "path", "number", "column", "expected"),
+    [
+        ("predictions", "version", "-2147483648", "event_version", -(2**31)),
+        ("predictions", "data.actionOffset", "9223372036854775807", "action_offset", 2**63 - 1),
+        ("predictions", "data.score", "3.4028234663852886e38", "score", 3.4028234663852886e38),
+        ("predictions", "data.score", "1e-60", "score", 0.0),
+        ("predictions", "data.features", "[null, -3.4028234663852886e38, 7]", "features", [None, -3.4028234663852886e38, 7.0]),
+        ("predictions", "data.features", "[]", "features", []),
+        ("predictions", "data.userId", '"\\u0000"', "user_id", "\0"),
+        ("user-actions-dlq", "data.sourceOffset", "-9223372036854775808", "source_offset", -(2**63)),
+    ],
+)
+def test_the_last_value_that_a_column_holds_is_archived(topic: str, path: str, number: str, column: str, expected: object) -> None:
+    assert archived([(topic, with_value(topic, path, number), {})])[0][column] == expected
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "1969-12-31T23:59:59Z"])
+def test_a_time_outside_the_window_is_archived_at_kafkas(topic: str, timestamp: str) -> None:
+    assert archived([(topic, with_value(topic, "timestamp", f'"{timestamp}"'), {})])[0]["event_ms"] == KAFKA_MS
+
+
+def test_bytes_and_headers_pass_whatever_they_are() -> None:
+    headers: list[dict[str, bytes | None]] = [
+        {},
+        {"": b""},
+        {"name": None, "other": b"\xff\xfe\x00"},
+        {"\ufffd\U0001f600\0": b"x" * 1_000_000, "n" * 100_000: b"1", "same length": b"2"},
+        {str(i): None for i in range(1000)},
+    ]
+    values = [None, b"", b"\xff" * 1_000_000, b"[" * 100_000, b"\x00"]
+    records = [(topic, value, head) for topic in TOPICS for value, head in zip(values, headers, strict=True)]
+    for (topic, value, head), row in zip(records, archived(records), strict=True):
+        assert (row["topic"], row["record_value"]) == (topic, value)
+        assert dict(zip(row["header_names"], row["header_values"], strict=True)) == head
+        assert row["event_type"] is None
