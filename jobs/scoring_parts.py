@@ -27,12 +27,13 @@ _BATCH = 2000
 
 def rules() -> Rules:
     """The source topic's contract as the path applies it."""
-    topic = load_contracts().topics[SOURCE_TOPIC]
-    window = topic.event_time
-    if window is None:
-        message = f"the contract of {SOURCE_TOPIC} states no event-time window"
+    topics = load_contracts().topics
+    topic = topics[SOURCE_TOPIC]
+    window, letters = topic.event_time, topics.get(topic.dead_letter_topic or "")
+    if window is None or letters is None:
+        message = f"the contract of {SOURCE_TOPIC} states no {'event-time window' if window is None else 'dead-letter topic'}"
         raise ValueError(message)
-    return Rules(topic.name, topic.partitions, EventTimeWindow(window.not_before_ms, window.ahead_ms))
+    return Rules(topic.name, topic.partitions, EventTimeWindow(window.not_before_ms, window.ahead_ms), letters.max_message_bytes)
 
 
 def model(settings: Settings) -> Model:

@@ -8,6 +8,7 @@ The lookup, the model and the time are arguments. The stream, a replay and the t
 from __future__ import annotations
 
 import base64
+import hashlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,19 +24,22 @@ from features.history import NEVER
 from features.online import ACTIVITY, PROFILE
 from features.profile import ProfileValues, profiles_at
 from infra.contracts.codec import DEPTH, EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, nests_deeper, rfc3339
+from infra.contracts.contract import LETTER_KEY_BYTES
 from infra.contracts.events import Rejected, UserAction
 from infra.contracts.partitioner import partition_of
 
 SOURCE = "streamhouse/score-events"
+_FRAMING = 1024  # bytes that Kafka adds to a record: its batch, lengths, what compression adds to what it cannot compress
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the contract of the source topic demands beside its schema."""
+    """What the contract of the source topic demands beside its schema; `dead_letter_bytes`: what its dead-letter topic takes."""
 
     topic: str
     partitions: int
     window: EventTimeWindow
+    dead_letter_bytes: int
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,7 @@ def answer(records: Records, rules: Rules, enrich: Enrich, model: Model, now_ms:
         else:
             refused[position] = Rejected("score", "score_not_finite", f"model {model.name} {model.version} gave {scores[i]}")
     for position, why in refused.items():
-        values[position] = dead_letter(records, position, rules, why, now_ms)
+        keys[position], values[position] = dead_letter(records, position, rules, why, now_ms)
     return Answers(is_prediction, keys, values)
 
 
@@ -216,15 +220,17 @@ def predict(accepted: Accepted, rules: Rules, enriched: Enriched, model: Model) 
     return scores, encoded
 
 
-def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, now_ms: int) -> bytes:
-    """The dead letter of one record: its JSON verbatim where it is a JSON object, else its bytes in base64; nothing is lost."""
+def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, now_ms: int) -> tuple[bytes | None, bytes]:
+    """Key and value of one record's dead letter, together no larger than its topic takes.
+
+    Its JSON stands there verbatim where it is a JSON object, else its bytes in base64. What compression brought past the source
+    topic's own limit is named by size, hash and place: the source topic and its archive keep it, so nothing is lost.
+    """
     value, key = records.values[position], records.keys[position]
     partition, offset = int(records.partition[position]), int(records.offset[position])
-    verbatim = value is not None and _is_json_object(value)
-    data = {
-        "originalEvent": orjson.Fragment(value) if verbatim and value is not None else None,
-        "originalBytes": None if verbatim or value is None else base64.b64encode(value).decode(),
-        "originalKey": None if key is None else base64.b64encode(key).decode(),
+    letter_key = key if key is None or len(key) <= LETTER_KEY_BYTES else None  # a longer one stands in the letter alone
+    limit = rules.dead_letter_bytes - _FRAMING - len(letter_key or b"")
+    rest = {
         "error": {"step": why.step, "reason": why.reason, "message": why.message},
         "failedAt": rfc3339(now_ms),
         "retryCount": 0,
@@ -232,16 +238,39 @@ def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, no
         "sourcePartition": partition,
         "sourceOffset": offset,
     }
-    envelope = {
+    envelope: dict[str, Any] = {
         "eventType": "DeadLetter",
         "eventId": answer_id(rules.topic, partition, offset),
         "timestamp": rfc3339(now_ms),
         "version": 1,
         "source": SOURCE,
         "correlationId": answer_id(rules.topic, partition, offset),
-        "data": data,
     }
-    return orjson.dumps(envelope)
+    if len(value or b"") + len(key or b"") <= limit:
+        letter = orjson.dumps(envelope | {"data": _original(value, key) | rest})
+        if len(letter) <= limit:
+            return letter_key, letter
+    return letter_key, orjson.dumps(envelope | {"data": _place(value, rules.topic, partition, offset) | rest})
+
+
+def _original(value: bytes | None, key: bytes | None) -> dict[str, Any]:
+    verbatim = value is not None and _is_json_object(value)
+    return {
+        "originalEvent": orjson.Fragment(value) if verbatim and value is not None else None,
+        "originalBytes": None if verbatim or value is None else base64.b64encode(value).decode(),
+        "originalKey": None if key is None else base64.b64encode(key).decode(),
+    }
+
+
+def _place(value: bytes | None, topic: str, partition: int, offset: int) -> dict[str, Any]:
+    return {
+        "originalEvent": None,
+        "originalBytes": None,
+        "originalKey": None,
+        "originalSize": None if value is None else len(value),
+        "originalSha256": None if value is None else hashlib.sha256(value).hexdigest(),
+        "originalPlace": f"partition {partition}, offset {offset} of topic {topic} and of its archive table",
+    }
 
 
 def answer_id(topic: str, partition: int, offset: int) -> str:

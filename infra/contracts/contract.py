@@ -7,6 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+LETTER_KEY_BYTES = 4096
+"""The longest key of a refused record that its dead letter has as its own key too."""
+LETTER_ENVELOPE_BYTES = 8192
+"""What a dead letter adds at most to the refused record's key and value: envelope, error, the framing of a Kafka record."""
+
 
 @dataclass(frozen=True)
 class EventTime:

@@ -10,7 +10,7 @@ from typing import Any
 from jsonschema import Draft7Validator
 from jsonschema.exceptions import SchemaError, best_match
 
-from infra.contracts.contract import Contracts, EventSchema
+from infra.contracts.contract import LETTER_ENVELOPE_BYTES, LETTER_KEY_BYTES, Contracts, EventSchema
 
 DAY_MS = 86_400_000
 ENVELOPE = ("eventType", "eventId", "timestamp", "version", "source", "correlationId", "data")
@@ -112,7 +112,7 @@ def topics_have_examples(contracts: Contracts) -> Iterator[str]:
 
 
 def dead_letters_hold_what_they_replace(contracts: Contracts) -> Iterator[str]:
-    """A refused value returns in base64 beside the error, and people need a week to look at it."""
+    """A refused key and value return in base64 beside the error and the key itself, and people need a week to look at them."""
     for topic in contracts.topics.values():
         if topic.dead_letter_topic is None:
             continue
@@ -125,11 +125,12 @@ def dead_letters_hold_what_they_replace(contracts: Contracts) -> Iterator[str]:
                 "write its contract",
             )
             continue
-        needed = topic.max_message_bytes * 3 // 2
+        in_base64 = -(-topic.max_message_bytes // 3) * 4
+        needed = max(topic.max_message_bytes * 3 // 2, in_base64 + LETTER_KEY_BYTES + LETTER_ENVELOPE_BYTES)
         if letters.max_message_bytes < needed:
             yield _broken(
                 letters.file,
-                f"max_message_bytes of at least {needed}, 1.5 times {topic.name}'s",
+                f"max_message_bytes of at least {needed}, for a key and value of {topic.name} in base64, the key again and an envelope",
                 f"{letters.max_message_bytes}",
                 "raise it",
             )

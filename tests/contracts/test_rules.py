@@ -30,6 +30,14 @@ def edit_topic(topic: str, /, **values: Any) -> Callable[[Path], None]:
     return edit
 
 
+def edit_topics(max_message_bytes: dict[str, int]) -> Callable[[Path], None]:
+    def edit(folder: Path) -> None:
+        for topic, size in max_message_bytes.items():
+            edit_topic(topic, max_message_bytes=size)(folder)
+
+    return edit
+
+
 def edit_schema(name: str, change: Callable[[dict[str, Any]], None]) -> Callable[[Path], None]:
     def edit(folder: Path) -> None:
         file = folder / "schemas" / f"{name}.v1.schema.json"
@@ -100,7 +108,8 @@ BREAKERS: dict[str, list[tuple[Callable[[Path], None], str]]] = {
     ],
     "dead_letters_hold_what_they_replace": [
         (edit_topic("user-actions", dead_letter_topic="predictions"), "user-actions-dlq with a contract"),
-        (edit_topic("user-actions-dlq", max_message_bytes=1572863), "at least 1572864, 1.5 times user-actions's"),
+        (edit_topic("user-actions-dlq", max_message_bytes=1572863), "at least 1572864, for a key and value of user-actions"),
+        (edit_topics({"user-actions": 12_000, "user-actions-dlq": 28_287}), "at least 28288, for a key and value of user-actions"),
         (edit_topic("user-actions-dlq", retention="6d"), "at least 7d, got 518400s"),
         (lambda folder: (folder / "topics/user-actions-dlq.yaml").unlink(), "got 'user-actions-dlq'"),
     ],
