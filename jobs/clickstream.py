@@ -18,16 +18,24 @@ from infra.errors import StreamhouseError
 
 REQUIRED = ("user_id", "session_id", "action", "timestamp")
 OPTIONAL = ("platform", "lifecycle", "channel", "cohort")
+KEYS: dict[str, tuple[str, ...] | None] = {  # what a mapping may hold; None: any key
+    "columns": (*REQUIRED, *OPTIONAL),
+    "timestamp": ("format",),
+    "csv": ("delimiter",),
+    "actions": None,
+}
 _BATCH = 10_000
 
 
 @dataclass(frozen=True)
 class Clickstream:
-    """One input file and how its columns are named. `digest`: sha256 of its bytes, which names its events."""
+    """One input file and how its columns and actions are named. `digest`: sha256 of its bytes, which names its events."""
 
     file: Path
     columns: dict[str, str]
     time_format: str
+    delimiter: str
+    actions: dict[str, str]
     digest: str
 
     @property
@@ -38,7 +46,10 @@ class Clickstream:
 
 @dataclass(frozen=True)
 class Row:
-    """One action: its number in event-time order from 0, its user ("": the file names none), its time in ms, the encoded event."""
+    """One action: its number in event-time order from 0, its user ("": the file names none), its time in ms, the encoded event.
+
+    A row without a readable time has that of the row before it, or 0; its event carries the file's own text, which the contract refuses.
+    """
 
     number: int
     user_id: str
@@ -60,22 +71,50 @@ def open_clickstream(file: Path, mapping: Path | None = None) -> Clickstream:
     if not mapping.is_file():
         message = f"mapping {str(mapping)!r} is not there; write one as data/shop_clickstream.toml, or name it with --mapping"
         raise StreamhouseError(message)
-    try:
-        described = tomllib.loads(mapping.read_text("utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        message = f"mapping {str(mapping)!r} is no TOML: {error}"
-        raise StreamhouseError(message) from error
+    described = _described(mapping)
     columns = described.get("columns", {})
     if missing := [name for name in REQUIRED if name not in columns]:
         message = f"mapping {str(mapping)!r} names no column for {', '.join(missing)}; expected all of {', '.join(REQUIRED)}"
         raise StreamhouseError(message)
-    if unknown := sorted(set(columns) - {*REQUIRED, *OPTIONAL}):
-        message = f"mapping {str(mapping)!r} names {', '.join(unknown)}; expected only {', '.join((*REQUIRED, *OPTIONAL))}"
+    delimiter = described.get("csv", {}).get("delimiter", ",")
+    if len(delimiter.encode()) != 1 or delimiter in '"\r\n':
+        message = f"mapping {str(mapping)!r}: expected one character as [csv] delimiter, for example ';', got {delimiter!r}"
         raise StreamhouseError(message)
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    clickstream = Clickstream(file, columns, described.get("timestamp", {}).get("format", "%Y-%m-%d %H:%M:%S"), digest)
-    _check_columns(clickstream)
+    clickstream = Clickstream(
+        file=file,
+        columns=columns,
+        time_format=described.get("timestamp", {}).get("format", "%Y-%m-%d %H:%M:%S"),
+        delimiter=delimiter,
+        actions=described.get("actions", {}),
+        digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+    )
+    try:
+        _check_columns(clickstream)
+        _check_rows(clickstream)
+    except duckdb.Error as error:
+        raise StreamhouseError(_unreadable(clickstream, str(error))) from error
     return clickstream
+
+
+def _described(mapping: Path) -> dict[str, dict[str, str]]:
+    """The tables of a mapping file, in which nothing is unknown and every value is a text."""
+    try:
+        described = tomllib.loads(mapping.read_text("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        message = f"mapping {str(mapping)!r} is no TOML: {error}"
+        raise StreamhouseError(message) from error
+    for table, values in described.items():
+        if table not in KEYS or not isinstance(values, dict):
+            message = f"mapping {str(mapping)!r} names {table}; expected only the tables {', '.join(f'[{name}]' for name in KEYS)}"
+            raise StreamhouseError(message)
+        keys = KEYS[table]
+        if keys is not None and (unknown := sorted(set(values) - set(keys))):
+            message = f"mapping {str(mapping)!r} names {', '.join(unknown)}; expected only {', '.join(keys)} in [{table}]"
+            raise StreamhouseError(message)
+        if wrong := [key for key, value in values.items() if not isinstance(value, str)]:
+            message = f"mapping {str(mapping)!r}: expected a text for {wrong[0]} in [{table}], got {values[wrong[0]]!r}; put it in quotes"
+            raise StreamhouseError(message)
+    return described
 
 
 def count(clickstream: Clickstream) -> int:
@@ -85,28 +124,35 @@ def count(clickstream: Clickstream) -> int:
 
 
 def rows(clickstream: Clickstream) -> Iterator[Row]:
-    """Every action in event-time order; ties in the file's order. Sorting spills to disk, so the file may be larger than memory."""
-    result = _connect(clickstream).execute("SELECT * EXCLUDE (file_row) FROM actions ORDER BY time_ms, file_row")
+    """Every action in event-time order, those without a readable time last; ties in the file's order.
+
+    Sorting spills to disk, so the file may be larger than memory.
+    """
+    result = _connect(clickstream).execute(
+        """SELECT user_id, session_id, action, platform, lifecycle, time_text, time_ms
+           FROM actions ORDER BY time_ms NULLS LAST, file_row"""
+    )
     namespace = uuid.UUID(clickstream.digest[:32])
-    number = 0
+    number = time = 0
     while batch := result.fetchmany(_BATCH):
-        for user_id, session_id, action, platform, lifecycle, _, _, time_ms in batch:
+        for user_id, session_id, action, platform, lifecycle, time_text, time_ms in batch:
+            time = time if time_ms is None else time_ms
             event = {
                 "eventType": "UserAction",
                 "eventId": str(uuid.uuid5(namespace, str(number))),
-                "timestamp": rfc3339(time_ms),
+                "timestamp": time_text if time_ms is None else rfc3339(time_ms),
                 "version": 1,
                 "source": clickstream.source,
                 "correlationId": session_id,
                 "data": {
                     "userId": user_id,
                     "sessionId": session_id,
-                    "action": action,
+                    "action": clickstream.actions.get(action, action),
                     "platform": platform,
                     "lifecycle": lifecycle,
                 },
             }
-            yield Row(number, user_id or "", time_ms, orjson.dumps(event))
+            yield Row(number, user_id or "", time, orjson.dumps(event))
             number += 1
 
 
@@ -116,7 +162,7 @@ def profiles(clickstream: Clickstream) -> pa.Table:
         _connect(clickstream)
         .execute(
             """SELECT user_id, arg_min(channel, time_ms) AS channel, arg_min(cohort, time_ms) AS cohort, min(time_ms) AS known_from
-               FROM actions WHERE user_id IS NOT NULL GROUP BY user_id ORDER BY user_id"""
+               FROM actions WHERE user_id IS NOT NULL AND time_ms IS NOT NULL GROUP BY user_id ORDER BY user_id"""
         )
         .to_arrow_table()
     )
@@ -125,43 +171,79 @@ def profiles(clickstream: Clickstream) -> pa.Table:
 
 
 def _connect(clickstream: Clickstream) -> duckdb.DuckDBPyConnection:
-    """A connection with the view `actions`: our column names, text, and `time_ms`."""
+    """A connection with the view `actions`: our column names, text, `time_ms` (null: not readable) and the row's place in the file."""
     connection = duckdb.connect(config={"threads": 2})
-    names = {name: f'"{clickstream.columns[name]}"' if name in clickstream.columns else "NULL" for name in (*REQUIRED, *OPTIONAL)}
+    connection.execute("SET TimeZone = 'UTC'")
+    names = {name: _name(clickstream.columns[name]) if name in clickstream.columns else "NULL" for name in (*REQUIRED, *OPTIONAL)}
     text = {name: f"CAST({column} AS VARCHAR)" for name, column in names.items()}
-    connection.execute(f"CREATE VIEW file AS SELECT *, row_number() OVER () AS file_row FROM {_reader(clickstream.file)}")
-    moment = f"try_strptime({text['timestamp']}, {_quoted(clickstream.time_format)})"
-    bad = connection.execute(f"SELECT file_row, {text['timestamp']} FROM file WHERE {moment} IS NULL LIMIT 1").fetchone()
-    if bad:
-        message = (
-            f"{clickstream.file.name} row {bad[0]}: timestamp {bad[1]!r} does not fit {clickstream.time_format!r};"
-            " set [timestamp] format in the mapping"
-        )
-        raise StreamhouseError(message)
+    (kind,) = connection.execute(f"SELECT typeof({names['timestamp']}) FROM {_reader(clickstream)} LIMIT 1").fetchone() or ("VARCHAR",)
+    if kind.startswith(("TIMESTAMP", "DATE")):  # a Parquet column that holds times, not their texts
+        moment = f"CAST({names['timestamp']} AS TIMESTAMP)"
+    else:
+        moment = f"CAST(try_strptime({text['timestamp']}, {_quoted(clickstream.time_format)}) AS TIMESTAMP)"
     connection.execute(
         f"""CREATE VIEW actions AS SELECT {text["user_id"]} AS user_id, {text["session_id"]} AS session_id, {text["action"]} AS action,
             {text["platform"]} AS platform, {text["lifecycle"]} AS lifecycle, {text["channel"]} AS channel, {text["cohort"]} AS cohort,
-            epoch_ms({moment}) AS time_ms, file_row FROM file"""
+            {text["timestamp"]} AS time_text, row_number() OVER () AS file_row,
+            CASE WHEN year({moment}) BETWEEN 1 AND 9999 THEN epoch_ms({moment}) END AS time_ms FROM {_reader(clickstream)}"""
     )
     return connection
 
 
 def _check_columns(clickstream: Clickstream) -> None:
     connection = duckdb.connect()
-    try:
-        there = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {_reader(clickstream.file)}").fetchall()]
-    except duckdb.Error as error:
-        message = f"input {clickstream.file.name!r} cannot be read as CSV or Parquet: {str(error).splitlines()[0]}"
-        raise StreamhouseError(message) from error
+    there = [row[0] for row in connection.execute(f"DESCRIBE SELECT * FROM {_reader(clickstream)}").fetchall()]
     if missing := [column for column in clickstream.columns.values() if column not in there]:
+        if there == ["column0"] and not connection.execute(f"SELECT 1 FROM {_reader(clickstream)} LIMIT 1").fetchone():
+            message = f"input {clickstream.file.name!r} is empty; expected a line that names the columns and a row for each action"
+            raise StreamhouseError(message)
         message = f"input {clickstream.file.name!r} has no column {missing[0]!r}; it has {', '.join(there)}; mend the mapping"
         raise StreamhouseError(message)
 
 
-def _reader(file: Path) -> str:
-    if ".parquet" in file.name:
-        return f"read_parquet({_quoted(str(file))})"
-    return f"read_csv({_quoted(str(file))}, all_varchar = true, header = true)"
+def _check_rows(clickstream: Clickstream) -> None:
+    """Read the file once whole. A few times that cannot be read are a matter of those rows; more than half, one of the mapping."""
+    connection = _connect(clickstream)
+    columns = ", ".join(f"count({name})" for name in ("user_id", "session_id", "action", *OPTIONAL))  # so that each is decoded
+    found = connection.execute(f"SELECT count(*), count(time_ms), {columns} FROM actions").fetchone() or (0, 0)
+    if found[1] * 2 >= found[0]:
+        return
+    bad = connection.execute("SELECT file_row, time_text FROM actions WHERE time_ms IS NULL LIMIT 1").fetchone() or (0, "")
+    message = (
+        f"{clickstream.file.name} row {bad[0]}: timestamp {bad[1]!r} does not fit {clickstream.time_format!r};"
+        " set [timestamp] format in the mapping"
+    )
+    raise StreamhouseError(message)
+
+
+def _unreadable(clickstream: Clickstream, said: str) -> str:
+    """Why DuckDB could not read the file, without its advice, which speaks of options that a mapping does not have."""
+    line = next((part.strip() for part in said.splitlines() if part.startswith("Invalid Input Error: CSV Error on Line")), "")
+    if "not utf-8 encoded" in said:
+        where = f" (line {line.rpartition(' ')[2]})" if line else ""
+        return f"input {clickstream.file.name!r}{where} is not in UTF-8; convert it, for example with `iconv -f LATIN1 -t UTF-8`"
+    if "sniffing" in said:
+        return (
+            f"input {clickstream.file.name!r}: expected CSV with the delimiter {clickstream.delimiter!r}, every quote closed;"
+            " mend the file, or set [csv] delimiter in the mapping"
+        )
+    return f"input {clickstream.file.name!r} cannot be read as CSV or Parquet: {said.splitlines()[0]}"
+
+
+def _reader(clickstream: Clickstream) -> str:
+    file = _quoted(str(clickstream.file))
+    if ".parquet" in clickstream.file.name:
+        return f"read_parquet({file})"
+    # nothing is guessed; a short row is padded, what is too much in a long one is left out. One reader: with padding, DuckDB's
+    # parallel one refuses a quoted line break
+    return (
+        f"read_csv({file}, all_varchar = true, header = true, delim = {_quoted(clickstream.delimiter)}, quote = '\"', escape = '\"',"
+        " comment = '', null_padding = true, strict_mode = false, parallel = false)"
+    )
+
+
+def _name(column: str) -> str:
+    return '"' + column.replace('"', '""') + '"'
 
 
 def _quoted(text: str) -> str:
