@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infra.errors import SettingsError, environment_name
+from infra.errors import SettingsError, StreamhouseError, environment_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRETS = frozenset({"kafka.password"})
@@ -208,7 +208,8 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
     """Read the defaults and the environment.
 
     Raises:
-        SettingsError: a variable that names no setting, or a value of the wrong type.
+        SettingsError: a value of the wrong type.
+        StreamhouseError: a variable that names no setting.
 
     """
     environment = os.environ if environment is None else environment
@@ -249,7 +250,8 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         raise SettingsError("stack.start", "all or nothing", settings.stack.start)
     if unread:
         name = sorted(unread)[0]
-        raise SettingsError(name, "the name of a setting in infra/settings.toml", name)
+        message = f"environment variable {name}: infra/settings.toml has no such setting; correct the name or `unset {name}`"
+        raise StreamhouseError(message)
     return settings
 
 
