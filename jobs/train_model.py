@@ -26,7 +26,7 @@ from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from lakehouse.read import read, snapshot
 from models.inputs import Column
-from models.manifest import PUBLISHED, Manifest
+from models.manifest import PUBLISHED, Manifest, check_id
 from models.publishing import next_version, publish
 from models.training import HORIZON, Frame, train
 
@@ -54,7 +54,12 @@ def main(settings: Settings, name: str, version: str | None = None, root: Path =
     """Train on the tables' present snapshots and publish into `root/name/version`.
 
     Without a version, the next one. Raises what `models.training.train` and `models.publishing.publish` raise.
+
+    Raises:
+        ModelRefused: a name or version that no folder may have; nothing was read or written.
+
     """
+    check_id(name, version or "1")
     # the snapshot first, then the rows of that snapshot: the card names exactly what was read
     snapshots = {table: snapshot(settings, table) for table in COLUMNS}
     tables = {table: read(settings, table, columns=COLUMNS[table], snapshot_id=snapshots[table]) for table in COLUMNS}
@@ -141,6 +146,15 @@ def report(manifest: Manifest) -> Table:
     return table
 
 
+def train_and_tell(settings: Settings, name: str, version: str | None = None) -> None:
+    """Train, publish, and print the metrics beside the baseline's and how to score with the model."""
+    console = Console()
+    manifest = main(settings, name, version)
+    console.print(report(manifest))
+    console.print(f"published {manifest.id}, decision at {manifest.threshold}")
+    console.print(f"score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id} ./streamhouse submit score_events", soft_wrap=True)
+
+
 def cli(
     name: Annotated[str, typer.Option(help="The model's name; its feature service has the same.")] = "purchase_30m",
     version: Annotated[str | None, typer.Option(help="A whole number; by default one more than the newest.")] = None,
@@ -149,15 +163,11 @@ def cli(
 
     Example: python -m jobs.train_model --name purchase_30m
     """
-    console = Console()
     try:
-        manifest = main(load_settings(), name, version)
+        train_and_tell(load_settings(), name, version)
     except StreamhouseError as error:
-        console.print(str(error), style="red", markup=False)
+        Console().print(str(error), style="red", markup=False)
         raise typer.Exit(1) from error
-    console.print(report(manifest))
-    console.print(f"published {manifest.id}, decision at {manifest.threshold}")
-    console.print(f"score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id} ./streamhouse submit score_events")
 
 
 if __name__ == "__main__":

@@ -117,6 +117,25 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
         return f"model `{self.id}`"
 
 
+def check_id(name: str, version: str) -> None:
+    """Refuse what may not name a model's folder.
+
+    Raises:
+        ModelRefused: the name or the version has another form.
+
+    """
+    for kind, form, text, remedy in (
+        ("name", Name, name, "small letters, digits and _, a letter first, as in `purchase_30m`"),
+        ("version", Version, version, "a whole number from 1"),
+    ):
+        try:
+            msgspec.convert(text, form)
+        except msgspec.ValidationError as error:
+            fault = f"{text!r} is no {kind} of a model"
+            thing = f"model `{name}@{version}`"
+            raise ModelRefused(thing, fault, f"expected {remedy}") from error
+
+
 def load_manifest(folder: Path) -> Manifest:
     """Read `folder/manifest.yaml`.
 

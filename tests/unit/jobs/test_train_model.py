@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,9 @@ import pyarrow as pa
 import pytest
 
 from features.activity import FEATURES
-from jobs.train_model import TablesDisagree, training_frame
+from infra.config import load_settings
+from jobs.train_model import TablesDisagree, main, training_frame
+from models.manifest import ModelRefused
 from models.training import Frame
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=UTC)
@@ -151,6 +154,14 @@ def test_an_action_with_two_feature_rows_is_refused() -> None:
     log, actions, profiles = tables([("a", 0, "home")])
     with pytest.raises(TablesDisagree, match="each once, got one twice"):
         training_frame(pa.concat_tables([log, log]), actions, profiles)
+
+
+@pytest.mark.parametrize(("name", "version"), [("../evil", None), ("", None), ("A", None), ("a\n", None), ("buys", "../1"), ("buys", "0")])
+def test_a_name_that_may_not_name_a_folder_is_refused_before_a_table_is_read(tmp_path: Path, name: str, version: str | None) -> None:
+    settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")})
+    with pytest.raises(ModelRefused, match=r"is no (name|version) of a model; expected"):
+        main(settings, name, version, tmp_path / "published")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_profile_that_does_not_say_from_when_it_was_known_is_not_used() -> None:
