@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
@@ -56,7 +58,7 @@ def load_table(catalog: Catalog, settings: Settings, name: str) -> IcebergTable:
     """The newest state of a declared table.
 
     Raises:
-        LakehouseError: the table is not declared, or was not created yet.
+        LakehouseError: the table is not declared, was not created yet, or its files lie no more where the catalog says.
 
     """
     declared(name)
@@ -64,5 +66,24 @@ def load_table(catalog: Catalog, settings: Settings, name: str) -> IcebergTable:
         return catalog.load_table((settings.lake.namespace, name))
     except NoSuchTableError as error:
         where = settings.lake.rest_uri or settings.lake.database
-        message = f"table `{name}`: expected it in {where}, got no such table; run ./streamhouse apply"
+        remedy = "run `./streamhouse up && ./streamhouse apply`, or `./streamhouse demo`"
+        message = f"table `{name}`: expected it in {where}, got no such table; {remedy}"
         raise LakehouseError(message) from error
+    except FileNotFoundError as error:
+        raise LakehouseError(_gone(settings, name, str(error))) from error
+
+
+def _gone(settings: Settings, name: str, said: str) -> str:
+    """Iceberg writes whole paths into its files: a state folder that was moved cannot be read where it is now."""
+    lake = settings.lake
+    if lake.rest_uri or lake.warehouse_uri:
+        return f"table `{name}`: a file that the catalog names is gone ({said}); bring it back"
+    with contextlib.closing(sqlite3.connect(lake.database, timeout=BUSY_SECONDS)) as connection:
+        (metadata,) = connection.execute(
+            "SELECT metadata_location FROM iceberg_tables WHERE table_namespace = ? AND table_name = ?", (lake.namespace, name)
+        ).fetchone() or ("",)
+    old, _, _ = metadata.partition("/lake/warehouse/")
+    if not old or old == settings.state.as_uri():
+        return f"table `{name}`: a file that the catalog names is gone ({said}); bring it back"
+    old = url2pathname(urlsplit(old).path)
+    return f"the state folder was moved from {old} to {settings.state}, and its tables hold whole paths; move it back, or link {old} to it"

@@ -18,6 +18,8 @@ import pyarrow.dataset as ds
 from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
 from pyiceberg.table import Table as IcebergTable
 from rich.console import Console
+from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table as Printed
 
 from infra.config import Settings, load_settings
@@ -28,6 +30,7 @@ from lakehouse.tables import TABLES
 
 MEMORY = "1GB"
 _SHOWN_ROWS = 200
+_ANY_WIDTH = 1_000_000
 
 
 def query(settings: Settings, sql: str) -> pa.Table:
@@ -63,6 +66,9 @@ def _tables(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
     # `get_table_names` would do, but it binds too, and fails on JOIN ... USING
     (text,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone() or ("{}",)
     parsed = json.loads(text)
+    if parsed.get("error_type") == "not implemented":  # DuckDB serializes what only reads, and nothing else
+        message = f"the query: expected a SELECT, or SHOW TABLES or DESCRIBE, got {sql.strip()[:80]!r}; only reading is allowed"
+        raise LakehouseError(message)
     if parsed.get("error"):
         raise LakehouseError(_said(parsed["error_message"]))
     if len(parsed["statements"]) != 1:
@@ -104,7 +110,10 @@ def _said(words: object) -> str:
 
 
 def show(rows: pa.Table, form: str, out: IO[str]) -> None:
-    """Print rows as a `table` for people (the first 200), as `csv`, or as `json` with one object per line."""
+    """Print rows as a `table` for people (the first 200), as `csv`, or as `json` with one object per line.
+
+    A table that is wider than the terminal is printed as one `column: value` per line; where there is no terminal, no line is folded.
+    """
     if form == "json":
         for row in rows.to_pylist():
             out.write(json.dumps(row, default=_plain, ensure_ascii=False) + "\n")
@@ -113,11 +122,19 @@ def show(rows: pa.Table, form: str, out: IO[str]) -> None:
         writer.writerow(rows.column_names)
         writer.writerows([_plain(value) for value in row.values()] for row in rows.to_pylist())
     else:
-        printed = Printed(*rows.column_names)
-        for row in rows.slice(0, _SHOWN_ROWS).to_pylist():
-            printed.add_row(*(_cell(value) for value in row.values()))
-        console = Console(file=out)
-        console.print(printed)
+        shown = [[_cell(value) for value in row.values()] for row in rows.slice(0, _SHOWN_ROWS).to_pylist()]
+        console, printed = Console(file=out), Printed(*(escape(name) for name in rows.column_names))
+        for cells in shown:
+            printed.add_row(*(escape(cell) for cell in cells))
+        width = Measurement.get(console, console.options.update(max_width=_ANY_WIDTH), printed).maximum
+        if not console.is_terminal:
+            Console(file=out, width=max(width, 1)).print(printed)
+        elif width <= console.width:
+            console.print(printed)
+        else:
+            for number, cells in enumerate(shown, 1):
+                lines = [f"{name}: {cell}" for name, cell in zip(rows.column_names, cells, strict=True)]
+                console.print("\n".join([f"-- row {number}", *lines]), markup=False, highlight=False, soft_wrap=True)
         more = f", the first {_SHOWN_ROWS} shown" if len(rows) > _SHOWN_ROWS else ""
         console.print(f"{len(rows)} rows{more}")
 
@@ -129,7 +146,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - any cell
 
 
 def _cell(value: Any) -> str:  # noqa: ANN401 - any cell
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(_plain(value)).replace("[", r"\[")
+    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(_plain(value))
 
 
 def main(arguments: Sequence[str] | None = None, settings: Settings | None = None) -> int:
@@ -143,7 +160,7 @@ def main(arguments: Sequence[str] | None = None, settings: Settings | None = Non
     try:
         show(query(settings or load_settings(), chosen.sql), chosen.form or "table", sys.stdout)
     except StreamhouseError as error:
-        print(error, file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import io
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pytest
 
-from infra.config import Settings
+from infra.config import Settings, load_settings
 from lakehouse.append import append
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
@@ -79,9 +80,12 @@ def test_tables_and_columns_can_be_listed(shop: Settings) -> None:
         ("", "expected one statement"),
         ("SELECT * FROM read_csv('/etc/hosts')", "Permission Error"),
         ("SELECT * FROM '/etc/hosts'", "table `/etc/hosts`: expected one of"),
-        ("COPY (SELECT 1) TO 'x.csv'", "Only SELECT statements"),
-        ("SET enable_external_access = true", "Only SELECT statements"),
-        ("DROP TABLE user_actions", "Only SELECT statements"),
+        ("COPY (SELECT 1) TO 'x.csv'", "expected a SELECT"),
+        ("SET enable_external_access = true", "expected a SELECT"),
+        (
+            "DROP TABLE user_actions",
+            "or DESCRIBE, got 'DROP TABLE user_actions'; only reading is allowed",
+        ),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_a_sentence(shop: Settings, sql: str, says: str) -> None:
@@ -104,7 +108,42 @@ def test_the_command_prints_a_table_csv_or_json(shop: Settings, capsys: pytest.C
 
 def test_the_command_fails_with_one_sentence(shop: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["SELECT 1 FROM clicks"], shop) == 1
-    assert capsys.readouterr().err.startswith("table `clicks`")
+    assert capsys.readouterr().err.startswith("error: table `clicks`")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_table_that_the_terminal_cannot_hold_is_printed_a_column_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("TERM", "xterm")
+    wide, narrow, file = Terminal(), Terminal(), io.StringIO()
+    rows = pa.table({f"column_{n}": ["a value of some length", "[red]x"] for n in range(6)})
+    show(rows, "table", wide)
+    assert wide.getvalue().splitlines()[:2] == ["-- row 1", "column_0: a value of some length"]
+    assert wide.getvalue().splitlines()[7:14] == ["-- row 2", *(f"column_{n}: [red]x" for n in range(6))]
+    show(rows.select([0, 1]), "table", narrow)
+    assert "row 1" not in narrow.getvalue()
+    show(rows, "table", file)
+    (line,) = (line for line in file.getvalue().splitlines() if "[red]x" in line)
+    assert line.count("[red]x") == 6
+
+
+def test_a_state_folder_that_was_moved_is_named_with_the_old_place(lake: Settings, tmp_path: Path) -> None:
+    lake.state.rename(tmp_path / "new place")
+    moved = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "new place")})
+    with pytest.raises(LakehouseError) as refused:
+        query(moved, "SELECT 1 FROM user_profiles")
+    assert f"was moved from {lake.state} to {moved.state}" in str(refused.value)
+
+
+def test_a_file_that_is_gone_is_named(lake: Settings) -> None:
+    for file in lake.lake.folder.rglob("*.metadata.json"):
+        file.unlink()
+    with pytest.raises(LakehouseError, match=r"table `user_profiles`: a file that the catalog names is gone \(.*metadata.json"):
+        query(lake, "SELECT 1 FROM user_profiles")
 
 
 def test_a_long_answer_is_cut_for_people_and_whole_for_machines() -> None:
