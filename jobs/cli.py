@@ -120,9 +120,18 @@ def submit(name: Annotated[str, typer.Argument(help="score_events or archive_top
     _say(start(load_settings(), name))
 
 
+def _above_zero(speed: float | None) -> float | None:
+    if speed is not None and not speed > 0:
+        message = f"expected a number greater than 0, got {speed:g}; leave it out to play as fast as the stack takes it"
+        raise typer.BadParameter(message)
+    return speed
+
+
 @app.command()
 def demo(
-    speed: Annotated[float | None, typer.Option(help="times real time; as fast as the stack takes it when left out")] = None,
+    speed: Annotated[
+        float | None, typer.Option(callback=_above_zero, help="times real time; as fast as the stack takes it when left out")
+    ] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="a CSV or Parquet file instead of the shop's")] = None,
     mapping: Annotated[Path | None, typer.Option(help="how its columns are named")] = None,
 ) -> None:
@@ -185,18 +194,24 @@ def materialize() -> None:
     """Bring the table user_profiles into the online store, by Feast. Example: ./streamhouse materialize"""
     from datetime import UTC, datetime
 
+    from infra.stack.health import answers
+
+    settings = load_settings()
+    if not answers(settings, "redis"):
+        message = f"no Redis answers at {settings.redis.host}:{settings.redis.port}; run `./streamhouse up`"
+        raise StreamhouseError(message)
     from features.materialize import materialize_profiles
 
-    materialize_profiles(load_settings(), datetime.now(UTC))
+    materialize_profiles(settings, datetime.now(UTC))
     _say("the online store holds the newest profile of every user in user_profiles")
 
 
 @app.command()
 def train(name: Annotated[str, typer.Argument(help="the model's name")] = "purchase_30m") -> None:
     """Train a model from the tables and publish it as the next version. Example: ./streamhouse train purchase_30m"""
-    from jobs.train_model import main
+    from jobs.train_model import train_and_tell
 
-    main(load_settings(), name)
+    train_and_tell(load_settings(), name)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})

@@ -6,9 +6,12 @@ import re
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
+from infra.errors import StreamhouseError
 from jobs.cli import app
 from lakehouse.tables import TABLES
+from tests.ports import free_ports
 
 COMMANDS = {name: command.help or "" for name, command in get_command(app).commands.items()}  # type: ignore[attr-defined]
 
@@ -21,3 +24,17 @@ def test_its_help_has_an_example_of_itself(name: str) -> None:
 def test_the_example_of_query_asks_a_table() -> None:
     (table,) = re.findall(r'Example: \./streamhouse query "SELECT .+ FROM (\w+) .+"', COMMANDS["query"])
     assert table in TABLES
+
+
+@pytest.mark.parametrize("speed", ["0", "-1", "nan"])
+def test_demo_is_not_played_at_no_speed(speed: str) -> None:
+    done = CliRunner().invoke(app, ["demo", "--speed", speed])
+    assert done.exit_code == 2
+    assert "expected a number greater than 0" in done.output
+
+
+def test_materialize_without_redis_says_where_it_looked(monkeypatch: pytest.MonkeyPatch) -> None:
+    (port,) = free_ports(1)
+    monkeypatch.setenv("STREAMHOUSE_REDIS_PORT", port)
+    with pytest.raises(StreamhouseError, match=f"no Redis answers at 127.0.0.1:{port}; run `./streamhouse up`"):
+        CliRunner().invoke(app, ["materialize"], catch_exceptions=False)
