@@ -146,10 +146,10 @@ def report(manifest: Manifest) -> Table:
     return table
 
 
-def train_and_tell(settings: Settings, name: str, version: str | None = None) -> None:
+def train_and_tell(settings: Settings, name: str, version: str | None = None, root: Path = PUBLISHED) -> None:
     """Train, publish, and print the metrics beside the baseline's and how to score with the model."""
     console = Console()
-    manifest = main(settings, name, version)
+    manifest = main(settings, name, version, root)
     console.print(report(manifest))
     console.print(f"published {manifest.id}, decision at {manifest.threshold}")
     console.print(f"score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id} ./streamhouse submit score_events", soft_wrap=True)

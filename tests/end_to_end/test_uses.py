@@ -351,7 +351,7 @@ def is_json(message: Message) -> bool:
 def test_a_notebook_without_tables_says_what_to_run(stack: Settings, tmp_path: Path) -> None:
     error = said(stack, "./streamhouse notebook", status=1, STREAMHOUSE_STATE=str(tmp_path / "nothing"))
     assert error.startswith("error: a cell of predictions.ipynb ended with LakehouseError: table `predictions`")
-    assert error.rstrip().endswith("run ./streamhouse apply")
+    assert error.rstrip().endswith("run `./streamhouse up && ./streamhouse apply`, or `./streamhouse demo`")
     assert len(error.splitlines()) == 1
 
 

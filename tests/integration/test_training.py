@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 
 from features.activity import FEATURES
 from infra.config import Settings, load_settings
-from jobs.train_model import TablesDisagree, cli, main, report
+from jobs.train_model import TablesDisagree, cli, main, report, train_and_tell
 from lakehouse.append import append
 from lakehouse.migrate import apply
 from lakehouse.read import snapshot
@@ -115,6 +115,16 @@ def test_on_the_command_line_a_refusal_is_a_sentence_and_no_stack(settings: Sett
     result = CliRunner().invoke(app, ["--name", "buys"])
     assert result.exit_code == 1
     assert " ".join(result.output.split()).endswith("run jobs/rebuild_features.py first")
+
+
+def test_it_tells_what_was_published_and_how_to_score_with_it(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(settings)
+    train_and_tell(settings, "buys", root=tmp_path / "published")
+    told = capsys.readouterr().out
+    assert "published buys@1, decision at" in told
+    assert "STREAMHOUSE_SCORE_EVENTS_MODEL=buys@1 ./streamhouse submit score_events" in told
 
 
 def test_the_report_shows_the_model_beside_its_baseline(settings: Settings, tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_what_would_lose_data_is_refused_and_nothing_is_touched(grown: Settings,
 
 
 def test_a_table_that_was_not_created_says_what_to_run(settings: Settings) -> None:
-    with pytest.raises(LakehouseError, match=r"table `predictions`: expected it in .*run \./streamhouse apply"):
+    with pytest.raises(LakehouseError, match=r"table `predictions`: expected it in .*run `\./streamhouse up && \./streamhouse apply`"):
         read(settings, "predictions")
 
 
