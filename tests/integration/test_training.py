@@ -6,6 +6,7 @@ import dataclasses
 import io
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -31,8 +32,8 @@ DAYS, ROWS, USERS = 60, 4000, 40
 def settings(tmp_path: Path) -> Settings:
     """A lake of its own, with empty tables."""
     own = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")})
-    # Flink writes the archive; PyIceberg cannot write partitions by day without its compiled part
-    actions = dataclasses.replace(USER_ACTIONS, partition=(("topic_partition", "identity"),))
+    # Flink writes the archive; PyIceberg knows neither partitions by day nor the options of Flink's Parquet writer
+    actions = dataclasses.replace(USER_ACTIONS, partition=(("topic_partition", "identity"),), properties=MappingProxyType({}))
     apply(own, {**TABLES, "user_actions": actions})
     return own
 
