@@ -8,8 +8,7 @@ import os
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -21,11 +20,13 @@ from infra.stack import doctor, flink_rest, health, supervise
 from infra.stack.report import Report, status
 from infra.stack.services import services
 from infra.stack.stack import down, up
+from tests.end_to_end import facts
 from tests.end_to_end.stacks import stack_settings
 
 pytestmark = pytest.mark.timeout(400)
 NAMES = ("broker", "jobmanager", "taskmanager", "redis", "registry")
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
+wait_for = partial(facts.wait_for, seconds=240)  # a service that hangs or comes back takes its time
 PASSWORD = "canary-d41d8cd98f00"
 
 
@@ -70,13 +71,6 @@ def run(settings: Settings, *arguments: str) -> tuple[int, str]:
     process = start(settings, *arguments)
     said, _ = process.communicate(timeout=240)
     return process.returncode, said
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 240) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.5)
 
 
 def supervisor(settings: Settings) -> int:

@@ -13,7 +13,7 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,11 @@ from infra.contracts.partitioner import partition_of
 from infra.stack import flink_rest
 from jobs.clickstream import open_clickstream
 from jobs.notebook import DEFAULT
-from jobs.play import play, read_all
+from jobs.play import play
 from jobs.submit import submit
 from lakehouse.read import read
 from models.manifest import PUBLISHED, load_manifest, published
+from tests.end_to_end.facts import records, wait_for
 from tests.ports import free_ports
 
 pytestmark = pytest.mark.timeout(900)
@@ -68,17 +69,6 @@ def said(settings: Settings, *commands: str, status: int = 0, **more: str) -> st
     )
     assert done.returncode == status, f"{commands} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     return done.stdout if status == 0 else done.stderr
-
-
-def wait_for(what: Callable[[], bool], seconds: float = 180) -> None:
-    deadline = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.5)
-
-
-def records(settings: Settings, topic: str) -> list[Message]:
-    return list(read_all(settings, topic, load_contracts().topics[topic].partitions))
 
 
 def value_of(message: Message) -> Any:
