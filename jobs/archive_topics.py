@@ -26,6 +26,9 @@ def maintenance(settings: Settings) -> dict[str, str]:
     """The sink's own upkeep: small files of a day are merged, and old snapshots leave, while the job runs."""
     every, age = str(settings.archive_topics.maintain_every_commits), str(settings.archive_topics.snapshot_seconds)
     return {
+        # the commits alone say when: by default no upkeep starts within a minute of the last, and one that waits looks again after half
+        "flink-maintenance.rate-limit-seconds": "1",
+        "flink-maintenance.lock-check-delay-seconds": "5",
         "flink-maintenance.rewrite.enabled": "true",
         "flink-maintenance.rewrite.schedule.commit-count": every,
         "flink-maintenance.expire-snapshots.enabled": "true",
