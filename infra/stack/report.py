@@ -88,15 +88,10 @@ def status(settings: Settings) -> Report:
     lines = []
     for service in services(settings):
         state = states.get(service.name)
-        word = "down" if state is None else "up" if state.word == "running" and health.answers(settings, service.name) else state.word
-        if word == "running":
-            word = "silent"
-        if settings.stack.runs_elsewhere:
-            word = "up" if health.answers(settings, service.name) else "silent"
         lines.append(
             ServiceLine(
                 service.name,
-                word,
+                _word(settings, service.name, state),
                 health.address(settings, service),
                 state.pid if state else 0,
                 (state.memory if state else 0) >> 20,
@@ -109,3 +104,10 @@ def status(settings: Settings) -> Report:
     except StreamhouseError:  # it went away meanwhile
         return Report([dataclasses.replace(line, state="silent") if line.name == "jobmanager" else line for line in lines], [])
     return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs))
+
+
+def _word(settings: Settings, name: str, state: supervise.State | None) -> str:
+    """What stands under `state`. That a process runs says little: up is what answers."""
+    if settings.stack.runs_elsewhere or (state is not None and state.word == "running"):
+        return "up" if health.answers(settings, name) else "silent"
+    return "down" if state is None else state.word
