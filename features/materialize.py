@@ -57,7 +57,7 @@ def restore_profiles(settings: Settings) -> None:
                 return
             done = subprocess.run(
                 [sys.executable, "-m", "features.materialize"],
-                env={**os.environ, **settings.overrides, "STREAMHOUSE_STATE": str(settings.state)},
+                env={**os.environ, **settings.environment},
                 capture_output=True,
                 text=True,
                 check=False,

@@ -199,6 +199,11 @@ class Settings:
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
     @property
+    def environment(self) -> dict[str, str]:
+        """Environment variables with which another process of ours reads these very settings; one may be a secret."""
+        return {**self.overrides, "STREAMHOUSE_STATE": str(self.state)}
+
+    @property
     def feast_repo(self) -> Path:
         """The folder that `feast -c` takes: feature_store.yaml for these settings, written by `apply`."""
         return self.state / "feast"

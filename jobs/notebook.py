@@ -47,8 +47,7 @@ def run(settings: Settings, file: Path) -> Path:
     )
     environment = {
         **os.environ,
-        **settings.overrides,
-        "STREAMHOUSE_STATE": str(settings.state),
+        **settings.environment,
         "IPYTHONDIR": str(folder / "ipython"),  # no history in the user's own
     }
     try:

@@ -53,7 +53,7 @@ def _submit(settings: Settings, name: str) -> str:
     command += ["-py", str(settings.root / "jobs" / f"{name}.py")]
     done = subprocess.run(
         command,
-        env={**supervise.inherited(os.environ), **settings.overrides, **flink_environment(settings)},
+        env={**supervise.inherited(os.environ), **settings.environment, **flink_environment(settings)},
         cwd=settings.state,
         capture_output=True,
         text=True,

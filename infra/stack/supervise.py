@@ -171,7 +171,7 @@ def start(settings: Settings, services: list[Service]) -> None:
     configuration = write_configuration(settings, services)
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)]
     # overrides travel by the environment alone: one may be a secret, and the configuration is a file
-    environment = {**inherited(os.environ), **settings.overrides, "STREAMHOUSE_STATE": str(settings.state)}
+    environment = {**inherited(os.environ), **settings.environment}
     done = subprocess.run(command, capture_output=True, text=True, cwd=settings.state, env=environment, check=False, timeout=60)
     if done.returncode:
         message = f"the supervisor did not start: {(done.stderr or done.stdout).strip()[-300:]}; see {settings.state / 'logs'}"

@@ -120,7 +120,7 @@ def _copy_rows(there: redis.Redis, new: redis.Redis) -> None:
 
 @contextlib.contextmanager
 def _running(settings: Settings, name: str, batch_rows: int, redis_port: str) -> Iterator[psutil.Process]:
-    environment = {**supervise.inherited(os.environ), **settings.overrides, "STREAMHOUSE_STATE": str(settings.state)}
+    environment = {**supervise.inherited(os.environ), **settings.environment}
     environment |= {"STREAMHOUSE_REDIS_PORT": redis_port, "STREAMHOUSE_SUPERVISED": str(settings.state)}
     command = [sys.executable, "-m", "tests.benchmarks.plain_loop", name, str(batch_rows)]
     with subprocess.Popen(command, cwd=settings.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

@@ -18,9 +18,8 @@ ROWS = 30
 
 
 def demo(settings: Settings, file: Path) -> str:
-    environment = {**os.environ, **settings.overrides, "STREAMHOUSE_STATE": str(settings.state)}
     command = [str(settings.root / "streamhouse"), "demo", "--input", str(file)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    done = subprocess.run(command, env={**os.environ, **settings.environment}, capture_output=True, text=True, timeout=500, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

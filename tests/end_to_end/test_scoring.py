@@ -158,7 +158,7 @@ def test_the_plan_has_exactly_one_python_step(stack: Settings) -> None:
         command += [str(stack.root / "jobs" / f"{job}.py"), "--explain"]
         done = subprocess.run(
             command,
-            env={**os.environ, **stack.overrides, **flink_environment(stack)},
+            env={**os.environ, **stack.environment, **flink_environment(stack)},
             capture_output=True,
             text=True,
             timeout=180,

@@ -53,7 +53,7 @@ def running(lone: Settings) -> Settings:
 def start(settings: Settings, *arguments: str) -> subprocess.Popen[str]:
     """The command line as a person starts it, without what this test run set for itself."""
     others = {name: value for name, value in os.environ.items() if not name.startswith("STREAMHOUSE_")}
-    environment = {**others, **settings.overrides, "STREAMHOUSE_STATE": str(settings.state)}
+    environment = {**others, **settings.environment}
     command = [str(settings.root / "streamhouse"), *arguments]
     return subprocess.Popen(
         command,

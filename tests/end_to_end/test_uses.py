@@ -58,7 +58,7 @@ def shown(start: str, **values: str) -> str:
 
 def environment(settings: Settings, **more: str) -> dict[str, str]:
     """That of a user's shell who works with the tests' stack."""
-    return {**os.environ, **settings.overrides, "STREAMHOUSE_STATE": str(settings.state), **more}
+    return {**os.environ, **settings.environment, **more}
 
 
 def said(settings: Settings, *commands: str, status: int = 0, **more: str) -> str:
