@@ -6,7 +6,7 @@ import hashlib
 import tomllib
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import duckdb
@@ -29,7 +29,10 @@ _BATCH = 10_000
 
 @dataclass(frozen=True)
 class Clickstream:
-    """One input file and how its columns and actions are named. `digest`: sha256 of its bytes, which names its events."""
+    """One input file and how its columns and actions are named.
+
+    `digest`: sha256 of its bytes, which names its events. `size`: how many actions it holds.
+    """
 
     file: Path
     columns: dict[str, str]
@@ -37,6 +40,7 @@ class Clickstream:
     delimiter: str
     actions: dict[str, str]
     digest: str
+    size: int
 
     @property
     def source(self) -> str:
@@ -87,13 +91,13 @@ def open_clickstream(file: Path, mapping: Path | None = None) -> Clickstream:
         delimiter=delimiter,
         actions=described.get("actions", {}),
         digest=hashlib.sha256(file.read_bytes()).hexdigest(),
+        size=0,
     )
     try:
         _check_columns(clickstream)
-        _check_rows(clickstream)
+        return replace(clickstream, size=_checked_rows(clickstream))
     except duckdb.Error as error:
         raise StreamhouseError(_unreadable(clickstream, str(error))) from error
-    return clickstream
 
 
 def _described(mapping: Path) -> dict[str, dict[str, str]]:
@@ -115,12 +119,6 @@ def _described(mapping: Path) -> dict[str, dict[str, str]]:
             message = f"mapping {str(mapping)!r}: expected a text for {wrong[0]} in [{table}], got {values[wrong[0]]!r}; put it in quotes"
             raise StreamhouseError(message)
     return described
-
-
-def count(clickstream: Clickstream) -> int:
-    """How many actions the file holds."""
-    (rows,) = _connect(clickstream).execute("SELECT count(*) FROM actions").fetchone() or (0,)
-    return int(rows)
 
 
 def rows(clickstream: Clickstream) -> Iterator[Row]:
@@ -201,13 +199,16 @@ def _check_columns(clickstream: Clickstream) -> None:
         raise StreamhouseError(message)
 
 
-def _check_rows(clickstream: Clickstream) -> None:
-    """Read the file once whole. A few times that cannot be read are a matter of those rows; more than half, one of the mapping."""
+def _checked_rows(clickstream: Clickstream) -> int:
+    """How many rows there are; reads the file once whole.
+
+    A few times that cannot be read are a matter of those rows; more than half, one of the mapping.
+    """
     connection = _connect(clickstream)
     columns = ", ".join(f"count({name})" for name in ("user_id", "session_id", "action", *OPTIONAL))  # so that each is decoded
     found = connection.execute(f"SELECT count(*), count(time_ms), {columns} FROM actions").fetchone() or (0, 0)
     if found[1] * 2 >= found[0]:
-        return
+        return int(found[0])
     bad = connection.execute("SELECT file_row, time_text FROM actions WHERE time_ms IS NULL LIMIT 1").fetchone() or (0, "")
     message = (
         f"{clickstream.file.name} row {bad[0]}: timestamp {bad[1]!r} does not fit {clickstream.time_format!r};"

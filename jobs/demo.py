@@ -18,7 +18,7 @@ from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs import apply
-from jobs.clickstream import Clickstream, Row, count, open_clickstream, profiles
+from jobs.clickstream import Clickstream, Row, open_clickstream, profiles
 from jobs.play import Played, play
 from jobs.submit import submit
 from jobs.watch import Watch
@@ -75,10 +75,10 @@ def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: flo
         profiles_there.result()
     step("user profiles are in their table and in the online store")
 
-    total = count(clickstream)
     with Watch(settings, (ACTIONS, *ANSWERS)) as watch:
-        played = _play_and_wait(settings, clickstream, total, speed, watch, console, step)
-        step(f"{played.sent:,} actions sent" + (f"; {played.already_there:,} of {total:,} were there already" * bool(played.already_there)))
+        played = _play_and_wait(settings, clickstream, speed, watch, console, step)
+        from_before = f"; {played.already_there:,} of {clickstream.size:,} were there already" if played.already_there else ""
+        step(f"{played.sent:,} actions sent{from_before}")
         rows = _wait_for_tables(settings, watch.counts, step)
     _summary(settings, console, watch.counts, rows, step)
 
@@ -91,16 +91,14 @@ def bring_profiles(settings: Settings, clickstream: Clickstream) -> None:
     materialize_profiles(settings, datetime.now(UTC))
 
 
-def _play_and_wait(
-    settings: Settings, clickstream: Clickstream, total: int, speed: float | None, watch: Watch, console: Console, step: Step
-) -> Played:
+def _play_and_wait(settings: Settings, clickstream: Clickstream, speed: float | None, watch: Watch, console: Console, step: Step) -> Played:
     """Send the file, count answers as they are committed, and go on until every action of the topic has one."""
     before = dict(watch.caught_up())
     looked, first = -_LOOK_SECONDS, not before[ANSWERS[0]]
     with Progress(
         TextColumn("{task.description:<28}"), BarColumn(), TextColumn("{task.completed:>10,.0f}"), TimeElapsedColumn(), console=console
     ) as progress:
-        sending = progress.add_task(f"actions of {clickstream.file.name}", total=total)
+        sending = progress.add_task(f"actions of {clickstream.file.name}", total=clickstream.size)
         bars = {name: progress.add_task(f"{name}, committed", total=None) for name in ANSWERS}
 
         def look() -> None:

@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.contracts.codec import rfc3339
-from jobs.clickstream import Clickstream, Row, count, profiles, rows
+from jobs.clickstream import Clickstream, Row, profiles, rows
 
 _HOUR_MS = 3_600_000
 
@@ -35,7 +35,7 @@ class Section:
 def section_rows(clickstream: Clickstream, section: Section) -> Iterator[Row]:
     """The section's actions, encoded, in event-time order."""
     namespace = uuid.uuid5(uuid.NAMESPACE_URL, f"{clickstream.digest}/{section.name}")
-    copies = [_copy(clickstream, section, copy) for copy in range(section.copies(count(clickstream)))]
+    copies = [_copy(clickstream, section, copy) for copy in range(section.copies(clickstream.size))]
     merged = itertools.islice(heapq.merge(*copies, key=lambda made: made[0]), section.actions)
     for number, (time, user, event) in enumerate(merged):
         event["eventId"] = str(uuid.uuid5(namespace, str(number)))
@@ -54,10 +54,10 @@ def _copy(clickstream: Clickstream, section: Section, copy: int) -> Iterator[tup
 
 def section_profiles(clickstream: Clickstream, sections: list[Section]) -> pa.Table:
     """Rows of user_profiles for every user of the sections."""
-    original, size = profiles(clickstream), count(clickstream)
+    original = profiles(clickstream)
     made = []
     for section in sections:
-        for copy in range(section.copies(size)):
+        for copy in range(section.copies(clickstream.size)):
             users = pa.array([_renamed(user, section, copy) for user in original["user_id"].to_pylist()])
             shift = pa.scalar(timedelta(milliseconds=copy * _HOUR_MS), pa.duration("us"))
             known_from = pc.add(original["known_from"], shift)
