@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, Message, Producer
 
 from infra.config import Settings
 from infra.contracts.contract import Topic
 from infra.contracts.partitioner import partition_of
 from infra.errors import StreamhouseError
 from jobs.clickstream import Clickstream, Row, rows
+from jobs.committed_records import read_all
 
 _DIGEST, _NUMBER = "clickstream", "row"  # record headers: which file, which row of it
 
@@ -117,42 +118,3 @@ def rows_in_topic(settings: Settings, topic: Topic, clickstream: Clickstream) ->
         if headers.get(_DIGEST) == digest:
             found.add(int(headers[_NUMBER] or -1))
     return found
-
-
-def read_all(settings: Settings, topic: str, partitions: int) -> Iterator[Message]:
-    """Every committed record of a topic up to its end as of now, partition by partition interleaved.
-
-    Raises:
-        KafkaException: the broker does not answer.
-
-    """
-    consumer = Consumer(
-        {
-            **settings.kafka.client(),
-            "group.id": "streamhouse-read-all",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-        }
-    )
-    try:
-        open_partitions = set()
-        assignment = []
-        for partition in range(partitions):
-            low, high = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=10.0)
-            if high > low:
-                open_partitions.add(partition)
-                assignment.append(TopicPartition(topic, partition, low))
-        if assignment:
-            consumer.assign(assignment)
-        while open_partitions:
-            for message in consumer.consume(10_000, timeout=1.0):
-                error = message.error()
-                if error is None:
-                    yield message
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    open_partitions.discard(message.partition())
-                else:
-                    raise KafkaException(error)
-    finally:
-        consumer.close()

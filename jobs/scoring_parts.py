@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from features.enrich import Batch, Enricher
 from features.online import OnlineStore
 from infra.config import Settings
 from infra.contracts.codec import EventTimeWindow
 from infra.contracts.load import load_contracts
+from jobs.committed_records import read_to_end
 from jobs.scoring_path import Model, Records, Rules, accept
 from models.inputs import build
 from models.manifest import published
@@ -22,7 +23,6 @@ from models.scorer import load_scorer
 SOURCE_TOPIC = "user-actions"
 GROUP = "score_events"
 _COMMITTED_FOR = 1.0  # seconds that an answer about committed offsets is good for
-_BATCH = 2000
 
 
 def rules() -> Rules:
@@ -86,15 +86,8 @@ class Topic:
     """The source topic beside Flink's own reading of it: what the group has committed, and records from before the job's position."""
 
     def __init__(self, settings: Settings, name: str, group: str = GROUP) -> None:
-        self._name = name
-        self._settings = {
-            **settings.kafka.client(),
-            "group.id": group,
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "error",
-            "enable.partition.eof": True,
-        }
+        self._settings, self._name = settings, name
+        self._client = {**settings.kafka.client(), "group.id": group, "enable.auto.commit": False}
         self._offsets: Consumer | None = None
         self._known: dict[int, tuple[float, int]] = {}
 
@@ -105,7 +98,7 @@ class Topic:
         if now - asked < _COMMITTED_FOR:
             return offset
         if self._offsets is None:
-            self._offsets = Consumer(self._settings)
+            self._offsets = Consumer(self._client)
         try:
             answer = self._offsets.committed([TopicPartition(self._name, partition)], timeout=2.0)[0]
             offset = max(offset, answer.offset)
@@ -121,7 +114,7 @@ class Topic:
             KafkaException: the broker does not answer.
 
         """
-        with closing(Consumer(self._settings)) as consumer:
+        with closing(Consumer(self._client)) as consumer:
             low, _ = consumer.get_watermark_offsets(TopicPartition(self._name, partition), timeout=10.0)
         return int(low)
 
@@ -129,36 +122,25 @@ class Topic:
         """Committed records with `first <= offset < end`, in order.
 
         Raises:
-            KafkaException: the broker does not answer, or the topic no longer holds `first` (KafkaError._AUTO_OFFSET_RESET).
+            KafkaException: as `read_to_end`.
 
         """
-        consumer = Consumer(self._settings)
-        try:
-            _, high = consumer.get_watermark_offsets(TopicPartition(self._name, partition), timeout=10.0)
-            end = min(end, high)
-            consumer.assign([TopicPartition(self._name, partition, first)])
-            position = first
-            while position < end:
-                messages = consumer.consume(_BATCH, timeout=5.0)
-                fine = []
-                for message in messages:
-                    error = message.error()
-                    if error is None:
-                        fine.append(message)
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        position = end  # what is left are control and aborted records
-                    else:
-                        raise KafkaException(error)
-                fine = [message for message in fine if (message.offset() or 0) < end]
-                if fine:
-                    yield Records(
-                        [message.key() for message in fine],
-                        [message.value() for message in fine],
-                        np.full(len(fine), partition, np.int64),
-                        np.array([message.offset() for message in fine], np.int64),
-                        np.array([message.timestamp()[1] for message in fine], np.int64),
-                    )
-                if messages and messages[-1].error() is None:
-                    position = max(position, (messages[-1].offset() or 0) + 1)
-        finally:
-            consumer.close()
+        if first >= end:
+            return
+        for messages in read_to_end(self._settings, [TopicPartition(self._name, partition, first)]):
+            fine = [message for message in messages if (message.offset() or 0) < end]
+            if fine:
+                yield as_records(fine)
+            if (messages[-1].offset() or 0) + 1 >= end:
+                return
+
+
+def as_records(messages: Sequence[Message]) -> Records:
+    """Messages without an error as the scoring path takes them."""
+    return Records(
+        [message.key() for message in messages],
+        [message.value() for message in messages],
+        np.array([message.partition() for message in messages], np.int64),
+        np.array([message.offset() for message in messages], np.int64),
+        np.array([message.timestamp()[1] for message in messages], np.int64),
+    )

@@ -6,9 +6,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import msgspec
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra.config import Settings
+from jobs.committed_records import read_to_end
 
 Place = tuple[int, int]
 """Partition and offset of an action."""
@@ -79,19 +80,13 @@ class Committed:
     def __init__(self, settings: Settings, topic: str, partitions: int) -> None:
         self.topic = topic
         self._next = [TopicPartition(topic, partition, 0) for partition in range(partitions)]
+        self._settings = settings
         self._asking: Consumer | None = None
-        self._settings = {
-            **settings.kafka.client(),
-            "group.id": "benchmark",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "enable.partition.eof": True,
-        }
 
     def end(self) -> int:
         """Up to where records are committed, summed over the partitions; the broker's own records at the end of a transaction count too."""
         if self._asking is None:
-            self._asking = Consumer(self._settings)
+            self._asking = Consumer({**self._settings.kafka.client(), "group.id": "benchmark", "isolation.level": "read_committed"})
         return sum(self._asking.get_watermark_offsets(TopicPartition(self.topic, there.partition), timeout=30)[1] for there in self._next)
 
     def read(self) -> list[Message]:
@@ -101,22 +96,11 @@ class Committed:
             KafkaException: the broker does not answer.
 
         """
-        consumer, found = Consumer(self._settings), []
-        try:
-            consumer.assign(self._next)
-            unread = {there.partition for there in self._next}
-            while unread:
-                for message in consumer.consume(10_000, timeout=0.05):
-                    error = message.error()
-                    if error is None:
-                        found.append(message)
-                        self._next[message.partition() or 0].offset = (message.offset() or 0) + 1
-                    elif error.code() == KafkaError._PARTITION_EOF:
-                        unread.discard(message.partition() or 0)
-                    else:
-                        raise KafkaException(error)
-        finally:
-            consumer.close()
+        found = []
+        for messages in read_to_end(self._settings, self._next):
+            for message in messages:
+                self._next[message.partition() or 0].offset = (message.offset() or 0) + 1
+            found += messages
         return found
 
 

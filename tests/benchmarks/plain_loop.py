@@ -15,14 +15,13 @@ import threading
 import time
 from collections.abc import Callable
 
-import numpy as np
-from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
 
 from infra.clock import system_clock
 from infra.config import Settings, load_settings
 from infra.contracts.load import load_contracts
-from jobs.scoring_parts import SOURCE_TOPIC, enricher, model, rules
-from jobs.scoring_path import Records, answer
+from jobs.scoring_parts import SOURCE_TOPIC, as_records, enricher, model, rules
+from jobs.scoring_path import answer
 
 COMMIT_SECONDS = 1.0
 _IDLE_SECONDS = 0.2
@@ -77,7 +76,10 @@ def run(settings: Settings, name: str, batch_rows: int, is_over: Callable[[], bo
             if opened is None:
                 producer.begin_transaction()
                 opened = time.monotonic()
-            answers = answer(_records(messages), source_rules, enrich, scorer, system_clock())
+            for message in messages:
+                if (error := message.error()) is not None:
+                    raise KafkaException(error)
+            answers = answer(as_records(messages), source_rules, enrich, scorer, system_clock())
             for is_prediction, key, value in zip(answers.is_prediction, answers.keys, answers.values, strict=True):
                 _produce(producer, predictions if is_prediction else dead_letters, key, value)
             positions |= {message.partition() or 0: (message.offset() or 0) + 1 for message in messages}
@@ -89,19 +91,6 @@ def run(settings: Settings, name: str, batch_rows: int, is_over: Callable[[], bo
     if opened is not None:
         producer.abort_transaction()
     consumer.close()
-
-
-def _records(messages: list[Message]) -> Records:
-    for message in messages:
-        if (error := message.error()) is not None:
-            raise KafkaException(error)
-    return Records(
-        [message.key() for message in messages],
-        [message.value() for message in messages],
-        np.array([message.partition() for message in messages], np.int64),
-        np.array([message.offset() for message in messages], np.int64),
-        np.array([message.timestamp()[1] for message in messages], np.int64),
-    )
 
 
 def _produce(producer: Producer, topic: str, key: bytes | None, value: bytes) -> None:

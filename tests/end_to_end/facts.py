@@ -9,7 +9,7 @@ from confluent_kafka import Message
 
 from infra.config import Settings
 from infra.contracts.load import load_contracts
-from jobs.play import read_all
+from jobs.committed_records import read_all
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 180, between: float = 0.5) -> None:

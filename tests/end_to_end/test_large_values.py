@@ -21,7 +21,7 @@ from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from infra.stack import flink_rest, supervise
-from jobs.play import read_all
+from jobs.committed_records import read_all
 from jobs.watch import Watch
 from tests.end_to_end.facts import wait_for
 
