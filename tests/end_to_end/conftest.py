@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +14,8 @@ from infra.config import ROOT, Settings
 from infra.contracts.load import load_contracts
 from jobs.clickstream import open_clickstream
 from jobs.play import play
-from tests.end_to_end.facts import records, wait_for
+from tests.end_to_end.actions import minutes, send
+from tests.end_to_end.facts import records, tables_follow, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
 # so that the tables' upkeep is seen within the tests' minutes
@@ -47,6 +49,15 @@ def played(stack: Settings) -> Settings:
         assert sent.sent == expected
     wait_for(lambda: len(records(stack, "predictions")) >= 31_106)
     return stack
+
+
+@pytest.fixture(scope="module")
+def archived(played: Settings) -> Settings:
+    """The same, a late action more, and all of it in the tables."""
+    send(played, f"late-{uuid.uuid4()}", *minutes(10, 0, 20))
+    wait_for(lambda: len(records(played, "predictions")) + len(records(played, "user-actions-dlq")) >= len(records(played, "user-actions")))
+    wait_for(lambda: tables_follow(played))
+    return played
 
 
 @pytest.fixture

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable
+from typing import Any
 
+import orjson
 from confluent_kafka import Message
 
 from infra.config import Settings
 from infra.contracts.load import load_contracts
+from infra.stack import flink_rest, supervise
 from jobs.committed_records import read_all
+
+Place = tuple[int, int]  # partition and offset
 
 
 def wait_for(what: Callable[[], bool], seconds: float = 180, between: float = 0.5) -> None:
@@ -30,3 +36,42 @@ def table_holds(settings: Settings, table: str, rows: int) -> bool:
     from lakehouse.read import read
 
     return bool(read(settings, table, columns=["topic_offset"]).num_rows >= rows)
+
+
+def tables_follow(settings: Settings) -> bool:
+    """Whether each archive table has as many rows as its topic has records."""
+    from lakehouse.read import read
+
+    return all(
+        read(settings, topic.table, columns=["topic_offset"]).num_rows == len(records(settings, topic.name))
+        for topic in load_contracts().topics.values()
+    )
+
+
+def place_of(message: Message) -> Place:
+    partition, offset = message.partition(), message.offset()
+    assert partition is not None
+    assert offset is not None
+    return partition, offset
+
+
+def value_of(message: Message) -> Any:
+    return orjson.loads(message.value() or b"")
+
+
+def answered(settings: Settings) -> Counter[Place]:
+    """How often each place in user-actions was answered by a prediction."""
+    return Counter(
+        (data["actionPartition"], data["actionOffset"]) for data in (value_of(m)["data"] for m in records(settings, "predictions"))
+    )
+
+
+def pid_of(settings: Settings, service: str) -> int:
+    """The process that the supervisor runs as this service."""
+    (pid,) = (state.pid for state in supervise.states(settings) if state.name == service)
+    return pid
+
+
+def restarts(settings: Settings, *names: str) -> int:
+    """How often the jobs of these names that run now were restarted; without names, every job."""
+    return sum(job.restarts for job in flink_rest.jobs(settings, details=True) if not names or job.name in names)

@@ -33,14 +33,27 @@ def stack_settings(name: str, **overrides: str) -> Settings:
 def fresh_stack(name: str, *, keep: bool = False, **overrides: str) -> Iterator[Settings]:
     """From nothing to up and applied; ended and deleted afterwards unless `keep`."""
     settings = stack_settings(name, **overrides)
-    said: list[str] = []
-    try:
-        down(settings, said.append, savepoints=False)  # of a run that was cut off
-        shutil.rmtree(settings.state, ignore_errors=True)
-        up(settings, said.append)
+    with empty_place(settings, keep=keep):
+        up(settings, _silent)
         apply.main(settings)
         yield settings
+
+
+@contextlib.contextmanager
+def empty_place(settings: Settings, *, keep: bool = False) -> Iterator[None]:
+    """Nothing runs in the state folder and nothing lies there; so again afterwards unless `keep`."""
+    try:
+        _clear(settings)  # of a run that was cut off
+        yield
     finally:
         if not keep:
-            down(settings, said.append, savepoints=False)
-            shutil.rmtree(settings.state, ignore_errors=True)
+            _clear(settings)
+
+
+def _clear(settings: Settings) -> None:
+    down(settings, _silent, savepoints=False)
+    shutil.rmtree(settings.state, ignore_errors=True)
+
+
+def _silent(_: str) -> None:
+    """What the stack says of itself is not what a test looks at."""

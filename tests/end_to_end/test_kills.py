@@ -23,11 +23,11 @@ from confluent_kafka import Producer
 from infra.config import ROOT, Settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from infra.stack import flink_rest, supervise
+from infra.stack import flink_rest
 from jobs.clickstream import Row, open_clickstream, rows
 from jobs.demo import bring_profiles
 from jobs.submit import submit
-from tests.end_to_end.facts import records, table_holds, wait_for
+from tests.end_to_end.facts import Place, pid_of, place_of, records, restarts, table_holds, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
 pytestmark = pytest.mark.timeout(1500)
@@ -71,10 +71,10 @@ def test_kills_at_parallelism_2_leave_the_scores_of_the_undisturbed_run_at_1(pla
         assert len(records(settings, "predictions")) == len(got) == len(actions)
         assert len(records(settings, "user-actions-dlq")) == 0
         assert got == {number: expected[number] for number in range(len(actions))}
-        assert restarts(settings) >= len(points)
+        assert restarts(settings, "score_events") >= len(points)
         for table in ("user_actions", "predictions"):
             wait_for(lambda table=table: table_holds(settings, table, len(actions)))  # type: ignore[misc]
-            assert places_in_table(settings, table) == places_in_topic(settings, table.replace("_", "-"))
+            assert places_in_table(settings, table) == set(map(place_of, records(settings, table.replace("_", "-"))))
 
 
 def after_the_store_was_written(settings: Settings, actions: int) -> None:
@@ -107,7 +107,7 @@ def completed(settings: Settings) -> set[str]:
 def kill_taskmanager(settings: Settings) -> tuple[set[int], int]:
     """SIGKILL it; answers the pids of the Python workers that it leaves behind, which go on writing until they are ended, and how
     many actions the store was ahead of their committed answers."""
-    (pid,) = (state.pid for state in supervise.states(settings) if state.name == "taskmanager")
+    pid = pid_of(settings, "taskmanager")
     workers = {child.pid for child in psutil.Process(pid).children(recursive=True)}
     os.kill(pid, signal.SIGKILL)
     assert workers
@@ -146,10 +146,6 @@ def answered(settings: Settings) -> int:
     return len(records(settings, "predictions"))
 
 
-def restarts(settings: Settings) -> int:
-    return sum(job.restarts for job in flink_rest.jobs(settings, details=True) if job.name == "score_events")
-
-
 def scored(settings: Settings) -> dict[int, Answer]:
     """For each action of the clickstream, by its row number: what was scored, and the score as it stands in the bytes."""
     number, digest = {}, open_clickstream(ROOT / "data" / "shop_clickstream.csv.gz").digest.encode()
@@ -166,11 +162,7 @@ def scored(settings: Settings) -> dict[int, Answer]:
     return found
 
 
-def places_in_topic(settings: Settings, topic: str) -> set[tuple[int | None, int | None]]:
-    return {(message.partition(), message.offset()) for message in records(settings, topic)}
-
-
-def places_in_table(settings: Settings, table: str) -> set[tuple[int, int]]:
+def places_in_table(settings: Settings, table: str) -> set[Place]:
     from lakehouse.read import read
 
     held = read(settings, table, columns=["topic_partition", "topic_offset"]).to_pylist()

@@ -20,10 +20,10 @@ from confluent_kafka import Producer
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from infra.stack import flink_rest, supervise
+from infra.stack import supervise
 from jobs.committed_records import read_all
 from jobs.watch import Watch
-from tests.end_to_end.facts import wait_for
+from tests.end_to_end.facts import restarts, wait_for
 
 pytestmark = pytest.mark.timeout(1200)
 LIMIT = 6 << 30  # bytes of memory that the whole stack with its jobs may take
@@ -35,7 +35,7 @@ DEAD_LETTERS = TOPICS["user-actions-dlq"]
 def test_megabytes_of_garbage_in_a_row_stay_whole_and_within_the_memory_limit(played: Settings, full: bool) -> None:
     count, rng = 1000 if full else 50, random.Random(7)
     partition = partition_of("garbage", TOPICS["user-actions"].partitions)
-    restarts = restarted(played)
+    before_restarts = restarts(played)
     sent: dict[int, str] = {}
 
     def delivered(error: Any, message: Any) -> None:
@@ -62,7 +62,7 @@ def test_megabytes_of_garbage_in_a_row_stay_whole_and_within_the_memory_limit(pl
             found[letter["sourceOffset"]] = hashlib.sha256(base64.b64decode(letter["originalBytes"])).hexdigest()
     assert found == sent
     assert archived(played, sent) == set(sent)
-    assert restarted(played) == restarts
+    assert restarts(played) == before_restarts
     print(f"the stack took {max(peak) / 2**30:.2f} GiB at most")
     assert max(peak) < LIMIT, f"the stack took {max(peak) / 2**30:.2f} GiB"
 
@@ -73,10 +73,6 @@ def archived(settings: Settings, offsets: dict[int, str]) -> set[int]:
 
     rows = read(settings, DEAD_LETTERS.table, columns=["source_offset", "reason"], where="reason = 'not_utf8'").to_pylist()
     return {row["source_offset"] for row in rows if row["source_offset"] in offsets}
-
-
-def restarted(settings: Settings) -> int:
-    return sum(job.restarts for job in flink_rest.jobs(settings, details=True))
 
 
 @contextmanager

