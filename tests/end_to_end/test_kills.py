@@ -27,6 +27,7 @@ from infra.stack import flink_rest
 from jobs.clickstream import Row, open_clickstream, rows
 from jobs.demo import bring_profiles
 from jobs.submit import submit
+from jobs.watch import Watch
 from tests.end_to_end.facts import Place, pid_of, place_of, records, restarts, table_holds, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
@@ -46,13 +47,13 @@ def test_kills_at_parallelism_2_leave_the_scores_of_the_undisturbed_run_at_1(pla
     actions = list(rows(clickstream) if full else islice(rows(clickstream), 9_000))
     expected = scored(played)
 
-    with fresh_stack("kills", SCORE_EVENTS_PARALLELISM="2") as settings:
+    with fresh_stack("kills", SCORE_EVENTS_PARALLELISM="2") as settings, Watch(settings, ["predictions"]) as watch:
         bring_profiles(settings, clickstream)
         for job in ("score_events", "archive_topics"):
             submit(settings, job)
         size = len(actions) // (len(points) + 1)
         send(settings, actions[:size], None)
-        wait_for(lambda: answered(settings) == size)
+        wait_for(lambda: watch.look()["predictions"] == size)
         for i, point in enumerate(points, start=1):
             part = actions[i * size : len(actions) if i == len(points) else (i + 1) * size]
             killed = threading.Event()
@@ -64,7 +65,7 @@ def test_kills_at_parallelism_2_leave_the_scores_of_the_undisturbed_run_at_1(pla
             assert ahead > 0 or point is after_the_checkpoint, "the kill came when every action was answered: it proves nothing"
             killed.set()
             sender.join()
-            wait_for(lambda sent=part[-1].number + 1: answered(settings) == sent)  # type: ignore[misc]
+            wait_for(lambda sent=part[-1].number + 1: watch.look()["predictions"] == sent)  # type: ignore[misc]
             wait_for(lambda was=was: not any(psutil.pid_exists(pid) for pid in was))  # type: ignore[misc]
 
         got = scored(settings)
