@@ -171,6 +171,7 @@ class ScoreEvents:
     batch_rows: int
     model: str
     redis_wait_seconds: int
+    transaction_timeout_seconds: int
 
 
 @dataclass(frozen=True)
@@ -179,6 +180,19 @@ class ArchiveTopics:
     checkpoint_interval: str
     maintain_every_commits: int
     snapshot_seconds: int
+
+
+@dataclass(frozen=True)
+class Brake:
+    percent: int
+    answers: int
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Keeper:
+    lost_seconds: int
+    receipts_seconds: int
 
 
 @dataclass(frozen=True)
@@ -196,12 +210,19 @@ class Settings:
     lake: Lake
     score_events: ScoreEvents
     archive_topics: ArchiveTopics
+    brake: Brake
+    keeper: Keeper
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
     @property
     def environment(self) -> dict[str, str]:
         """Environment variables with which another process of ours reads these very settings; one may be a secret."""
         return {**self.overrides, "STREAMHOUSE_STATE": str(self.state)}
+
+    @property
+    def jobs_folder(self) -> Path:
+        """What is known of jobs: which should run, which the brake holds, what is answered. Shared by all who start or watch them."""
+        return self.state / "jobs"
 
     @property
     def feast_repo(self) -> Path:
@@ -249,6 +270,8 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         lake=section(Lake, "lake", folder=state / "lake"),
         score_events=section(ScoreEvents, "score_events"),
         archive_topics=section(ArchiveTopics, "archive_topics"),
+        brake=section(Brake, "brake"),
+        keeper=section(Keeper, "keeper"),
         overrides=overrides,
     )
     if settings.stack.start not in ("all", "nothing"):

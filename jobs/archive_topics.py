@@ -8,15 +8,15 @@ scorer: each checkpoint is a snapshot.
 
 from __future__ import annotations
 
-import sys
-
 from pyflink.table import StatementSet, TableEnvironment
 
-from infra.config import Settings, load_settings
+from infra.config import Settings
 from infra.contracts.load import load_contracts
 from jobs.archive_rows import COLUMNS, ENVELOPE
-from jobs.flink import environment, tables
+from jobs.begin import Begin
+from jobs.flink import tables
 from jobs.flink.archive_udf import PASSED, archive_records
+from jobs.flink.launch import launch
 from jobs.flink.sql import identifier, literal
 
 NAME = "archive_topics"
@@ -38,7 +38,7 @@ def maintenance(settings: Settings) -> dict[str, str]:
     }
 
 
-def build(table_environment: TableEnvironment, settings: Settings) -> StatementSet:
+def build(table_environment: TableEnvironment, settings: Settings, _: Begin) -> StatementSet:
     """The job as a statement set: one source, one Python step, a table per topic."""
     topics = [load_contracts().topics[name] for name in COLUMNS]
     table_environment.execute_sql(tables.iceberg_catalog(settings))
@@ -83,28 +83,17 @@ def build(table_environment: TableEnvironment, settings: Settings) -> StatementS
     return statements
 
 
-def main() -> None:
-    """Submit the job to the cluster that `flink run` names."""
-    settings = load_settings()
-    table_environment = environment.streaming(
-        settings,
-        NAME,
-        {
-            "parallelism.default": str(settings.archive_topics.parallelism),
-            "execution.checkpointing.interval": settings.archive_topics.checkpoint_interval,
-            "python.fn-execution.bundle.time": "20",  # also what bounds a bundle's bytes where every value is a megabyte
-            "python.fn-execution.bundle.size": "5000",
-            "python.fn-execution.arrow.batch.size": "2000",
-            "table.exec.iceberg.use-v2-sink": "true",
-        },
-    )
-    statements = build(table_environment, settings)
-    if "--explain" in sys.argv:
-        print(statements.explain())
-        return
-    result = statements.execute()
-    print(f"submitted {NAME} as job {result.get_job_client().get_job_id()}")
+def configuration(settings: Settings) -> dict[str, str]:
+    """Flink's settings for this job."""
+    return {
+        "parallelism.default": str(settings.archive_topics.parallelism),
+        "execution.checkpointing.interval": settings.archive_topics.checkpoint_interval,
+        "python.fn-execution.bundle.time": "20",  # also what bounds a bundle's bytes where every value is a megabyte
+        "python.fn-execution.bundle.size": "5000",
+        "python.fn-execution.arrow.batch.size": "2000",
+        "table.exec.iceberg.use-v2-sink": "true",
+    }
 
 
 if __name__ == "__main__":
-    main()
+    launch(NAME, configuration, build)

@@ -113,11 +113,16 @@ def apply(dry_run: Annotated[bool, typer.Option("--dry-run", help="only print th
 
 
 @app.command()
-def submit(name: Annotated[str, typer.Argument(help="score_events or archive_topics")]) -> None:
-    """Start a job on the cluster, from where it stopped; one that runs is left alone. Example: ./streamhouse submit score_events"""
+def submit(
+    name: Annotated[str, typer.Argument(help="score_events or archive_topics")],
+    release_brake: Annotated[bool, typer.Option("--release-brake", help="what the brake stopped it for is mended")] = False,
+    accept_loss: Annotated[bool, typer.Option("--accept-loss", help="go on behind records that retention took")] = False,
+) -> None:
+    """Start a job behind what its outputs hold; one that runs is left alone. Example: ./streamhouse submit score_events"""
     from jobs.submit import submit as start
 
-    _say(start(load_settings(), name))
+    flags = ["--release-brake"] * release_brake + ["--accept-loss"] * accept_loss
+    _say(start(load_settings(), name, flags))
 
 
 def _above_zero(speed: float | None) -> float | None:

@@ -2,35 +2,39 @@
 
     flink run -py jobs/score_events.py          (or, for short: ./streamhouse submit score_events)
 
-One vectorised UDF answers a whole batch of records; both sinks are committed with the checkpoint. After a crash the job goes on
-from its last checkpoint and answers what it reads again with the same features, so the same scores are published once.
+One vectorised UDF answers a whole batch of records; both sinks are committed with the checkpoint. After a crash inside the cluster the
+job goes on from its last checkpoint; started anew, it goes on behind what its outputs hold (jobs.begin). Either way it answers what it
+reads again with the same features, so the same scores are published once.
 """
 
 from __future__ import annotations
 
-import sys
-
 from pyflink.table import StatementSet, TableEnvironment
 
-from infra.config import Settings, load_settings
+from infra.config import Settings
 from infra.contracts.load import load_contracts
-from jobs.flink import environment, tables
+from jobs.answered import DEAD_LETTERS, PREDICTIONS
+from jobs.begin import Begin
+from jobs.flink import tables
+from jobs.flink.launch import launch
 from jobs.flink.score_udf import answer_records
+from jobs.scoring_parts import SOURCE_TOPIC
 
 NAME = "score_events"
 
 
-def build(table_environment: TableEnvironment, settings: Settings) -> StatementSet:
+def build(table_environment: TableEnvironment, settings: Settings, begin: Begin) -> StatementSet:
     """The job as a statement set: one source, one Python step, two sinks."""
     topics = load_contracts().topics
-    actions, predictions, dead_letters = (topics[name] for name in ("user-actions", "predictions", "user-actions-dlq"))
+    actions, predictions, dead_letters = (topics[name] for name in (SOURCE_TOPIC, PREDICTIONS, DEAD_LETTERS))
 
     table_environment.execute_sql(tables.source(settings, "actions", [actions.name], group=NAME))
     table_environment.execute_sql(tables.sink(settings, "predictions", predictions.name, predictions.max_message_bytes))
     table_environment.execute_sql(tables.sink(settings, "dead_letters", dead_letters.name, dead_letters.max_message_bytes))
-    table_environment.create_temporary_function("answer_records", answer_records(settings))
+    table_environment.create_temporary_function("answer_records", answer_records(settings, begin.answered))
 
-    # record_key, record_value, topic_partition, topic_offset, kafka_time -> (is_prediction, record_key, record_value)
+    # record_key, record_value, topic_partition, topic_offset, kafka_time -> (is_prediction, record_key, record_value);
+    # is_prediction is null where the answer is published already, so that neither sink takes it
     table_environment.execute_sql(f"""
         CREATE TEMPORARY VIEW answers AS
         SELECT answer.is_prediction AS is_prediction, answer.record_key AS record_key, answer.record_value AS record_value
@@ -48,28 +52,17 @@ def build(table_environment: TableEnvironment, settings: Settings) -> StatementS
     return statements
 
 
-def main() -> None:
-    """Submit the job to the cluster that `flink run` names."""
-    settings = load_settings()
+def configuration(settings: Settings) -> dict[str, str]:
+    """Flink's settings for this job."""
     tuning = settings.score_events
-    table_environment = environment.streaming(
-        settings,
-        NAME,
-        {
-            "parallelism.default": str(tuning.parallelism),
-            "execution.checkpointing.interval": tuning.checkpoint_interval,
-            "python.fn-execution.bundle.time": str(tuning.bundle_milliseconds),
-            "python.fn-execution.bundle.size": str(tuning.bundle_rows),
-            "python.fn-execution.arrow.batch.size": str(tuning.batch_rows),
-        },
-    )
-    statements = build(table_environment, settings)
-    if "--explain" in sys.argv:
-        print(statements.explain())
-        return
-    result = statements.execute()
-    print(f"submitted {NAME} as job {result.get_job_client().get_job_id()}")
+    return {
+        "parallelism.default": str(tuning.parallelism),
+        "execution.checkpointing.interval": tuning.checkpoint_interval,
+        "python.fn-execution.bundle.time": str(tuning.bundle_milliseconds),
+        "python.fn-execution.bundle.size": str(tuning.bundle_rows),
+        "python.fn-execution.arrow.batch.size": str(tuning.batch_rows),
+    }
 
 
 if __name__ == "__main__":
-    main()
+    launch(NAME, configuration, build, outputs=(PREDICTIONS, DEAD_LETTERS))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 
 ALIVE = frozenset({"INITIALIZING", "CREATED", "RUNNING", "FAILING", "CANCELLING", "RESTARTING", "RECONCILING", "SUSPENDED"})
+_ENDED = frozenset({"CANCELED", "FINISHED"})
 _HINDERED = frozenset({"FAILING", "RESTARTING", "RECONCILING", "SUSPENDED"})
 _TIMEOUT = 10.0
 _PATIENCE = 60.0  # seconds; checkpoints come every few, and a job that hangs completes none
@@ -76,6 +79,18 @@ def alive(settings: Settings, name: str) -> Job | None:
     return next((job for job in jobs(settings) if job.name == name and job.is_alive), None)
 
 
+def running(settings: Settings, name: str) -> str | None:
+    """The id of the job of this name that runs, also of one that was started this moment: the list of jobs is seconds old."""
+    if listed := alive(settings, name):
+        return listed.id
+    started = expected(settings).get(name)
+    if not started:
+        return None
+    with _client(settings) as client:
+        answer = client.get(f"/jobs/{started}/status")
+    return started if answer.is_success and answer.json()["status"] in ALIVE else None
+
+
 def _detailed(settings: Settings, job: Job) -> Job:
     numbers = _get(settings, f"/jobs/{job.id}/checkpoints")
     latest = (numbers.get("latest") or {}).get("completed")
@@ -93,7 +108,7 @@ def _detailed(settings: Settings, job: Job) -> Job:
 
 
 def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> Path:
-    """Stop a job after a savepoint, from which the next `submit` goes on; answers the savepoint's folder.
+    """Stop a job after a savepoint, with which all its answers are committed; answers the savepoint's folder.
 
     Raises:
         StreamhouseError: no savepoint within `timeout` seconds.
@@ -112,15 +127,14 @@ def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> 
             message = f"job {job.name} made no savepoint ({cause}); see `./streamhouse logs taskmanager`"
             raise StreamhouseError(message)
         time.sleep(0.2)
-    message = f"job {job.name} made no savepoint within {timeout:.0f} s; its last checkpoint is kept and the next submit goes on from it"
+    message = f"job {job.name} made no savepoint within {timeout:.0f} s; the next start answers what is missing"
     raise StreamhouseError(message)
 
 
 def cancel(settings: Settings, job: Job) -> None:
-    """End a job at once; its retained checkpoints stay."""
+    """End a job at once. Whether it should run again is the caller's to say."""
     with _client(settings) as client:
         client.patch(f"/jobs/{job.id}?mode=cancel").raise_for_status()
-    forget(settings, job.name)
 
 
 def note_started(settings: Settings, name: str, job_id: str) -> None:
@@ -139,44 +153,46 @@ def forget(settings: Settings, *names: str) -> None:
     _expect(settings, {name: job_id for name, job_id in expected(settings).items() if names and name not in names})
 
 
+def forget_ended(settings: Settings, known: list[Job]) -> None:
+    """Those that a person ended by id, as in Flink's pages, need not run any more; also when the JobManager has forgotten them."""
+    ended = {job.id for job in known if job.state in _ENDED}
+    if names := [name for name, job_id in expected(settings).items() if job_id in ended]:
+        forget(settings, *names)
+
+
 def _expect(settings: Settings, ids: dict[str, str]) -> None:
     file = _expected_file(settings)
     if ids or file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(ids), "utf-8")
+        written = file.with_suffix(f".{uuid.uuid4().hex}")
+        written.write_text(json.dumps(ids), "utf-8")
+        written.replace(file)
 
 
 def _expected_file(settings: Settings) -> Path:
-    return settings.state / "flink" / "expected.json"
+    return settings.jobs_folder / "expected.json"
 
 
 def missing(settings: Settings, known: list[Job]) -> list[str]:
     """Expected jobs that do not run, by name. One that was ended by its id elsewhere, as in Flink's pages, is not expected any more."""
     here = {job.name for job in known if job.is_alive}
-    ended = {job.id for job in known if job.state in ("CANCELED", "FINISHED")}
+    ended = {job.id for job in known if job.state in _ENDED}
     return [name for name, job_id in expected(settings).items() if name not in here and job_id not in ended]
 
 
 def checkpoint_folder(settings: Settings, name: str) -> Path:
     """Where every job of this name keeps its checkpoints, however it was started; Flink adds a folder per job id."""
-    return _configured_folder(settings, "execution.checkpointing.dir", "checkpoints") / name
-
-
-def restorable(settings: Settings, name: str) -> Path | None:
-    """The newest complete savepoint or retained checkpoint of the jobs of this name; savepoints where Flink puts them by itself."""
-    savepoints = _configured_folder(settings, "execution.checkpointing.savepoint-dir", "savepoints")
-    found: list[Path] = []
-    for job in checkpoint_folder(settings, name).glob("*"):  # each bears a job's id
-        found += job.glob("chk-*/_metadata")
-        found += savepoints.glob(f"savepoint-{job.name[:6]}-*/_metadata")
-    return max(found, key=lambda path: path.stat().st_mtime).parent if found else None
-
-
-def _configured_folder(settings: Settings, key: str, default: str) -> Path:
     # as the cluster itself reads it: in Docker a volume that all its containers share
     file = settings.state / "flink" / "conf" / "config.yaml"
-    named = yaml.safe_load(file.read_text("utf-8")).get(key) if file.exists() else None
-    return Path(str(named).removeprefix("file://")) if named else settings.state / "flink" / default
+    named = yaml.safe_load(file.read_text("utf-8")).get("execution.checkpointing.dir") if file.exists() else None
+    folder = Path(str(named).removeprefix("file://")) if named else settings.state / "flink" / "checkpoints"
+    return folder / name
+
+
+def clear_checkpoints(settings: Settings, name: str) -> None:
+    """Delete what earlier runs of a job left: a new run never begins from it. Savepoints stay, they are a person's."""
+    for left in checkpoint_folder(settings, name).glob("*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def _client(settings: Settings) -> httpx.Client:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 
 import httpx
@@ -10,6 +11,8 @@ import psutil
 
 from infra.config import Settings
 from infra.stack.services import Service
+
+_BEAT_SECONDS = 10.0
 
 
 def answers(settings: Settings, name: str) -> bool:
@@ -51,12 +54,23 @@ def _registry(settings: Settings) -> bool:
     return httpx.get(f"{settings.registry.confluent_url}/subjects", timeout=2).status_code == httpx.codes.OK
 
 
+def beat(settings: Settings) -> None:
+    """What the keeper says of itself, between its duties."""
+    settings.jobs_folder.mkdir(parents=True, exist_ok=True)
+    (settings.jobs_folder / "keeper.beat").touch()
+
+
+def _keeper(settings: Settings) -> bool:
+    return time.time() - (settings.jobs_folder / "keeper.beat").stat().st_mtime < _BEAT_SECONDS
+
+
 _CHECKS: dict[str, Callable[[Settings], bool]] = {
     "broker": _broker,
     "jobmanager": _jobmanager,
     "taskmanager": _taskmanager,
     "redis": _redis,
     "registry": _registry,
+    "keeper": _keeper,
 }
 
 

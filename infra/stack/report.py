@@ -11,7 +11,7 @@ from rich.table import Table
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
-from infra.stack import flink_rest, health, supervise
+from infra.stack import brakes, flink_rest, health, supervise
 from infra.stack.services import services
 
 
@@ -33,6 +33,7 @@ class Report:
     services: list[ServiceLine]
     jobs: list[flink_rest.Job]
     missing_jobs: list[str] = field(default_factory=list)
+    brakes: dict[str, str] = field(default_factory=dict)
 
     @property
     def is_well(self) -> bool:
@@ -47,7 +48,8 @@ class Report:
         found = [
             f"service {line.name} is {line.state}; see `./streamhouse logs {line.name}`" for line in self.services if line.state != "up"
         ]
-        found += [f"job {name} does not run; run `./streamhouse submit {name}`" for name in self.missing_jobs]
+        found += [f"job {name} does not run; the keeper starts it again, see `./streamhouse logs keeper`" for name in self.missing_jobs]
+        found += [f"the brake holds {name}: {why}" for name, why in self.brakes.items()]
         return found + [f"job {job.name} {job.trouble}; see `./streamhouse logs taskmanager`" for job in self.jobs if job.trouble]
 
     def as_dict(self) -> dict[str, object]:
@@ -98,12 +100,12 @@ def status(settings: Settings) -> Report:
             )
         )
     if not any(line.name == "jobmanager" and line.state == "up" for line in lines):
-        return Report(lines, [])
+        return Report(lines, [], brakes=brakes.pulled(settings))
     try:
         jobs = flink_rest.jobs(settings, details=True)
     except StreamhouseError:  # it went away meanwhile
         return Report([dataclasses.replace(line, state="silent") if line.name == "jobmanager" else line for line in lines], [])
-    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs))
+    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs), brakes.pulled(settings))
 
 
 def _word(settings: Settings, name: str, state: supervise.State | None) -> str:

@@ -108,6 +108,8 @@ def services(settings: Settings) -> list[Service]:
             registry.host,
             (registry.port, registry.management_port),
         ),
+        # the one service that is a program of jobs: it starts jobs
+        Service("keeper", (str(settings.installed / "env" / "bin" / "python"), "-m", "jobs.keeper"), {}, "", ()),
     ]
     if kafka.is_embedded:
         classpath = str(installed(settings, "kafka") / "*")

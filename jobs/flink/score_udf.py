@@ -5,19 +5,22 @@ from __future__ import annotations
 import gc
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.clock import system_clock
 from infra.config import Settings, load_settings
+from jobs.offset_ranges import Ranges, holds
 
 if TYPE_CHECKING:
-    from jobs.scoring_path import Enrich, Model, Rules
+    from jobs.scoring_path import Enrich, Model, Records, Rules
 
 log = logging.getLogger(__name__)
 
@@ -40,8 +43,8 @@ class AnswerRecords(ScalarFunction):
     _model: Model
     _enrich: Enrich
 
-    def __init__(self, model_name: str) -> None:
-        self._model_name = model_name
+    def __init__(self, model_name: str, answered: Mapping[int, Ranges]) -> None:
+        self._model_name, self._answered = model_name, dict(answered)
 
     def open(self, function_context: FunctionContext) -> None:
         """Load the model and connect; never at import, never in the client."""
@@ -72,9 +75,20 @@ class AnswerRecords(ScalarFunction):
             kafka_ms.to_numpy(np.int64),
         )
         answers = answer(records, self._rules, self._enrich, self._model, system_clock())
-        return pd.DataFrame({"is_prediction": answers.is_prediction, "record_key": answers.keys, "record_value": answers.values})
+        is_prediction = pd.Series(answers.is_prediction, dtype=object)
+        is_prediction[published(records, self._answered)] = None
+        return pd.DataFrame({"is_prediction": is_prediction, "record_key": answers.keys, "record_value": answers.values})
 
 
-def answer_records(settings: Settings) -> Any:  # noqa: ANN401 - a pyflink wrapper
-    """The UDF; deterministic for the planner, since asked twice about a record it answers the same."""
-    return udf(AnswerRecords(settings.score_events.model), result_type=RESULT, func_type="pandas", deterministic=True)
+def published(records: Records, answered: Mapping[int, Ranges]) -> NDArray[np.bool_]:
+    """For each record whether its answer was published by an earlier run: it is folded as any other, and not answered twice."""
+    held = np.zeros(len(records.offset), bool)
+    for partition, ranges in answered.items():
+        there = np.flatnonzero(records.partition == partition)
+        held[there] = holds(ranges, records.offset[there])
+    return held
+
+
+def answer_records(settings: Settings, answered: Mapping[int, Ranges]) -> Any:  # noqa: ANN401 - a pyflink wrapper
+    """The UDF; deterministic for the planner, since asked twice about a record it answers the same. `answered`: as in jobs.begin."""
+    return udf(AnswerRecords(settings.score_events.model, answered), result_type=RESULT, func_type="pandas", deterministic=True)

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from infra.config import Settings
 from jobs.flink.sql import identifier, options
 
-TRANSACTION_TIMEOUT = "3600000"
-"""One hour, below the broker's maximum: a job that is away for longer loses what it had not committed."""
-
 KAFKA_MILLISECONDS = "CAST(EXTRACT(EPOCH FROM kafka_time) AS BIGINT) * 1000 + CAST(EXTRACT(MILLISECOND FROM kafka_time) AS BIGINT)"
 """Kafka's time as a number: a TIMESTAMP_LTZ does not pass a vectorised UDF."""
 
 
 def source(settings: Settings, name: str, topics: Sequence[str], group: str) -> str:
-    """Topics as raw records. Starts where the group was committed, at first from the beginning; reads committed records only."""
+    """Topics as raw records, committed ones only, from the offsets that the group has: a start sets them (jobs.begin).
+
+    An offset that the group lacks, or that retention has cut, is a fault of the job and never a silent jump.
+    """
     connector = {
         "connector": "kafka",
         "topic": ";".join(topics),
         "properties.group.id": group,
         "properties.isolation.level": "read_committed",
-        "properties.auto.offset.reset": "earliest",
-        "scan.startup.mode": "earliest-offset",
+        "properties.auto.offset.reset": "none",
+        "scan.startup.mode": "group-offsets",
         "key.format": "raw",
         "key.fields": "record_key",
         "value.format": "raw",
@@ -52,9 +52,9 @@ def sink(settings: Settings, name: str, topic: str, max_message_bytes: int) -> s
         "value.format": "raw",
         "value.fields-include": "EXCEPT_KEY",
         "sink.delivery-guarantee": "exactly-once",
-        "sink.transactional-id-prefix": f"streamhouse-{topic}",  # one per sink, the same after a restart
+        "sink.transactional-id-prefix": transactional_prefix(topic),  # one per sink, the same after a restart
         "sink.transaction-naming-strategy": "pooling",
-        "properties.transaction.timeout.ms": TRANSACTION_TIMEOUT,
+        "properties.transaction.timeout.ms": str(settings.score_events.transaction_timeout_seconds * 1000),
         "properties.max.request.size": str(2 * max_message_bytes),
         "properties.linger.ms": "0",
         "properties.compression.type": "lz4",
@@ -66,6 +66,11 @@ def sink(settings: Settings, name: str, topic: str, max_message_bytes: int) -> s
 ) WITH (
   {options(connector)}
 )"""
+
+
+def transactional_prefix(topic: str) -> str:
+    """How the ids of a sink's transactions begin."""
+    return f"streamhouse-{topic}"
 
 
 def iceberg_catalog(settings: Settings) -> str:

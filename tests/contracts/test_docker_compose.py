@@ -25,7 +25,7 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SETTINGS = load_settings({})
-PROJECT = ("apply", "jobmanager", "taskmanager", "shell")
+PROJECT = ("apply", "jobmanager", "taskmanager", "keeper", "shell")
 SPECIFICATION = get_builtin_schema("vendor.compose-spec")
 
 
@@ -248,7 +248,8 @@ def test_flinks_scripts_get_the_environment_of_the_embedded_one() -> None:
 def test_what_must_outlive_a_container_lies_in_a_volume() -> None:
     here = yaml.safe_load(COMPOSE["configs"]["flink"]["content"])
     kept = [here[f"execution.checkpointing.{name}"].removeprefix("file://") for name in ("dir", "savepoint-dir")]
-    kept += [seen_by_a_container(str(folder)) for folder in (SETTINGS.feast_repo, ROOT / "models" / "published")]
+    folders = (SETTINGS.feast_repo, SETTINGS.jobs_folder, ROOT / "models" / "published")
+    kept += [seen_by_a_container(str(folder)) for folder in folders]
     kept.append(str(Path(container_settings().lake.warehouse.removeprefix("file://")).parent))
     for name in PROJECT:
         assert sorted(volume.split(":")[1] for volume in SERVICES[name]["volumes"]) == sorted(kept), name
@@ -301,6 +302,11 @@ def test_topics_come_from_the_contracts_alone() -> None:
     assert SERVICES["jobmanager"]["depends_on"]["apply"]["condition"] == "service_completed_successfully"
     for topic in load_contracts().topics:
         assert not re.search(rf"\b{re.escape(topic)}\b", text)
+
+
+def test_the_keeper_is_started_as_the_embedded_one() -> None:
+    (embedded,) = [service.command for service in services(SETTINGS) if service.name == "keeper"]
+    assert SERVICES["keeper"]["command"] == [seen_by_a_container(part) for part in embedded]
 
 
 def test_commands_name_programs_that_the_image_has() -> None:

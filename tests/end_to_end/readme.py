@@ -34,4 +34,4 @@ def said(settings: Settings, *commands: str, status: int = 0, **more: str) -> st
         ["bash", "-c", script], cwd=ROOT, env=environment(settings, **more), capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == status, f"{commands} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
-    return done.stdout if status == 0 else done.stderr
+    return done.stdout if status == 0 else done.stdout + done.stderr

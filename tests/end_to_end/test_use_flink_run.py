@@ -44,14 +44,16 @@ def test_a_job_started_by_bare_flink_run_goes_on_and_is_found_by_its_name(scorin
     assert f"{first.id} : score_events (RUNNING)" in listed
     assert "mine was called" in listed
 
+    refused = said(stack, shell, shown("flink run"), status=1)  # beside the one that runs
+    assert f"error: score_events runs already as job {first.id}; one copy of a job runs at a time" in refused
+
     (savepoint,) = re.findall(r"Path: (\S+)", said(stack, shell, shown("flink stop", JOB_ID=first.id)))
     assert flink_rest.alive(stack, "score_events") is None
-    assert flink_rest.restorable(stack, "score_events") == Path(savepoint.removeprefix("file:"))
     missed = send(stack, user, *minutes(0, 1, 2))
     before = answered(stack)
     assert not set(missed) & set(before)
 
-    (second,) = re.findall(r"JobID (\w{32})", said(stack, shell, shown("flink run", SAVEPOINT=savepoint)))
+    (second,) = re.findall(r"JobID (\w{32})", said(stack, shell, shown("flink run")))
     running = flink_rest.alive(stack, "score_events")
     assert running is not None
     assert running.id == second
@@ -59,12 +61,13 @@ def test_a_job_started_by_bare_flink_run_goes_on_and_is_found_by_its_name(scorin
     assert answered(stack) == before + Counter(missed)  # each once, and nothing a second time
     assert said(stack, shown("./streamhouse submit")) == f"score_events runs already as job {second}\n"
 
-    # what Flink's own client started, the short way finds again
-    stopped = flink_rest.stop_with_savepoint(stack, running)
-    assert stopped.name.startswith(f"savepoint-{second[:6]}-")
+    # what Flink's own client started, the short way finds again; a savepoint knows nothing that the outputs do not
+    flink_rest.stop_with_savepoint(stack, running)
     between = send(stack, user, *minutes(3, 4))
+    refused = said(stack, shell, f"flink run -s {savepoint} -py jobs/score_events.py", status=1)
+    assert "error: score_events goes on behind what its outputs hold" in refused
     started = said(stack, shown("./streamhouse submit"))
-    assert re.fullmatch(rf"score_events started as job \w{{32}} from {stopped.name}\n", started)
+    assert re.fullmatch(r"score_events started as job \w{32}: [\d,]+ actions are answered\n", started)
     wait_for(lambda: set(between) <= set(answered(stack)))
     assert answered(stack) == before + Counter([*missed, *between])
 
@@ -80,27 +83,6 @@ def a_program(settings: Settings, name: str) -> Path:
     (folder / name).write_text(f"#!/bin/sh\necho {name} was called\n")
     (folder / name).chmod(0o755)
     return folder
-
-
-def test_a_killed_job_of_bare_flink_run_goes_on_from_its_last_checkpoint(scoring_afterwards: Settings) -> None:
-    stack = scoring_afterwards
-    running = flink_rest.alive(stack, "score_events")
-    assert running is not None
-    origin = flink_rest.stop_with_savepoint(stack, running)
-    said(stack, shown("eval "), shown("flink run", SAVEPOINT=str(origin)))
-    user = f"uses-{uuid.uuid4()}"
-    places = send(stack, user, *minutes(0, 1))
-    wait_for(lambda: set(places) <= set(answered(stack)))
-    again = flink_rest.alive(stack, "score_events")
-    assert again is not None
-    flink_rest.cancel(stack, again)
-    wait_for(lambda: flink_rest.alive(stack, "score_events") is None)
-    before = answered(stack)
-
-    assert re.search(r" from chk-\d+$", submit(stack, "score_events"))
-    more = send(stack, user, *minutes(2))
-    wait_for(lambda: set(more) <= set(answered(stack)))
-    assert answered(stack) == before + Counter(more)
 
 
 @pytest.mark.parametrize("path", ["/jars/upload", "/v1/jars/upload"])

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from infra.config import Settings, load_settings
-from infra.stack import flink_rest
+from infra.errors import StreamhouseError
+from infra.stack import brakes, flink_rest
 from infra.stack.flink_rest import Job
 from infra.stack.report import Report, ServiceLine, status
 
@@ -64,11 +65,35 @@ def test_a_submitted_job_that_nobody_stopped_is_missed(settings: Settings) -> No
     failed, cancelled = (Job("b" * 32, "score_events", state, 1.0) for state in ("FAILED", "CANCELED"))
     assert flink_rest.missing(settings, [HEALTHY, failed]) == ["score_events"]
     assert flink_rest.missing(settings, [HEALTHY, cancelled]) == []
-    assert Report(UP, [HEALTHY], ["score_events"]).troubles == ["job score_events does not run; run `./streamhouse submit score_events`"]
+    words = "job score_events does not run; the keeper starts it again, see `./streamhouse logs keeper`"
+    assert Report(UP, [HEALTHY], ["score_events"]).troubles == [words]
     flink_rest.forget(settings, "score_events")
     assert flink_rest.missing(settings, [HEALTHY]) == []
     flink_rest.forget(settings)
     assert flink_rest.missing(settings, []) == []
+
+
+def test_a_job_that_a_person_ended_by_its_id_is_not_started_again_when_the_jobmanager_has_forgotten_it(settings: Settings) -> None:
+    flink_rest.note_started(settings, "score_events", "b" * 32)
+    flink_rest.note_started(settings, "archive_topics", HEALTHY.id)
+    flink_rest.forget_ended(settings, [HEALTHY, Job("b" * 32, "score_events", "FINISHED", 1.0)])
+    assert flink_rest.missing(settings, []) == ["archive_topics"]
+    flink_rest.note_started(settings, "score_events", "")  # to be started again, under whichever id
+    flink_rest.forget_ended(settings, [Job("b" * 32, "score_events", "CANCELED", 1.0)])
+    assert flink_rest.missing(settings, [HEALTHY]) == ["score_events"]
+
+
+def test_a_job_that_the_brake_holds_is_not_well_until_it_is_released(settings: Settings) -> None:
+    brakes.pull(settings, "score_events", "9 of the last 10 records were rejected")
+    assert brakes.pulled(settings) == {"score_events": "9 of the last 10 records were rejected"}
+    held = Report(UP, [HEALTHY], brakes=brakes.pulled(settings))
+    assert held.troubles == ["the brake holds score_events: 9 of the last 10 records were rejected"]
+    with pytest.raises(StreamhouseError, match="the brake holds score_events: 9 of the last 10"):
+        brakes.refuse_while_pulled(settings, "score_events")
+    brakes.refuse_while_pulled(settings, "archive_topics")
+    brakes.release(settings, "score_events", 17)
+    brakes.refuse_while_pulled(settings, "score_events")
+    assert (brakes.pulled(settings), brakes.released_ms(settings, "score_events")) == ({}, 17)
 
 
 def test_the_tables_fit_into_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,130 @@
+"""From where a job that is started goes on: behind what its outputs hold. Never from a checkpoint, and never from nothing in silence.
+
+A checkpoint says what a job was about to commit. It may be older than what is committed, or spoilt, and the transactions that
+it names may have timed out with one line in a log. The outputs themselves say what is there and what is missing; so a start
+aborts what was left open, reads them, and goes on with the first record that they lack.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from filelock import FileLock, Timeout
+
+from infra.config import Settings
+from infra.contracts.load import load_contracts
+from infra.errors import StreamhouseError
+from infra.stack import brakes, flink_rest
+from jobs.answered import answered, first_unanswered, low_watermark, without
+from jobs.archive_rows import COLUMNS
+from jobs.group_offsets import Offsets
+from jobs.offset_ranges import Ranges
+from jobs.scoring_parts import SOURCE_TOPIC
+
+_OTHER_START_SECONDS = 180.0
+
+
+@dataclass(frozen=True)
+class Begin:
+    """`offsets`: by topic and partition, the first record to read; `answered`: by partition of the source, what needs no answer beyond.
+
+    `sentence` says it for people.
+    """
+
+    offsets: Offsets
+    answered: Mapping[int, Ranges]
+    sentence: str
+
+
+EXPLAINED = Begin({}, {}, "")
+"""For a plan that is only looked at."""
+
+
+class RecordsCutError(StreamhouseError):
+    """Retention took records before the job came to them."""
+
+
+@contextlib.contextmanager
+def alone(settings: Settings, name: str) -> Iterator[None]:
+    """Hold the one place from which a job of this name is started.
+
+    Raises:
+        StreamhouseError: it runs already, or the brake is pulled.
+
+    """
+    settings.jobs_folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(settings.jobs_folder / f"begin-{name}.lock", timeout=_OTHER_START_SECONDS):
+            if running := flink_rest.running(settings, name):
+                message = f"{name} runs already as job {running}; one copy of a job runs at a time: stop that one first"
+                raise StreamhouseError(message)
+            brakes.refuse_while_pulled(settings, name)
+            yield
+    except Timeout as error:
+        message = f"another start of {name} is under way for {_OTHER_START_SECONDS:.0f} s; see `./streamhouse status`"
+        raise StreamhouseError(message) from error
+
+
+def score_events(settings: Settings, *, accept_loss: bool) -> Begin:
+    """Behind the answers in predictions and dead letters; what lies beyond the first missing one and has an answer gets no second.
+
+    Raises:
+        RecordsCutError: see `after_the_cut`.
+        KafkaException: the broker does not answer.
+
+    """
+    first, known = first_unanswered(settings, answered(settings))
+    wanted = {(SOURCE_TOPIC, partition): offset for partition, offset in first.items()}
+    offsets = after_the_cut(settings, wanted, "answered", accept_loss=accept_loss)
+    if cut := {partition: (first[partition], low) for (_, partition), low in offsets.items() if low > first[partition]}:
+        first, known = first_unanswered(settings, without(settings, known, cut))
+        offsets = {(SOURCE_TOPIC, partition): offset for partition, offset in first.items()}
+    beyond = {partition: ranges[ranges[:, 0] >= first[partition]] for partition, ranges in known.ranges.items()}
+    count = sum(int((ranges[:, 1] - ranges[:, 0]).sum()) for ranges in known.ranges.values())
+    return Begin(offsets, {partition: ranges for partition, ranges in beyond.items() if len(ranges)}, f"{count:,} actions are answered")
+
+
+def archive_topics(settings: Settings, *, accept_loss: bool) -> Begin:
+    """Behind the last record of each partition in each table: a snapshot holds all that a checkpoint read, or nothing of it.
+
+    Raises:
+        RecordsCutError: see `after_the_cut`.
+        KafkaException: the broker does not answer.
+
+    """
+    from lakehouse.read import log_ends
+
+    wanted: dict[tuple[str, int], int] = {}
+    count = 0
+    for name in COLUMNS:
+        topic = load_contracts().topics[name]
+        ends = log_ends(settings, topic.table)
+        wanted |= {(name, partition): ends.get(partition, (0, 0))[1] for partition in range(topic.partitions)}
+        count += sum(end for _, end in ends.values())
+    offsets = after_the_cut(settings, wanted, "archived", accept_loss=accept_loss)
+    return Begin(offsets, {}, f"the tables hold the topics up to {count:,} offsets")
+
+
+BEGINS: Mapping[str, Callable[..., Begin]] = {"score_events": score_events, "archive_topics": archive_topics}
+
+
+def after_the_cut(settings: Settings, wanted: Offsets, done: str, *, accept_loss: bool) -> dict[tuple[str, int], int]:
+    """The wanted offsets, or the topic's first one where retention has taken records that were not `done` yet.
+
+    Raises:
+        RecordsCutError: it has, and nobody said that this is accepted.
+
+    """
+    offsets = {}
+    for (topic, partition), offset in wanted.items():
+        low = low_watermark(settings, topic, partition)
+        if offset < low and not accept_loss:
+            message = (
+                f"topic {topic}, partition {partition}: expected record {offset} as the next to be {done}, got a topic that begins at"
+                f" {low}: retention took what lies between; start the job with --accept-loss to go on behind it"
+            )
+            raise RecordsCutError(message)
+        offsets[topic, partition] = max(offset, low)
+    return offsets

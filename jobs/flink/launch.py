@@ -1,0 +1,63 @@
+"""Start a job from inside its own program, whoever calls that: the command line or bare `flink run`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from confluent_kafka import KafkaException
+from pyflink.table import StatementSet, TableEnvironment
+
+from infra.clock import system_clock
+from infra.config import Settings, load_settings
+from infra.errors import StreamhouseError
+from infra.stack import brakes, flink_rest
+from jobs import group_offsets
+from jobs.begin import BEGINS, EXPLAINED, Begin, alone
+from jobs.flink import environment
+from jobs.flink.tables import transactional_prefix
+from jobs.flink.transactions import abort_lingering
+
+_RESTORES = "execution.state-recovery.path"
+
+Build = Callable[[TableEnvironment, Settings, Begin], StatementSet]
+
+
+def launch(name: str, configure: Callable[[Settings], Mapping[str, str]], build: Build, outputs: Sequence[str] = ()) -> None:
+    """Submit the job `name`, behind what its outputs hold; `outputs` are the topics that it writes in transactions.
+
+    `--explain` prints the plan instead; `--release-brake` and `--accept-loss` say that a person has looked. Ends the program with
+    status 1 and a sentence where the job must not start.
+    """
+    settings = load_settings()
+    table_environment = environment.streaming(settings, name, configure(settings))
+    if "--explain" in sys.argv:
+        print(build(table_environment, settings, EXPLAINED).explain())
+        return
+    try:
+        if "--release-brake" in sys.argv:
+            brakes.release(settings, name, system_clock())
+        with alone(settings, name):
+            _start(table_environment, settings, name, build, outputs)
+    except (StreamhouseError, KafkaException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _start(table_environment: TableEnvironment, settings: Settings, name: str, build: Build, outputs: Sequence[str]) -> None:
+    if savepoint := table_environment.get_config().get(_RESTORES, ""):
+        message = f"{name} goes on behind what its outputs hold, which no savepoint can know better ({savepoint}); start it without -s"
+        raise StreamhouseError(message)
+    started = time.monotonic()
+    for lingering in abort_lingering(settings, [transactional_prefix(topic) for topic in outputs]) if outputs else []:
+        print(f"aborted transaction {lingering}, which an earlier run left open")
+    begin = BEGINS[name](settings, accept_loss="--accept-loss" in sys.argv)
+    group_offsets.commit(settings, name, begin.offsets)
+    flink_rest.clear_checkpoints(settings, name)
+    print(f"goes on behind its outputs: {begin.sentence} (read in {time.monotonic() - started:.1f} s)")
+    client = build(table_environment, settings, begin).execute().get_job_client()
+    assert client is not None
+    job_id = str(client.get_job_id())
+    flink_rest.note_started(settings, name, job_id)
+    print(f"submitted {name} as job {job_id}")

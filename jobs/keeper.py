@@ -1,0 +1,176 @@
+"""The keeper: the watcher beside the jobs, a service like the others. What a person would do at night, it does.
+
+    every second    a job that should run and does not, as after its JobManager died, is started again
+    every 2 s       the answers that came: too many rejections pull the brake
+    every 10 s      a record that was read and has no answer for long, as when a transaction timed out: the job starts again
+                    behind its outputs and answers it
+    every minute    receipts of new snapshots are copied to the ledger before the snapshots expire
+
+Each of these is asked of the services anew, so a keeper that is killed goes on where it was. It holds nothing that others need.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from confluent_kafka import KafkaException
+
+from infra.clock import system_clock
+from infra.config import Settings, load_settings
+from infra.errors import StreamhouseError
+from infra.stack import brakes, flink_rest, health
+from jobs import group_offsets
+from jobs.answered import DEAD_LETTERS, Answered, answered, first_unanswered
+from jobs.brake import Recent, verdict
+from jobs.scoring_parts import SOURCE_TOPIC
+from jobs.submit import SCORER, submit
+
+log = logging.getLogger("keeper")
+
+_LOOK, _ANSWERS, _LOST = 1.0, 2.0, 10.0  # seconds between two looks
+_LONGEST_PAUSE = 60.0  # seconds between two attempts to start a job
+_FAULTS = (StreamhouseError, KafkaException, OSError)  # a service that is away: asked again at the next look
+
+
+@dataclass
+class Duty:
+    """Something that is done every so many seconds, never twice at once; what it raises is one line in the log."""
+
+    every: float
+    do: Callable[[], None]
+    due: float = 0.0
+    under_way: Future[None] | None = None
+
+    def look(self, pool: ThreadPoolExecutor, now: float) -> None:
+        """Begin it when it is due and not under way."""
+        if self.under_way is not None and self.under_way.done():
+            error = self.under_way.exception()
+            self.under_way = None
+            if error is not None:
+                log.warning("%s", error, exc_info=None if isinstance(error, _FAULTS) else error)
+        if self.under_way is None and now >= self.due:
+            self.due, self.under_way = now + self.every, pool.submit(self.do)
+
+
+@dataclass
+class Attempt:
+    """The start of one job: how often it failed in a row, and when the next one is due."""
+
+    failed: int = 0
+    due: float = 0.0
+    running: Future[str] | None = None
+
+
+@dataclass
+class Keeper:
+    """What a keeper remembers between two looks; each part belongs to one duty, `known` is passed on. Times are monotonic seconds."""
+
+    patience: float
+    attempts: dict[str, Attempt] = field(default_factory=dict)
+    recent: Recent = field(default_factory=Recent)
+    known: Answered | None = None
+    stuck: dict[int, tuple[int, float]] = field(default_factory=dict)  # partition -> first unanswered offset, and since when
+    ended: float = 0.0  # when it last ended a job for its lost records
+
+
+def main() -> None:
+    """Keep until the supervisor ends this."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = load_settings()
+    keeper = Keeper(patience=float(settings.keeper.lost_seconds))
+    with ThreadPoolExecutor(8) as pool:
+        duties = [
+            Duty(_LOOK, lambda: restart_missing(settings, keeper, pool, time.monotonic())),
+            Duty(_ANSWERS, lambda: watch_answers(settings, keeper)),
+            Duty(_LOST, lambda: find_lost(settings, keeper, time.monotonic())),
+            Duty(float(settings.keeper.receipts_seconds), lambda: copy_receipts(settings)),
+        ]
+        while True:
+            for duty in duties:
+                duty.look(pool, time.monotonic())
+            health.beat(settings)
+            time.sleep(_LOOK / 4)
+
+
+def restart_missing(settings: Settings, keeper: Keeper, pool: ThreadPoolExecutor, now: float) -> None:
+    """Start what should run and does not, each job by itself; failed attempts are repeated after 1, 2, 4 ... 60 seconds."""
+    for name, attempt in keeper.attempts.items():
+        if attempt.running is not None and attempt.running.done():
+            failure = attempt.running.exception()
+            attempt.running = None
+            attempt.failed = attempt.failed + 1 if failure else 0
+            attempt.due = now + min(2.0**attempt.failed, _LONGEST_PAUSE) if failure else now
+            log.info("%s", failure or f"{name} is back")
+    if not flink_rest.expected(settings) or not health.answers(settings, "taskmanager"):
+        return
+    known = flink_rest.jobs(settings)
+    flink_rest.forget_ended(settings, known)
+    for name in flink_rest.missing(settings, known):
+        attempt = keeper.attempts.setdefault(name, Attempt())
+        if attempt.running is None and now >= attempt.due and name not in brakes.pulled(settings):
+            log.info("%s should run and does not; starting it", name)
+            attempt.running = pool.submit(submit, settings, name)
+
+
+def watch_answers(settings: Settings, keeper: Keeper) -> None:
+    """Count recent answers, and pull the brake where the rule says so; a job that it holds already is stopped, if it still runs."""
+    since = max(brakes.released_ms(settings, SCORER), system_clock() - settings.brake.seconds * 1000)
+
+    def heard(topic: str, ms: int) -> None:
+        keeper.recent.add(ms, is_dead_letter=topic == DEAD_LETTERS)
+
+    keeper.known = answered(settings, heard)
+    keeper.recent.forget(since)
+    if SCORER not in brakes.pulled(settings) and (sentence := verdict(keeper.recent, settings.brake)):
+        log.error("the brake stops %s: %s", SCORER, sentence)
+        brakes.pull(settings, SCORER, sentence)
+    if SCORER in brakes.pulled(settings) and (job := flink_rest.alive(settings, SCORER)):
+        log.info("%s stopped with a savepoint: %s", SCORER, flink_rest.stop_with_savepoint(settings, job))
+
+
+def find_lost(settings: Settings, keeper: Keeper, now: float) -> None:
+    """End a job that was given a record and gave no answer for long; `restart_missing` starts it behind its outputs.
+
+    The group's offsets are committed with a checkpoint, and so are the answers: where the offsets are ahead for long, a
+    transaction was lost.
+    """
+    job = flink_rest.alive(settings, SCORER)
+    if job is None or job.state != "RUNNING" or keeper.known is None:
+        keeper.stuck.clear()
+        return
+    first, _ = first_unanswered(settings, keeper.known)
+    read = group_offsets.committed(settings, SCORER, [(SOURCE_TOPIC, partition) for partition in first])
+    stuck = {p: offset for p, offset in first.items() if offset < read.get((SOURCE_TOPIC, p), 0)}
+    keeper.stuck = {p: keeper.stuck[p] if keeper.stuck.get(p, (-1, 0.0))[0] == offset else (offset, now) for p, offset in stuck.items()}
+    if now - keeper.ended > 10 * keeper.patience:
+        keeper.patience = float(settings.keeper.lost_seconds)
+    for partition, (offset, since) in keeper.stuck.items():
+        if now - since < keeper.patience:
+            continue
+        log.error(
+            "record %d of %s, partition %d, was read and has had no answer for %.0f s: its transaction is lost;"
+            " %s starts again and answers it",
+            *(offset, SOURCE_TOPIC, partition, now - since, SCORER),
+        )
+        keeper.patience, keeper.ended = 2 * keeper.patience, now  # what comes back is not mended by starting again and again
+        flink_rest.note_started(settings, SCORER, "")
+        flink_rest.cancel(settings, job)
+        keeper.stuck.clear()
+        return
+
+
+def copy_receipts(settings: Settings) -> None:
+    """Bring the ledger up to date."""
+    from lakehouse.ledger import record
+
+    if count := record(settings):
+        log.info("%d receipts copied to the ledger", count)
+
+
+if __name__ == "__main__":
+    main()
