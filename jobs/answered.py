@@ -15,13 +15,13 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
-from confluent_kafka import Consumer, Message, TopicCollection, TopicPartition
+from confluent_kafka import Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from infra.config import Settings
 from infra.contracts.contract import Topic
 from infra.contracts.load import load_contracts
-from jobs.committed_records import read_to_end
+from jobs.committed_records import first_offsets, read_to_end
 from jobs.offset_ranges import NONE, Ranges, first_gap, joined, of_offsets
 from jobs.scoring_parts import SOURCE_TOPIC
 
@@ -79,15 +79,15 @@ def answered(settings: Settings, heard: Callable[[str, int], None] = lambda topi
     found: dict[int, list[Ranges]] = {}
     positions = {topic: dict(known.positions[topic]) for topic in ids}
     starts = []
-    for topic in ids:
-        contract = load_contracts().topics[topic]
-        for partition in range(contract.partitions):
-            first, low = positions[topic].get(partition, 0), low_watermark(settings, topic, partition)
-            if first < low:
-                for answers_to, archived in _from_table(settings, contract, partition, first, low).items():
-                    found.setdefault(answers_to, []).append(archived)
-                positions[topic][partition] = first = low
-            starts.append(TopicPartition(topic, partition, first))
+    contracts = load_contracts().topics
+    lows = first_offsets(settings, [(topic, partition) for topic in ids for partition in range(contracts[topic].partitions)])
+    for (topic, partition), low in lows.items():
+        first = positions[topic].get(partition, 0)
+        if first < low:
+            for answers_to, archived in _from_table(settings, contracts[topic], partition, first, low).items():
+                found.setdefault(answers_to, []).append(archived)
+            positions[topic][partition] = first = low
+        starts.append(TopicPartition(topic, partition, first))
     for messages in read_to_end(settings, starts):
         places: dict[int, list[int]] = {}
         for message in messages:
@@ -117,8 +117,8 @@ def first_unanswered(settings: Settings, known: Answered) -> tuple[dict[int, int
 
     """
     first, ranges = {}, dict(known.ranges)
-    for partition in range(load_contracts().topics[SOURCE_TOPIC].partitions):
-        low = low_watermark(settings, SOURCE_TOPIC, partition)
+    partitions = range(load_contracts().topics[SOURCE_TOPIC].partitions)
+    for (_, partition), low in first_offsets(settings, [(SOURCE_TOPIC, partition) for partition in partitions]).items():
         while True:
             start, end = first_gap(ranges.get(partition, NONE), 0)
             if end is None or start < low or _holds_a_record(settings, partition, start, end):
@@ -139,21 +139,6 @@ def without(settings: Settings, known: Answered, cut: Mapping[int, tuple[int, in
     now = replace(known, ranges=ranges)
     _keep(settings, now)
     return now
-
-
-def low_watermark(settings: Settings, topic: str, partition: int) -> int:
-    """The first offset that a topic still holds.
-
-    Raises:
-        KafkaException: the broker does not answer, or has no such topic.
-
-    """
-    consumer = Consumer({**settings.kafka.client(), "group.id": "streamhouse-answered", "enable.auto.commit": False})
-    try:
-        low, _ = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout=_SECONDS)
-        return int(low)
-    finally:
-        consumer.close()
 
 
 def _place(topic: str, message: Message) -> tuple[int, int] | None:

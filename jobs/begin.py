@@ -17,8 +17,9 @@ from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest
-from jobs.answered import answered, first_unanswered, low_watermark, without
+from jobs.answered import answered, first_unanswered, without
 from jobs.archive_rows import COLUMNS
+from jobs.committed_records import first_offsets
 from jobs.group_offsets import Offsets
 from jobs.offset_ranges import Ranges
 from jobs.scoring_parts import SOURCE_TOPIC
@@ -117,9 +118,9 @@ def after_the_cut(settings: Settings, wanted: Offsets, done: str, *, accept_loss
         RecordsCutError: it has, and nobody said that this is accepted.
 
     """
-    offsets = {}
+    offsets, lows = {}, first_offsets(settings, wanted)
     for (topic, partition), offset in wanted.items():
-        low = low_watermark(settings, topic, partition)
+        low = lows[topic, partition]
         if offset < low and not accept_loss:
             message = (
                 f"topic {topic}, partition {partition}: expected record {offset} as the next to be {done}, got a topic that begins at"

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported in silence
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
 from infra.config import Settings
 
 _BATCH = 2000
+_ANSWER_SECONDS = 15.0
+_NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
 _FILL_SECONDS = 0.05  # how long a batch waits to fill; also what bounds its bytes where every value is a megabyte
 
 
@@ -50,6 +54,30 @@ def read_to_end(settings: Settings, start: Sequence[TopicPartition]) -> Iterator
                 yield found
     finally:
         consumer.close()
+
+
+def first_offsets(settings: Settings, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """By topic and partition, the first offset that the topic still holds; where the next record will lie when it holds none.
+
+    Raises:
+        KafkaException: the broker does not answer, or has no such topic.
+
+    """
+    client = AdminClient({**settings.kafka.client(), "log_level": "0"})
+    earliest: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic, partition): earliest for topic, partition in places}
+    for attempt in Retrying(
+        retry=retry_if_exception(_is_not_yet), stop=stop_after_delay(_ANSWER_SECONDS), wait=wait_fixed(0.2), reraise=True
+    ):
+        with attempt:
+            answers = client.list_offsets(asked, request_timeout=_ANSWER_SECONDS)
+            first = {(place.topic, place.partition): int(future.result(_ANSWER_SECONDS).offset) for place, future in answers.items()}
+    return first
+
+
+def _is_not_yet(error: BaseException) -> bool:
+    """Whether a topic was just made, or a broker just came back."""
+    return isinstance(error, KafkaException) and error.args[0].code() in _NOT_YET
 
 
 def read_all(settings: Settings, topic: str, partitions: int) -> Iterator[Message]:

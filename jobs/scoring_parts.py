@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -14,7 +13,7 @@ from features.online import OnlineStore
 from infra.config import Settings
 from infra.contracts.codec import EventTimeWindow
 from infra.contracts.load import load_contracts
-from jobs.committed_records import read_to_end
+from jobs.committed_records import first_offsets, read_to_end
 from jobs.scoring_path import Model, Records, Rules, accept
 from models.inputs import build
 from models.manifest import published
@@ -114,9 +113,7 @@ class Topic:
             KafkaException: the broker does not answer.
 
         """
-        with closing(Consumer(self._client)) as consumer:
-            low, _ = consumer.get_watermark_offsets(TopicPartition(self._name, partition), timeout=10.0)
-        return int(low)
+        return first_offsets(self._settings, [(self._name, partition)])[self._name, partition]
 
     def records(self, partition: int, first: int, end: int) -> Iterator[Records]:
         """Committed records with `first <= offset < end`, in order.
