@@ -11,6 +11,7 @@ from pyiceberg.expressions import BooleanExpression
 from pyiceberg.expressions.parser import parse
 from pyiceberg.expressions.visitors import bind
 from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
 from pyiceberg.types import LongType
 
@@ -78,7 +79,7 @@ def log_ends(settings: Settings, table: str, snapshot_id: int | None = None) -> 
         held = load_table(catalog, settings, table)
         ends: dict[int, tuple[int, int]] = {}
         for task in _scan(held, table, ("topic_offset",), None, snapshot_id).plan_files():
-            low, high = _offsets(held, task)
+            low, high = offsets(held, task.file)
             partition = int(task.file.partition[0])
             first, end = ends.get(partition, (low, high + 1))
             ends[partition] = min(first, low), max(end, high + 1)
@@ -105,7 +106,7 @@ def read_log(
         held = load_table(catalog, settings, table)
         inside = _range(partition, from_offset, to_offset)
         scan = _scan(held, table, wanted, None, snapshot_id).filter(inside)
-        files = sorted((*_offsets(held, task), i, task) for i, task in enumerate(scan.plan_files()))
+        files = sorted((*offsets(held, task.file), i, task) for i, task in enumerate(scan.plan_files()))
         if not files:
             return
         end = min(to_offset, max(high for _, high, _, _ in files) + 1)
@@ -137,12 +138,17 @@ def _step(tasks: list[FileScanTask]) -> int:
     return max(1, min(_LOG_ROWS, int(_LOG_BYTES / max(mean, 1))))
 
 
-def _offsets(held: IcebergTable, task: FileScanTask) -> tuple[int, int]:
-    """First and last offset in a file, by its metadata."""
+def offsets(held: IcebergTable, file: DataFile) -> tuple[int, int]:
+    """First and last offset in a file of an archive table, by its metadata.
+
+    Raises:
+        LakehouseError: its metadata has no bounds of topic_offset.
+
+    """
     field = held.schema().find_field("topic_offset").field_id
-    low, high = task.file.lower_bounds.get(field), task.file.upper_bounds.get(field)
+    low, high = file.lower_bounds.get(field), file.upper_bounds.get(field)
     if low is None or high is None:
-        message = f"file {task.file.file_path}: expected bounds of topic_offset, got none; rewrite it with column metrics"
+        message = f"file {file.file_path}: expected bounds of topic_offset, got none; rewrite it with column metrics"
         raise LakehouseError(message)
     return int(from_bytes(LongType(), low)), int(from_bytes(LongType(), high))
 

@@ -186,7 +186,10 @@ USER_PROFILES = Table(
     sort=("user_id", "known_from"),
 )
 
-TABLES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ, FEATURE_LOG, USER_PROFILES)}
+ARCHIVES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ)}
+"""The tables of topics; each of their snapshots has a receipt."""
+
+TABLES = ARCHIVES | {t.name: t for t in (FEATURE_LOG, USER_PROFILES)}
 
 
 def declared(name: str) -> Table:

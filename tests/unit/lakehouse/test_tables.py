@@ -6,11 +6,13 @@ from features.activity import FEATURES
 from infra.contracts.load import load_contracts
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import iceberg_schema, partition_spec
-from lakehouse.tables import FEATURE_LOG, TABLES, declared
+from lakehouse.tables import ARCHIVES, FEATURE_LOG, TABLES, declared
 
 
 def test_every_topic_has_its_archive_table() -> None:
-    for topic in load_contracts().topics.values():
+    topics = load_contracts().topics.values()
+    assert set(ARCHIVES) == {topic.table for topic in topics}
+    for topic in topics:
         table = declared(topic.table)
         assert table.columns[:2] == TABLES["user_actions"].columns[:2]
         assert [column.name for column in table.columns[2:5]] == ["key", "value", "headers"]
