@@ -186,10 +186,39 @@ USER_PROFILES = Table(
     sort=("user_id", "known_from"),
 )
 
+RECEIPTS = Table(
+    "receipts",
+    "What each snapshot of an archive table added and removed, a row per topic partition; outlives the snapshots.",
+    "data-platform",
+    "unlimited",
+    (
+        Column("table_name", "string", "The archive table.", "name"),
+        Column("snapshot_id", "long", "The snapshot.", "identifier"),
+        Column("parent_id", "long", "The snapshot before it; null for the first, and where operation is expired.", "identifier"),
+        Column("sequence_number", "long", "Which commit to the table it was, from 1.", "count"),
+        Column("commit_time", "timestamptz", "When it was committed; null where operation is expired.", "UTC"),
+        Column("operation", "string", "append, replace, or what else Iceberg calls it; expired: known from live files alone.", "name"),
+        Column("job_id", "string", "The Flink job that committed it; null for another writer, or unknown.", "identifier"),
+        Column("checkpoint_id", "long", "The job's checkpoint whose records it holds; null as job_id.", "checkpoint number"),
+        Column("topic_partition", "int", "Partition of the topic; -1 in the one row of a snapshot without files.", "partition"),
+        Column("first_offset", "long", "Lowest offset in the files that it added; null if none.", "offset"),
+        Column("last_offset", "long", "Highest offset in the files that it added; null if none.", "offset"),
+        Column("records", "long", "Records in the files that it added.", "count"),
+        Column("files", "int", "Data files that it added.", "count"),
+        Column("removed_first", "long", "Lowest offset in the files that it removed; null if none.", "offset"),
+        Column("removed_last", "long", "Highest offset in the files that it removed; null if none.", "offset"),
+        Column("removed_records", "long", "Records in the files that it removed.", "count"),
+        Column("removed_files", "int", "Data files that it removed.", "count"),
+    ),
+    sort=("table_name", "sequence_number", "topic_partition"),
+    # an append holds for the state that it was made from: a lost race is decided anew, never repeated blindly
+    properties=MappingProxyType({"commit.retry.num-retries": "0"}),
+)
+
 ARCHIVES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ)}
 """The tables of topics; each of their snapshots has a receipt."""
 
-TABLES = ARCHIVES | {t.name: t for t in (FEATURE_LOG, USER_PROFILES)}
+TABLES = ARCHIVES | {t.name: t for t in (FEATURE_LOG, USER_PROFILES, RECEIPTS)}
 
 
 def declared(name: str) -> Table:
