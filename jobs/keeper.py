@@ -28,6 +28,7 @@ from jobs.answered import DEAD_LETTERS, Answered, answered, first_unanswered
 from jobs.brake import Recent, verdict
 from jobs.scoring_parts import SOURCE_TOPIC
 from jobs.submit import SCORER, submit
+from lakehouse.ledger import record
 
 log = logging.getLogger("keeper")
 
@@ -38,20 +39,22 @@ _FAULTS = (StreamhouseError, KafkaException, OSError)  # a service that is away:
 
 @dataclass
 class Duty:
-    """Something that is done every so many seconds, never twice at once; what it raises is one line in the log."""
+    """Something that is done every so many seconds, never twice at once. What it raises is one line in the log, said once in a row."""
 
     every: float
     do: Callable[[], None]
     due: float = 0.0
     under_way: Future[None] | None = None
+    said: str = ""
 
     def look(self, pool: ThreadPoolExecutor, now: float) -> None:
         """Begin it when it is due and not under way."""
         if self.under_way is not None and self.under_way.done():
             error = self.under_way.exception()
             self.under_way = None
-            if error is not None:
+            if error is not None and str(error) != self.said:
                 log.warning("%s", error, exc_info=None if isinstance(error, _FAULTS) else error)
+            self.said = "" if error is None else str(error)
         if self.under_way is None and now >= self.due:
             self.due, self.under_way = now + self.every, pool.submit(self.do)
 
@@ -166,8 +169,6 @@ def find_lost(settings: Settings, keeper: Keeper, now: float) -> None:
 
 def copy_receipts(settings: Settings) -> None:
     """Bring the ledger up to date."""
-    from lakehouse.ledger import record
-
     if count := record(settings):
         log.info("%d receipts copied to the ledger", count)
 

@@ -18,8 +18,9 @@ from tests.end_to_end.actions import minutes, send
 from tests.end_to_end.facts import records, tables_follow, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
-# so that the tables' upkeep is seen within the tests' minutes
-_QUICK_UPKEEP = {
+# so that the tables' upkeep, and the brake, are seen within the tests' minutes
+_QUICK = {
+    "BRAKE_SECONDS": "20",
     "ARCHIVE_TOPICS_CHECKPOINT_INTERVAL": "2s",
     "ARCHIVE_TOPICS_MAINTAIN_EVERY_COMMITS": "5",
     "ARCHIVE_TOPICS_SNAPSHOT_SECONDS": "60",
@@ -31,7 +32,7 @@ def stack() -> Iterator[Settings]:
     """Everything up, applied, and both jobs submitted; ended and deleted afterwards unless KEEP_STACK is set."""
     from jobs.submit import submit
 
-    with fresh_stack("test", keep=bool(os.environ.get("KEEP_STACK")), **_QUICK_UPKEEP) as settings:
+    with fresh_stack("test", keep=bool(os.environ.get("KEEP_STACK")), **_QUICK) as settings:
         submit(settings, "score_events")
         submit(settings, "archive_topics")
         yield settings
