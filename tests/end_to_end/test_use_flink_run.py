@@ -44,7 +44,7 @@ def test_a_job_started_by_bare_flink_run_goes_on_and_is_found_by_its_name(scorin
     assert f"{first.id} : score_events (RUNNING)" in listed
     assert "mine was called" in listed
 
-    refused = said(stack, shell, shown("flink run"), status=1)  # beside the one that runs
+    refused = said(stack, shell, shown("flink run"), status=31)  # beside the one that runs; 31: the program ended itself
     assert f"error: score_events runs already as job {first.id}; one copy of a job runs at a time" in refused
 
     (savepoint,) = re.findall(r"Path: (\S+)", said(stack, shell, shown("flink stop", JOB_ID=first.id)))
@@ -64,7 +64,7 @@ def test_a_job_started_by_bare_flink_run_goes_on_and_is_found_by_its_name(scorin
     # what Flink's own client started, the short way finds again; a savepoint knows nothing that the outputs do not
     flink_rest.stop_with_savepoint(stack, running)
     between = send(stack, user, *minutes(3, 4))
-    refused = said(stack, shell, f"flink run -s {savepoint} -py jobs/score_events.py", status=1)
+    refused = said(stack, shell, f"flink run -s {savepoint} -py jobs/score_events.py", status=31)
     assert "error: score_events goes on behind what its outputs hold" in refused
     started = said(stack, shown("./streamhouse submit"))
     assert re.fullmatch(r"score_events started as job \w{32}: [\d,]+ actions are answered\n", started)
