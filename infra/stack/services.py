@@ -39,7 +39,7 @@ class Service:
 
 def services(settings: Settings) -> list[Service]:
     """All services of these settings, in the order in which a person thinks of them."""
-    java = str(java_home() / "bin" / "java")
+    java, python = str(java_home() / "bin" / "java"), str(settings.installed / "env" / "bin" / "python")
     state, flink, registry, kafka, redis = (
         settings.state,
         settings.flink,
@@ -50,14 +50,14 @@ def services(settings: Settings) -> list[Service]:
     listed = [
         Service(
             "jobmanager",
-            (str(flink_home() / "bin" / "jobmanager.sh"), "start-foreground"),
+            (python, "-m", "infra.stack.flink_process", "jobmanager"),
             flink_environment(settings),
             flink.host,
             (flink.rest_port, flink.rpc_port),
         ),
         Service(
             "taskmanager",
-            (str(settings.installed / "env" / "bin" / "python"), "-m", "infra.stack.taskmanager"),
+            (python, "-m", "infra.stack.flink_process", "taskmanager"),
             flink_environment(settings),
             flink.host,
             (),
@@ -109,7 +109,7 @@ def services(settings: Settings) -> list[Service]:
             (registry.port, registry.management_port),
         ),
         # the one service that is a program of jobs: it starts jobs
-        Service("keeper", (str(settings.installed / "env" / "bin" / "python"), "-m", "jobs.keeper"), {}, "", ()),
+        Service("keeper", (python, "-m", "jobs.keeper"), {}, "", ()),
     ]
     if kafka.is_embedded:
         classpath = str(installed(settings, "kafka") / "*")
@@ -218,7 +218,7 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",
         "restart-strategy.exponential-delay.max-backoff": "10 s",
-        "heartbeat.interval": "2 s",
+        "heartbeat.interval": "500 ms",  # a process that is gone is noticed by two of them that reach nobody
         "heartbeat.timeout": "10 s",
         "classloader.check-leaked-classloader": False,  # Hadoop's shutdown hook trips it at the end of every submit
         "python.executable": worker_python(settings),

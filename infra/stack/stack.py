@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
-from infra.stack import flink_rest, health, jars, supervise
+from infra.stack import flink_process, flink_rest, health, jars, supervise
 from infra.stack.doctor import memory, ports_taken, state_folder
 from infra.stack.services import java_home, services, write_files
 
@@ -47,6 +47,9 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
             _format_broker(settings)
             supervise.start(settings, wanted)
         _wait(settings, [service.name for service in wanted], report)
+        for state in supervise.states(settings):
+            if state.name in flink_process.NAMES:
+                flink_process.keep_command(settings, state.name, state.pid)
 
 
 def _wait(settings: Settings, names: list[str], report: Callable[[str], None]) -> None:

@@ -1,0 +1,77 @@
+"""Start one of Flink's two services in place of this process: its pid is the one that the supervisor knows.
+
+    python -m infra.stack.flink_process taskmanager
+
+Flink's scripts start three Java programs to work out one command. That command is kept, so that a service that died is back seconds
+sooner; it is worked out anew when what it was made from changes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+from infra.config import Settings, load_settings
+from infra.stack import supervise
+from infra.stack.services import flink_environment, flink_home
+
+NAMES = ("jobmanager", "taskmanager")
+# what the scripts export beside what they are given: Flink's logging reads the first two, its Python side the third
+_EXPORTED = ("MAX_LOG_FILE_NUMBER", "ROOT_LOG_LEVEL", "FLINK_BIN_DIR")
+
+
+def main() -> None:
+    """Become the service. Before a TaskManager starts, the Python workers that a killed one left behind are ended.
+
+    They would hold 300 MB each, and write until the fence of the store stops them.
+    """
+    name, settings = sys.argv[1], load_settings()
+    if name == "taskmanager":
+        supervise.end(supervise.orphans(settings), 0)
+    if kept := _kept(settings, name):
+        command, exported = kept
+        os.execve(command[0], command, {**os.environ, **exported})
+    program = str(flink_home() / "bin" / f"{name}.sh")
+    os.execv(program, [program, "start-foreground"])
+
+
+def keep_command(settings: Settings, name: str, pid: int) -> None:
+    """Remember the command of a service that answers, as Flink's scripts made it."""
+    try:
+        process = psutil.Process(pid)
+        command, environment = process.cmdline(), process.environ()
+    except psutil.Error:  # it died this moment; the next start works it out
+        return
+    if not command or Path(command[0]).name != "java":
+        return
+    exported = {variable: environment[variable] for variable in _EXPORTED if variable in environment}
+    file = _file(settings, name)
+    file.write_text(json.dumps({"made_from": _made_from(settings), "command": command, "exported": exported}), "utf-8")
+
+
+def _kept(settings: Settings, name: str) -> tuple[list[str], dict[str, str]] | None:
+    try:
+        held = json.loads(_file(settings, name).read_text("utf-8"))
+        return (held["command"], held["exported"]) if held["made_from"] == _made_from(settings) else None
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _made_from(settings: Settings) -> str:
+    """A digest of all that the scripts read: configuration, environment, the jars on the class path."""
+    read = [(settings.state / "flink" / "conf" / "config.yaml").read_text("utf-8"), json.dumps(flink_environment(settings), sort_keys=True)]
+    read += sorted(str(jar.resolve()) for jar in (settings.state / "flink" / "lib").iterdir())
+    return hashlib.sha256("\n".join(read).encode()).hexdigest()
+
+
+def _file(settings: Settings, name: str) -> Path:
+    return settings.state / "flink" / f"{name}.command.json"
+
+
+if __name__ == "__main__":
+    main()
