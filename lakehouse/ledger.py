@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import uuid
 from collections.abc import Collection, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from functools import partial
 from itertools import pairwise
 
@@ -94,17 +94,15 @@ def _ids(book: IcebergTable, table: str, sequence: int) -> frozenset[int]:
 
 def _rows(new: Iterable[Receipt]) -> pa.Table:
     rows = pa.Table.from_pylist([asdict(receipt) for receipt in new])
-    at = rows.column_names.index("committed_ms")
-    times = rows["committed_ms"].cast(pa.int64()).cast(pa.timestamp("ms", "UTC"))
-    rows = rows.set_column(at, "commit_time", times)
-    return rows.rename_columns(["table_name" if name == "table" else name for name in rows.column_names])
+    rows = rows.append_column("commit_time", rows["committed_ms"].cast(pa.int64()).cast(pa.timestamp("ms", "UTC")))
+    return rows.append_column("table_name", rows["table"]).drop_columns(["committed_ms", "table"])
 
 
 def _receipts(rows: pa.Table) -> list[Receipt]:
-    times = rows["commit_time"].cast(pa.timestamp("ms", "UTC")).cast(pa.int64())
-    rows = rows.drop_columns(["commit_time"]).append_column("committed_ms", times)
-    rows = rows.rename_columns(["table" if name == "table_name" else name for name in rows.column_names])
-    return [Receipt(**row) for row in rows.to_pylist()]
+    rows = rows.append_column("committed_ms", rows["commit_time"].cast(pa.timestamp("ms", "UTC")).cast(pa.int64()))
+    rows = rows.append_column("table", rows["table_name"])
+    columns = [rows[field.name].to_pylist() for field in fields(Receipt)]
+    return [Receipt(*values) for values in zip(*columns, strict=True)]
 
 
 def _commit(book: IcebergTable, rows: pa.Table, remove: Collection[DataFile] = (), expire: Collection[int] = ()) -> bool:
@@ -129,7 +127,10 @@ def _commit(book: IcebergTable, rows: pa.Table, remove: Collection[DataFile] = (
 
 
 def _merge(book: IcebergTable, now: int) -> None:
-    """Where there are many small files, make them one, and delete what no reader can need any more."""
+    """Where there are many small files, make them one, and delete what no reader can need any more.
+
+    Whoever is killed between the commit and the deleting leaves some small files behind that nothing names.
+    """
     newest = book.current_snapshot()
     if newest is None:
         return
