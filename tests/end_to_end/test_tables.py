@@ -1,25 +1,36 @@
-"""The archive tables look after themselves: while records keep coming, neither their files nor their snapshots keep growing."""
+"""The archive tables look after themselves: while records keep coming, neither their files nor their snapshots keep growing.
+
+Meanwhile the receipts of their snapshots are recorded, as the keeper of a stack does it.
+"""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
 
 import pytest
 from confluent_kafka import Producer
 from pyiceberg.table import Table
 
 from infra.config import Settings
+from infra.contracts.contract import Topic
+from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from lakehouse.catalog import load_table, open_catalog
+from lakehouse.chain import broken
+from lakehouse.ledger import ledger, record
+from lakehouse.receipts import EXPIRED
 from tests.end_to_end.actions import GOOD
-from tests.end_to_end.facts import wait_for
+from tests.end_to_end.facts import place_of, records, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 COMMITS = 30  # six rounds of upkeep
 
 
-def test_files_and_snapshots_stay_bounded_while_the_job_runs(played: Settings) -> None:
+@pytest.fixture(scope="module")
+def looked_after(played: Settings) -> Settings:
+    """The stack after some rounds of upkeep, in which no partition and day had many files at the end."""
     producer = Producer(played.kafka.client())
     first, last = sequence(played), 0.0
 
@@ -30,18 +41,46 @@ def test_files_and_snapshots_stay_bounded_while_the_job_runs(played: Settings) -
             last = time.monotonic()
             producer.produce("user-actions", GOOD, key=b"guest", partition=partition_of("guest", 4))
             producer.flush(30)
+            record(played)
         with open_catalog(played) as catalog:
             return max(files_by_day(load_table(catalog, played, "user_actions")).values())
 
     every = played.archive_topics.maintain_every_commits
     # each commit of an action adds a file to its partition and day, so without merging there would be more and more
     wait_for(lambda: busiest() <= 4 * every and sequence(played) - first > COMMITS, seconds=400, between=0.1)
-    with open_catalog(played) as catalog:
-        table = load_table(catalog, played, "user_actions")
+    return played
+
+
+def test_files_and_snapshots_stay_bounded_while_the_job_runs(looked_after: Settings) -> None:
+    with open_catalog(looked_after) as catalog:
+        table = load_table(catalog, looked_after, "user_actions")
         # a snapshot may be as old as the settings say when upkeep comes round, plus the rounds that are under way
         oldest = max(time.time() - snapshot.timestamp_ms / 1000 for snapshot in table.snapshots())
-        assert oldest < played.archive_topics.snapshot_seconds + 3 * every * 2 + 60
+        every = looked_after.archive_topics.maintain_every_commits
+        assert oldest < looked_after.archive_topics.snapshot_seconds + 3 * every * 2 + 60
         assert len(table.metadata.metadata_log) <= 21
+
+
+@pytest.mark.parametrize("topic", load_contracts().topics.values(), ids=lambda topic: topic.table)
+def test_receipts_form_a_chain_that_leaves_out_only_what_no_reader_of_the_topic_sees(looked_after: Settings, topic: Topic) -> None:
+    rows = ledger(looked_after, topic.table)
+    seen = {row.snapshot_id for row in rows if row.operation != EXPIRED}
+    found = [b for b in broken(rows) if b.before in seen]  # what expired before anything was recorded is told apart
+    if topic.table == "user_actions":
+        assert {row.operation for row in rows} >= {"append", "replace"}
+        assert found == []  # nobody writes it in transactions
+        with open_catalog(looked_after) as catalog:
+            assert seen > {s.snapshot_id for s in load_table(catalog, looked_after, topic.table).snapshots()}
+    assert [str(b) for b in found if not b.asks_topic] == []
+    committed: defaultdict[int | None, list[int]] = defaultdict(list)
+    for partition, offset in sorted(place_of(message) for message in records(looked_after, topic.name)):
+        committed[partition].append(offset)
+    for b in found:
+        assert b.first is not None
+        assert b.last is not None
+        offsets = committed[b.partition]
+        inside = bisect_right(offsets, b.last) - bisect_left(offsets, b.first)
+        assert inside == b.last - b.first + 1 - b.count, str(b)
 
 
 def sequence(settings: Settings) -> int:
