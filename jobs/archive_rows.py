@@ -53,6 +53,19 @@ class _DeadLetterData(msgspec.Struct, rename="camel"):
     source_topic: str
     source_partition: _Int
     source_offset: _BigInt
+    original_partition: _Int | None = None
+    original_offset: _BigInt | None = None
+
+
+class _NoteData(msgspec.Struct, rename="camel"):
+    original_partition: _Int
+    original_offset: _BigInt
+    letter_partition: _Int
+    letter_offset: _BigInt
+    retry_count: _Int
+    replay_partition: _Int | None = None
+    replay_offset: _BigInt | None = None
+    edited: bool | None = None
 
 
 class _Prediction(msgspec.Struct, rename="camel"):
@@ -75,9 +88,20 @@ class _DeadLetter(msgspec.Struct, rename="camel"):
     data: _DeadLetterData
 
 
+class _Note(msgspec.Struct, rename="camel"):
+    event_type: str
+    event_id: str
+    timestamp: _Moment
+    version: _Int
+    source: str
+    correlation_id: str
+    data: _NoteData
+
+
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "predictions": msgspec.json.Decoder(_Prediction),
     "user-actions-dlq": msgspec.json.Decoder(_DeadLetter),
+    "user-actions-replays": msgspec.json.Decoder(_Note),
 }
 
 ENVELOPE = {
@@ -116,6 +140,18 @@ COLUMNS: dict[str, dict[str, str]] = {
         "source_topic": "STRING",
         "source_partition": "INT",
         "source_offset": "BIGINT",
+        "original_partition": "INT",
+        "original_offset": "BIGINT",
+    },
+    "user-actions-replays": {
+        "original_partition": "INT",
+        "original_offset": "BIGINT",
+        "letter_partition": "INT",
+        "letter_offset": "BIGINT",
+        "replay_partition": "INT",
+        "replay_offset": "BIGINT",
+        "retry_count": "INT",
+        "edited": "BOOLEAN",
     },
 }
 """Typed columns by topic, with their Flink types."""
@@ -149,11 +185,11 @@ def archive_row(topic: str, value: bytes | None, kafka_ms: int, window: EventTim
         event_ms = event_milliseconds(decoded.timestamp)
     except (msgspec.MsgspecError, ValueError):
         return {"event_ms": kafka_ms}
-    flat = _prediction(decoded.data) if isinstance(decoded, _Prediction) else _dead_letter(decoded.data)
+    flat = _flat(decoded.data)
     return {**_envelope(decoded, decoded.event_id), **flat, "event_ms": _believed(event_ms, kafka_ms, window)}
 
 
-def _envelope(event: UserAction | _Prediction | _DeadLetter, event_id: str) -> Row:
+def _envelope(event: UserAction | _Prediction | _DeadLetter | _Note, event_id: str) -> Row:
     return {
         "event_type": event.event_type,
         "event_id": event_id,
@@ -161,6 +197,12 @@ def _envelope(event: UserAction | _Prediction | _DeadLetter, event_id: str) -> R
         "source": event.source,
         "correlation_id": event.correlation_id,
     }
+
+
+def _flat(data: _PredictionData | _DeadLetterData | _NoteData) -> Row:
+    if isinstance(data, _NoteData):
+        return msgspec.structs.asdict(data)
+    return _prediction(data) if isinstance(data, _PredictionData) else _dead_letter(data)
 
 
 def _prediction(data: _PredictionData) -> Row:
@@ -188,6 +230,8 @@ def _dead_letter(data: _DeadLetterData) -> Row:
         "source_topic": data.source_topic,
         "source_partition": data.source_partition,
         "source_offset": data.source_offset,
+        "original_partition": data.original_partition,
+        "original_offset": data.original_offset,
     }
 
 

@@ -135,6 +135,22 @@ USER_ACTIONS_DLQ = _archive(
     Column("source_topic", "string", "The topic it was read from.", "topic"),
     Column("source_partition", "int", "The partition it was read from.", "partition"),
     Column("source_offset", "long", "Its offset there.", "offset"),
+    Column("original_partition", "int", "Of a replay: the partition of the first record; null if none.", "partition"),
+    Column("original_offset", "long", "Of a replay: its offset there; null if none.", "offset"),
+)
+
+USER_ACTIONS_REPLAYS = _archive(
+    "user_actions_replays",
+    "Each committed record of topic user-actions-replays.",
+    "web-platform",
+    Column("original_partition", "int", "Partition of user-actions in which the first record lies.", "partition"),
+    Column("original_offset", "long", "Its offset there.", "offset"),
+    Column("letter_partition", "int", "Partition of the refused record that was sent again or quarantined.", "partition"),
+    Column("letter_offset", "long", "Its offset there.", "offset"),
+    Column("replay_partition", "int", "Partition of the record that was sent; null for a quarantine.", "partition"),
+    Column("replay_offset", "long", "Its offset there; null for a quarantine.", "offset"),
+    Column("retry_count", "int", "The how-manieth replay it is; for a quarantine, how many there were.", "times"),
+    Column("edited", "boolean", "Whether its value differs from the refused one's; null for a quarantine.", "yes or no"),
 )
 
 _COUNTED = {
@@ -215,7 +231,7 @@ RECEIPTS = Table(
     properties=MappingProxyType({"commit.retry.num-retries": "0"}),
 )
 
-ARCHIVES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ)}
+ARCHIVES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ, USER_ACTIONS_REPLAYS)}
 """The tables of topics; each of their snapshots has a receipt."""
 
 TABLES = ARCHIVES | {t.name: t for t in (FEATURE_LOG, USER_PROFILES, RECEIPTS)}

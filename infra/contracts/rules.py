@@ -251,13 +251,14 @@ def _objects(part: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[
 
 
 def _misfit(value: bytes | None, schemas: list[EventSchema]) -> tuple[str, str] | None:
-    """Why none of the schemas accepts a message: (keyword, sentence) of the closest, None when one does."""
+    """Why none of the schemas accepts a message: (keyword, sentence) of its event type's, None when one does."""
     try:
         message = json.loads(value or b"")
     except (ValueError, RecursionError) as error:
         return "json", str(error)
     problem: tuple[str, str] = ("schema", "no schema at all")
-    for schema in schemas:
+    event_type = message.get("eventType") if isinstance(message, dict) else None
+    for schema in [schema for schema in schemas if schema.event_type == event_type] or schemas:
         if not Draft7Validator(Draft7Validator.META_SCHEMA).is_valid(schema.document):
             continue  # another rule says so
         errors = list(Draft7Validator(dict(schema.document), format_checker=Draft7Validator.FORMAT_CHECKER).iter_errors(message))

@@ -122,7 +122,7 @@ def original(letter: dict[str, Any]) -> bytes | None:
 def test_the_tables_hold_what_the_topics_hold(played: Settings) -> None:
     from lakehouse.read import read
 
-    for topic in ("user-actions", "predictions", "user-actions-dlq"):
+    for topic in load_contracts().topics:
         expected = {(m.partition(), m.offset()): m.value() for m in records(played, topic)}
         table = topic.replace("-", "_")
         wait_for(partial(table_holds, played, table, len(expected)))

@@ -26,7 +26,7 @@ def change(folder: Path, key: str, value: object) -> None:
 
 def test_the_contracts_say_what_the_system_rests_on() -> None:
     topics = load_contracts().topics
-    assert set(topics) == {"user-actions", "predictions", "user-actions-dlq"}
+    assert set(topics) == {"user-actions", "predictions", "user-actions-dlq", "user-actions-replays"}
     actions = topics["user-actions"]
     assert (actions.partitions, actions.max_message_bytes, actions.retention_ms) == (4, 1048576, None)
     assert topics["predictions"].retention_ms == 30 * 86_400_000

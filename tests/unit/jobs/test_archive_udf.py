@@ -16,9 +16,10 @@ from jobs.flink.archive_udf import PASSED, RESULT, ArchiveRecords
 
 KAFKA_MS = 1_710_325_333_000
 PREDICTION = (FOLDER / "examples/predictions/valid/known-user.json").read_text("utf-8")
-LETTER = (FOLDER / "examples/user-actions-dlq/valid/no-json.json").read_text("utf-8")
+LETTER = (FOLDER / "examples/user-actions-dlq/valid/refused-again.json").read_text("utf-8")
+NOTE = (FOLDER / "examples/user-actions-replays/valid/replayed.json").read_text("utf-8")
 ACTION = (FOLDER / "examples/user-actions/valid/purchase.json").read_text("utf-8")
-TOPICS = {"predictions": PREDICTION, "user-actions-dlq": LETTER, "user-actions": ACTION}
+TOPICS = {"predictions": PREDICTION, "user-actions-dlq": LETTER, "user-actions-replays": NOTE, "user-actions": ACTION}
 Record = tuple[str, bytes | None, dict[str, bytes | None]]
 
 
@@ -75,7 +76,12 @@ HOSTILE = {
     ("user-actions-dlq", "data.retryCount"): INT,
     ("user-actions-dlq", "data.sourcePartition"): INT,
     ("user-actions-dlq", "data.sourceOffset"): BIGINT,
+    ("user-actions-dlq", "data.originalPartition"): [number for number in INT if number != "null"],
+    ("user-actions-dlq", "data.originalOffset"): BIGINT,
     ("user-actions-dlq", "data.error.message"): TEXT,
+    ("user-actions-replays", "data.letterPartition"): INT,
+    ("user-actions-replays", "data.replayOffset"): BIGINT,
+    ("user-actions-replays", "data.edited"): ["0", '"false"', "[]"],
     ("user-actions", "version"): INT,
 }
 
