@@ -13,11 +13,13 @@ from pyflink.table import StatementSet, TableEnvironment
 
 from infra.config import Settings
 from infra.contracts.load import load_contracts
+from infra.contracts.replays import HEADER
 from jobs.answered import DEAD_LETTERS, PREDICTIONS
 from jobs.begin import Begin
 from jobs.flink import tables
 from jobs.flink.launch import launch
 from jobs.flink.score_udf import answer_records
+from jobs.flink.sql import literal
 from jobs.scoring_parts import SOURCE_TOPIC
 
 NAME = "score_events"
@@ -33,7 +35,7 @@ def build(table_environment: TableEnvironment, settings: Settings, begin: Begin)
     table_environment.execute_sql(tables.sink(settings, "dead_letters", dead_letters.name, dead_letters.max_message_bytes))
     table_environment.create_temporary_function("answer_records", answer_records(settings, begin.answered))
 
-    # record_key, record_value, topic_partition, topic_offset, kafka_time -> (is_prediction, record_key, record_value);
+    # record_key, record_value, topic_partition, topic_offset, kafka_time, replay header -> (is_prediction, record_key, record_value);
     # is_prediction is null where the answer is published already, so that neither sink takes it
     table_environment.execute_sql(f"""
         CREATE TEMPORARY VIEW answers AS
@@ -41,7 +43,7 @@ def build(table_environment: TableEnvironment, settings: Settings, begin: Begin)
         FROM (
             SELECT answer_records(
                 record_key, record_value, topic_partition, topic_offset,
-                {tables.KAFKA_MILLISECONDS}
+                {tables.KAFKA_MILLISECONDS}, headers[{literal(HEADER)}]
             ) AS answer
             FROM actions
         )""")

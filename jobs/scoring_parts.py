@@ -13,6 +13,7 @@ from features.online import OnlineStore
 from infra.config import Settings
 from infra.contracts.codec import EventTimeWindow
 from infra.contracts.load import load_contracts
+from infra.contracts.replays import HEADER
 from jobs.committed_records import first_offsets, read_to_end
 from jobs.scoring_path import Model, Records, Rules, accept
 from models.inputs import build
@@ -140,4 +141,10 @@ def as_records(messages: Sequence[Message]) -> Records:
         np.array([message.partition() for message in messages], np.int64),
         np.array([message.offset() for message in messages], np.int64),
         np.array([message.timestamp()[1] for message in messages], np.int64),
+        [_replay_header(message) for message in messages],
     )
+
+
+def _replay_header(message: Message) -> bytes | None:
+    value = dict(message.headers() or ()).get(HEADER)
+    return value.encode() if isinstance(value, str) else value

@@ -27,6 +27,7 @@ from infra.contracts.codec import DEPTH, EventTimeWindow, check_event_time, deco
 from infra.contracts.contract import LETTER_KEY_BYTES
 from infra.contracts.events import Rejected, UserAction
 from infra.contracts.partitioner import partition_of
+from infra.contracts.replays import decode_replay
 
 SOURCE = "streamhouse/score-events"
 _FRAMING = 1024  # bytes that Kafka adds to a record: its batch, lengths, what compression adds to what it cannot compress
@@ -44,13 +45,17 @@ class Rules:
 
 @dataclass(frozen=True)
 class Records:
-    """n records as they lie in the topic, ascending per partition; `kafka_ms` (n,) is the broker's time."""
+    """n records as they lie in the topic, ascending per partition; `kafka_ms` (n,) is the broker's time.
+
+    `replays`: the headers of records that were sent again, as any producer can send them; only their dead letters need them.
+    """
 
     keys: list[bytes | None]
     values: list[bytes | None]
     partition: NDArray[np.int64]
     offset: NDArray[np.int64]
     kafka_ms: NDArray[np.int64]
+    replays: list[bytes | None] | None = None
 
 
 @dataclass(frozen=True)
@@ -230,14 +235,18 @@ def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, no
     partition, offset = int(records.partition[position]), int(records.offset[position])
     letter_key = key if key is None or len(key) <= LETTER_KEY_BYTES else None  # a longer one stands in the letter alone
     limit = rules.dead_letter_bytes - _FRAMING - len(letter_key or b"")
-    rest = {
+    header = None if records.replays is None else records.replays[position]
+    replay = decode_replay(header, partition, offset, rules.partitions)
+    rest: dict[str, Any] = {
         "error": {"step": why.step, "reason": why.reason, "message": why.message},
         "failedAt": rfc3339(now_ms),
-        "retryCount": 0,
+        "retryCount": 0 if replay is None else replay.retry_count,
         "sourceTopic": rules.topic,
         "sourcePartition": partition,
         "sourceOffset": offset,
     }
+    if replay is not None:
+        rest |= {"originalPartition": replay.partition, "originalOffset": replay.offset}
     envelope: dict[str, Any] = {
         "eventType": "DeadLetter",
         "eventId": answer_id(rules.topic, partition, offset),

@@ -63,8 +63,9 @@ class AnswerRecords(ScalarFunction):
         partition: pd.Series[Any],
         offset: pd.Series[Any],
         kafka_ms: pd.Series[Any],
+        replays: pd.Series[Any],
     ) -> pd.DataFrame:
-        """Answer one batch. Columns: bytes, bytes, int32, int64, int64; all of the batch's length."""
+        """Answer one batch. Columns: bytes, bytes, int32, int64, int64, bytes; all of the batch's length."""
         from jobs.scoring_path import Records, answer
 
         records = Records(
@@ -73,6 +74,7 @@ class AnswerRecords(ScalarFunction):
             partition.to_numpy(np.int64),
             offset.to_numpy(np.int64),
             kafka_ms.to_numpy(np.int64),
+            replays.tolist(),
         )
         answers = answer(records, self._rules, self._enrich, self._model, system_clock())
         is_prediction = pd.Series(answers.is_prediction, dtype=object)

@@ -21,6 +21,7 @@ from infra.config import load_settings
 from infra.contracts.contract import LETTER_ENVELOPE_BYTES
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
+from infra.contracts.replays import Replay, encode_replay
 from jobs.scoring_parts import model, rules
 from jobs.scoring_path import Records, Rules, accept, answer
 
@@ -49,8 +50,8 @@ def answered(records: Records, demanded: Rules = RULES) -> tuple[bool, bytes | N
     return answers.is_prediction[0], answers.keys[0], answers.values[0]
 
 
-def letter_of(key: bytes | None, value: bytes | None) -> tuple[bytes | None, dict[str, Any]]:
-    is_prediction, letter_key, letter = answered(a_record(key, value))
+def letter_of(key: bytes | None, value: bytes | None, replay: bytes | None = None) -> tuple[bytes | None, dict[str, Any]]:
+    is_prediction, letter_key, letter = answered(dataclasses.replace(a_record(key, value), replays=[replay]))
     assert not is_prediction
     assert len(letter_key or b"") + len(letter) + SMALLEST_FRAMING <= LIMIT["user-actions-dlq"]
     document = json.loads(letter)
@@ -90,6 +91,32 @@ def test_what_compression_brought_past_the_limit_is_named_by_size_hash_and_place
     assert data["originalSize"] == len(value)
     assert data["originalSha256"] == hashlib.sha256(value).hexdigest()
     assert data["originalPlace"] == "partition 0, offset 7 of topic user-actions and of its archive table"
+
+
+@pytest.mark.parametrize(
+    ("header", "retries", "original"),
+    [
+        (encode_replay(Replay(0, 6, 2)), 2, (0, 6)),
+        (encode_replay(Replay(3, 2**63 - 1, 2**31 - 1)), 2**31 - 1, (3, 2**63 - 1)),
+        (encode_replay(Replay(0, 7, 1)), 0, None),
+        (b"\xff", 0, None),
+        (None, 0, None),
+    ],
+)
+def test_a_refused_replay_names_the_original_and_counts(header: bytes | None, retries: int, original: tuple[int, int] | None) -> None:
+    for value in (b"no json", b"{" + b" " * 5_000_000):
+        _, data = letter_of(b"k", value, header)
+        assert data["retryCount"] == retries
+        assert (data.get("originalPartition"), data.get("originalOffset")) == (original or (None, None))
+        assert (data["sourcePartition"], data["sourceOffset"]) == (0, 7)
+
+
+def test_a_prediction_is_the_same_whatever_header_comes() -> None:
+    value = action()
+    home = partition_of("u", RULES.partitions)
+    plain = answered(a_record(b"u", value, home))
+    for header in (None, b"", b"\xff", encode_replay(Replay(0, 1, 1))):
+        assert answered(dataclasses.replace(a_record(b"u", value, home), replays=[header])) == plain
 
 
 def test_a_tombstone_with_too_large_a_key_is_named_by_its_place() -> None:
