@@ -196,6 +196,11 @@ class Keeper:
 
 
 @dataclass(frozen=True)
+class Dlq:
+    max_retries: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be set. `installed` holds environment and jars; `state` holds all that a running stack writes."""
 
@@ -212,6 +217,7 @@ class Settings:
     archive_topics: ArchiveTopics
     brake: Brake
     keeper: Keeper
+    dlq: Dlq
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
     @property
@@ -272,6 +278,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         archive_topics=section(ArchiveTopics, "archive_topics"),
         brake=section(Brake, "brake"),
         keeper=section(Keeper, "keeper"),
+        dlq=section(Dlq, "dlq"),
         overrides=overrides,
     )
     if settings.stack.start not in ("all", "nothing"):

@@ -1,0 +1,144 @@
+"""Dead letters as they lie in their topic, pure: what is kept of each while all are looked at, and the record that one holds."""
+
+from __future__ import annotations
+
+import base64
+import re
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+
+from infra.contracts.codec import DEPTH, event_milliseconds, nests_deeper
+from jobs.scoring_path import answer_id
+
+Place = tuple[int, int]
+"""Partition and offset of a record in its topic."""
+NO_VERSION = "-"
+
+_PLACE = re.compile(r"(\d{1,10}):(\d{1,19})\Z")
+_UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4})-8([0-9a-f]{3})-8([0-9a-f]{3})-000([0-9a-f]{9})\Z")
+_Int = Annotated[int, Meta(ge=0, le=2**63 - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter without its bytes. `place`: the refused record's in the source topic; `at`: the letter's own in its topic.
+
+    `version`: of the refused event's schema as it names it, NO_VERSION where it names none. `failed_ms`: since 1970.
+    """
+
+    place: Place
+    at: Place
+    step: str
+    reason: str
+    version: str
+    message: str
+    failed_ms: int
+
+
+@dataclass(frozen=True)
+class Original:
+    """The refused record. `elsewhere`: the letter names only its place, and key and value are not known from it."""
+
+    key: bytes | None
+    value: bytes | None
+    elsewhere: bool = False
+
+
+class _Error(msgspec.Struct):
+    step: str
+    reason: str
+    message: str
+
+
+class _Data(msgspec.Struct, rename="camel"):
+    error: _Error
+    failed_at: Annotated[datetime, Meta(tz=True)]
+    source_topic: str
+    source_partition: _Int
+    source_offset: _Int
+    original_event: msgspec.Raw
+    original_bytes: str | None
+    original_key: str | None
+    original_place: str | None = None
+
+
+class _DeadLetter(msgspec.Struct):
+    data: _Data
+
+
+class _Version(msgspec.Struct):
+    version: Any = None
+
+
+_letter, _version = msgspec.json.Decoder(_DeadLetter), msgspec.json.Decoder(_Version)
+
+
+def read_letter(value: bytes | None, at: Place, topic: str, partitions: int) -> Letter | None:
+    """A letter of `topic`; None: it is none, or tells of a place that the topic cannot have. Never raises."""
+    data = _read(value)
+    if data is None or data.source_topic != topic or data.source_partition >= partitions:
+        return None
+    intern = sys.intern  # a few codes stand in a million letters
+    return Letter(
+        place=(data.source_partition, data.source_offset),
+        at=at,
+        step=intern(data.error.step),
+        reason=intern(data.error.reason),
+        version=intern(_version_of(bytes(data.original_event))),
+        message=intern(data.error.message),
+        failed_ms=event_milliseconds(data.failed_at),
+    )
+
+
+def original_of(value: bytes | None) -> Original:
+    """The refused record of a letter that `read_letter` took, byte for byte."""
+    data = _read(value)
+    assert data is not None
+    key = None if data.original_key is None else base64.b64decode(data.original_key)
+    if data.original_place is not None:
+        return Original(None, None, elsewhere=True)
+    if data.original_bytes is not None:
+        return Original(key, base64.b64decode(data.original_bytes))
+    event = bytes(data.original_event)
+    return Original(key, None if event == b"null" else event)
+
+
+def read_place(text: str, topic: str) -> Place | None:
+    """`PARTITION:OFFSET`, or the event id of the letter of a record of `topic`, which spells its place; None: neither."""
+    if named := _PLACE.match(text):
+        return int(named[1]), int(named[2])
+    if spelt := _UUID.match(text.lower()):
+        place = int(spelt[1], 16), int(spelt[2] + spelt[3] + spelt[4], 16)
+        return place if answer_id(topic, *place) == text.lower() else None
+    return None
+
+
+def as_text(place: Place) -> str:
+    """`PARTITION:OFFSET`."""
+    return f"{place[0]}:{place[1]}"
+
+
+def _read(value: bytes | None) -> _Data | None:
+    if value is None or nests_deeper(value, DEPTH):
+        return None
+    try:
+        data = _letter.decode(value).data
+        event_milliseconds(data.failed_at)
+        for text in (data.original_bytes, data.original_key):
+            base64.b64decode(text or "", validate=True)
+    except (msgspec.MsgspecError, ValueError, OverflowError):
+        return None
+    return data
+
+
+def _version_of(event: bytes) -> str:
+    try:
+        version = _version.decode(event).version
+    except (msgspec.MsgspecError, ValueError):
+        return NO_VERSION
+    return str(version)[:20] if isinstance(version, int) and not isinstance(version, bool) else NO_VERSION

@@ -1,0 +1,219 @@
+"""Kafka transactions that hold records of the source topic and the notes that they were sent."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from types import TracebackType
+
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
+
+from infra.clock import Clock
+from infra.config import Settings
+from infra.errors import StreamhouseError
+from jobs.dlq.letters import Letter, Place
+from jobs.dlq.notes import Note, write_note
+from jobs.dlq.read import NOTES_TOPIC
+
+TRANSACTIONAL_ID = "streamhouse-dlq-replay"
+TRANSACTION_TIMEOUT_MS = 15_000
+"""How long a run that was killed can hold back the topic's readers, and up to 10 s more until the broker looks."""
+_LARGEST_VALUE = 100_000_000  # before compression; what the broker takes is said by the topic
+_TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
+_FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
+
+
+class TransactionError(StreamhouseError):
+    """A transaction was not committed; nothing of it is seen by anybody."""
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A record that replaces the one of `letter`, the `retry_count`-th replay of `original`."""
+
+    letter: Letter
+    original: Place
+    retry_count: int
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    header: tuple[str, bytes]
+    edited: bool
+
+
+class Transactions:
+    """One owner at a time: whoever enters aborts the open transaction of the one before, and that one can commit nothing more."""
+
+    def __init__(self, settings: Settings, topic: str, clock: Clock) -> None:
+        self._topic, self._clock = topic, clock
+        self._producer = Producer(
+            {
+                **settings.kafka.client(),
+                "transactional.id": TRANSACTIONAL_ID,
+                "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
+                "partitioner": "murmur2_random",
+                "compression.type": "zstd",  # a letter may come from a value that only compression brought under the topic's limit
+                "message.max.bytes": _LARGEST_VALUE,
+                "linger.ms": 5,
+                "log_level": 2,  # what goes wrong is said once, by us
+            }
+        )
+
+    def __enter__(self) -> Transactions:
+        try:
+            self._producer.init_transactions(60)
+        except KafkaException as error:
+            message = f"expected transactional id {TRANSACTIONAL_ID!r}, got {error.args[0].str()}; see `./streamhouse status`"
+            raise TransactionError(message) from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if error is not None:
+            self._abort()
+
+    def send(self, batch: Sequence[Outgoing]) -> list[Outgoing]:
+        """Commit the records and their notes; answers those that the broker takes at no size, of which nothing is sent.
+
+        Raises:
+            TransactionError: nothing of the batch was sent, or it was and the answer was lost: the notes tell.
+
+        """
+        refused: list[Outgoing] = []
+        while left := [record for record in batch if record not in refused]:
+            too_large = self._committed(partial(self._send_records, left))
+            if not too_large:
+                break
+            refused += too_large
+        return refused
+
+    def note(self, notes: Sequence[Note]) -> None:
+        """Commit notes alone.
+
+        Raises:
+            TransactionError: as `send`.
+
+        """
+
+        def write() -> list[Outgoing]:
+            self._send_notes(notes)
+            return []
+
+        self._committed(write)
+
+    def _committed(self, produce: Callable[[], list[Outgoing]]) -> list[Outgoing]:
+        """Run `produce` in a transaction; one that answers records too large is aborted."""
+        try:
+            self._producer.begin_transaction()
+            too_large = produce()
+            if too_large:
+                self._producer.abort_transaction(30)
+            else:
+                self._commit()
+        except KafkaException as error:
+            raise self._stopped(error.args[0]) from error
+        return too_large
+
+    def _commit(self) -> None:
+        while True:
+            try:
+                self._producer.commit_transaction()
+            except KafkaException as error:
+                if not error.args[0].retriable():
+                    raise
+            else:
+                return
+
+    def _send_records(self, batch: Sequence[Outgoing]) -> list[Outgoing]:
+        """Records first, then, once the broker has said where they lie, their notes."""
+        offsets: dict[int, int] = {}
+        failures: dict[int, KafkaError] = {}
+
+        def delivered(i: int) -> Callable[[KafkaError | None, Message], None]:
+            def note(error: KafkaError | None, message: Message) -> None:
+                if error is not None:
+                    failures[i] = error
+                else:
+                    offsets[i] = -1 if message.offset() is None else int(message.offset() or 0)
+
+            return note
+
+        for i, record in enumerate(batch):
+            try:
+                self._produce(self._topic, record.key, record.value, record.partition, [record.header], delivered(i))
+            except KafkaException as refused:
+                if refused.args[0].code() not in _TOO_LARGE:
+                    raise
+                failures[i] = refused.args[0]
+        self._flush()
+        if too_large := [batch[i] for i, error in failures.items() if error.code() in _TOO_LARGE]:
+            return too_large
+        for error in failures.values():
+            raise KafkaException(error)
+        if len(offsets) < len(batch) or min(offsets.values()) < 0:
+            message = f"{self._topic} took the records and did not say where they lie; run the command again, nothing of these was sent"
+            raise TransactionError(message)
+        self._send_notes(
+            [
+                Note(record.original, record.letter.place, (record.partition, offsets[i]), record.retry_count, record.edited)
+                for i, record in enumerate(batch)
+            ]
+        )
+        return []
+
+    def _send_notes(self, notes: Sequence[Note]) -> None:
+        failures: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            failures.extend([] if error is None else [error])
+
+        for note in notes:
+            key, value = write_note(note, self._topic, self._clock())
+            self._produce(NOTES_TOPIC, key, value, -1, [], delivered)
+        self._flush()
+        for error in failures:
+            raise KafkaException(error)
+
+    def _produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int,
+        headers: list[tuple[str, str | bytes | None]],
+        delivered: Callable[[KafkaError | None, Message], None],
+    ) -> None:
+        while True:
+            try:
+                self._producer.produce(topic, key=key, value=value, partition=partition, headers=headers, on_delivery=delivered)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                self._producer.poll(0)
+                return
+
+    def _flush(self) -> None:
+        if self._producer.flush(TRANSACTION_TIMEOUT_MS / 1000):
+            message = f"{self._topic} did not take the records within {TRANSACTION_TIMEOUT_MS / 1000:.0f} s"
+            message += "; run the command again, it sends only what is missing"
+            raise TransactionError(message)
+
+    def _stopped(self, error: KafkaError) -> TransactionError:
+        if error.code() in _FENCED or (error.txn_requires_abort() and self._is_fenced()):
+            return TransactionError(
+                "another `dlq replay` was started and took over; what this one had committed stays and is sent by nobody again"
+            )
+        return TransactionError(f"{self._topic} did not take a transaction: {error.str()}; run the command again, it sends what is missing")
+
+    def _is_fenced(self) -> bool:
+        try:
+            self._producer.abort_transaction(10)
+        except KafkaException as error:
+            return error.args[0].code() in _FENCED
+        return False
+
+    def _abort(self) -> None:
+        """So that readers wait for nobody; a broker that is away aborts it by its timeout."""
+        with contextlib.suppress(KafkaException):
+            self._producer.abort_transaction(5)
