@@ -12,6 +12,7 @@ import typer
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
+from jobs.dlq.commands import app as dlq
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -19,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="User actions to predictions and Iceberg tables.",
 )
+app.add_typer(dlq, name="dlq")
 
 
 def _say(text: str) -> None:

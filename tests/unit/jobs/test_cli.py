@@ -14,6 +14,7 @@ from lakehouse.tables import TABLES
 from tests.ports import free_ports
 
 COMMANDS = {name: command.help or "" for name, command in get_command(app).commands.items()}  # type: ignore[attr-defined]
+DLQ = {name: command.help or "" for name, command in get_command(app).commands["dlq"].commands.items()}  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -38,3 +39,22 @@ def test_materialize_without_redis_says_where_it_looked(monkeypatch: pytest.Monk
     monkeypatch.setenv("STREAMHOUSE_REDIS_PORT", port)
     with pytest.raises(StreamhouseError, match=f"no Redis answers at 127.0.0.1:{port}; run `./streamhouse up`"):
         CliRunner().invoke(app, ["materialize"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize("name", sorted(DLQ))
+def test_the_help_of_a_dlq_command_has_an_example_of_itself(name: str) -> None:
+    assert re.search(rf"Example: \./streamhouse dlq {name}\b", DLQ[name])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["replay"], "expected PLACEs, --step, --reason, --version or --all"),
+        (["replay", "--all", "--edit", "nothing"], "--edit 'nothing': NameError"),
+        (["replay", "seven"], "'seven': expected PARTITION:OFFSET of a record of user-actions"),
+        (["show", "1-7"], "'1-7': expected PARTITION:OFFSET of a record of user-actions"),
+    ],
+)
+def test_what_dlq_cannot_do_is_said_before_a_broker_is_asked(arguments: list[str], says: str) -> None:
+    with pytest.raises(StreamhouseError, match=says):
+        CliRunner().invoke(app, ["dlq", *arguments], catch_exceptions=False)

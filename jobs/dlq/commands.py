@@ -1,0 +1,203 @@
+"""`./streamhouse dlq`: what lies among the dead letters, and its cure. What a command needs is imported inside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from infra.config import Settings, load_settings
+from infra.errors import StreamhouseError
+
+if TYPE_CHECKING:
+    from jobs.dlq.chains import Chains
+    from jobs.dlq.letters import Place
+    from jobs.dlq.replay import Outcome, Rehearsal
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Dead letters: what was refused and why, and how to send it again. Example: ./streamhouse dlq list",
+)
+_Json = Annotated[bool, typer.Option("--json", help="for programs")]
+
+
+@app.command("list")
+def list_letters(as_json: _Json = False) -> None:
+    """Group open letters by step, reason and version, and count the rest. Example: ./streamhouse dlq list"""
+    from jobs.dlq import report
+    from jobs.dlq.read import survey, with_answers
+
+    settings = load_settings()
+    with _reading("reading dead letters"):
+        chains = with_answers(settings, survey(settings))
+    if as_json:
+        typer.echo(json.dumps(report.listing(chains)))
+    else:
+        report.show_listing(chains)
+
+
+@app.command()
+def show(
+    place: Annotated[str, typer.Argument(help="PARTITION:OFFSET of the refused record in user-actions, or the letter's event id")],
+    as_json: _Json = False,
+) -> None:
+    """Print all that is known of one: error, record, replays and their answers. Example: ./streamhouse dlq show 1:7"""
+    from jobs.dlq import report
+    from jobs.dlq.read import original_at, survey, with_answers
+
+    settings, (wanted,) = load_settings(), _places([place])
+    with _reading("reading dead letters"):
+        chains = with_answers(settings, survey(settings))
+        history = report.history(chains, wanted)
+        if not history:
+            raise _unknown(wanted)
+        original = original_at(settings, chains, wanted)
+    if as_json:
+        typer.echo(json.dumps(report.one(chains, wanted, original)))
+    else:
+        report.show_one(chains, wanted, original)
+
+
+@app.command()
+def replay(
+    places: Annotated[list[str] | None, typer.Argument(metavar="PLACE", help="as `dlq show` takes them")] = None,
+    step: Annotated[str | None, typer.Option(help="only what this step refused")] = None,
+    reason: Annotated[str | None, typer.Option(help="only what was refused for this reason")] = None,
+    version: Annotated[str | None, typer.Option(help="only events of this schema version; - for those without one")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="every open letter")] = False,
+    edit: Annotated[str | None, typer.Option(metavar="FUNCTION", help="a Python function of the event, or FILE.py:NAME")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="at most so many, the oldest first")] = None,
+    quarantined: Annotated[bool, typer.Option("--quarantined", help="quarantined ones too, however often they were sent")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="send nothing; say what would be accepted now")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="do not ask")] = False,
+) -> None:
+    """Send dead letters through the same path again, each at most once. Example: ./streamhouse dlq replay --reason missing_field --dry-run
+
+    With --edit 'lambda event: {**event, "version": 1}' each event is repaired on the way.
+    """
+    from infra.clock import system_clock
+    from jobs.dlq.chains import Wanted, choose, is_spent
+    from jobs.dlq.edit import load_edit
+    from jobs.dlq.read import survey
+    from jobs.dlq.replay import rehearse
+    from jobs.dlq.replay import replay as send
+
+    named = _places(places or [])
+    if not (named or step or reason or version or everything):
+        message = "expected PLACEs, --step, --reason, --version or --all to say which dead letters; `./streamhouse dlq list` shows them"
+        raise StreamhouseError(message)
+    settings, wanted = load_settings(), Wanted(frozenset(named), step, reason, version, limit, quarantined)
+    function = None if edit is None else load_edit(edit)
+    with _reading("reading dead letters"):
+        chains = survey(settings)
+    for place in named:
+        if place not in chains.letters:
+            raise _unknown(place)
+    chosen = choose(chains, wanted)
+    if not chosen:
+        typer.echo(_nothing(chains, named, wanted.quarantined))
+        return
+    spent = sum(is_spent(chains, letter.place, settings.dlq.max_retries, wanted) for letter in chosen)
+    if dry_run:
+        with _bar("looking", len(chosen)) as advance:
+            rehearsal = rehearse(settings, chains, chosen, wanted, function, system_clock, advance)
+        typer.echo(_would(settings, rehearsal))
+        return
+    if not yes:
+        also = f" and quarantine {spent:,}" if spent else ""
+        typer.confirm(f"send {len(chosen) - spent:,} dead letters again{also}? (--dry-run says what would become of them)", abort=True)
+    with _bar("sending", len(chosen)) as advance:
+        outcome = send(settings, chosen, wanted, function, system_clock, advance)
+    typer.echo(_did(settings, outcome))
+
+
+def _places(texts: list[str]) -> list[Place]:
+    from jobs.dlq.letters import read_place
+    from jobs.scoring_parts import SOURCE_TOPIC
+
+    places = []
+    for text in texts:
+        place = read_place(text, SOURCE_TOPIC)
+        if place is None:
+            message = f"{text!r}: expected PARTITION:OFFSET of a record of {SOURCE_TOPIC} such as 1:7, or its dead letter's event id"
+            raise StreamhouseError(message)
+        places.append(place)
+    return places
+
+
+def _unknown(place: Place) -> StreamhouseError:
+    from jobs.dlq.letters import as_text
+
+    return StreamhouseError(
+        f"no dead letter names {as_text(place)}: the record was not refused, or its letter is older than the topic keeps; look for it by"
+        f' ./streamhouse query "SELECT * FROM user_actions_dlq WHERE source_partition = {place[0]} AND source_offset = {place[1]}"'
+    )
+
+
+def _nothing(chains: Chains, named: list[Place], quarantined: bool) -> str:
+    from jobs.dlq.chains import State
+    from jobs.dlq.letters import as_text
+
+    told = []
+    for place in named:
+        note, state = chains.replayed.get(place), chains.state(place)
+        told.append(f"{as_text(place)}: {state}" + (f" as {as_text(note.replay)}" if note is not None and note.replay is not None else ""))
+    held = sum(chains.state(place) == State.QUARANTINED for place in chains.letters)
+    told += [f"{held:,} are quarantined; --quarantined sends them too"] if held and not quarantined else []
+    return "\n".join(["nothing to send: no open dead letter is meant", *told])
+
+
+def _would(settings: Settings, rehearsal: Rehearsal) -> str:
+    told = [f"{rehearsal.accepted:,} would be accepted now, {rehearsal.refused.total():,} refused again; nothing was sent"]
+    told += [f"  {count:,} by {why}" for why, count in rehearsal.refused.most_common()]
+    told += [f"{rehearsal.quarantined:,} would be quarantined: {_times(settings)}"] if rehearsal.quarantined else []
+    return "\n".join(told + _left_out(rehearsal.left_out))
+
+
+def _did(settings: Settings, outcome: Outcome) -> str:
+    told = [f"{outcome.sent:,} sent again; `./streamhouse dlq list` says what became of them"]
+    told += [f"{outcome.quarantined:,} quarantined: {_times(settings)}"] if outcome.quarantined else []
+    told += [f"{outcome.rivals:,} had been sent or quarantined by another `dlq replay` meanwhile"] if outcome.rivals else []
+    return "\n".join(told + _left_out(outcome.left_out))
+
+
+def _times(settings: Settings) -> str:
+    return f"sent again {settings.dlq.max_retries} times already (dlq.max_retries); --quarantined sends them all the same"
+
+
+def _left_out(left_out: dict[str, tuple[int, str]]) -> list[str]:
+    return [f"{count:,} left out: {why} ({place}{' and others' if count > 1 else ''})" for why, (count, place) in left_out.items()]
+
+
+@contextmanager
+def _reading(what: str) -> Iterator[None]:
+    """A sign of life on a terminal, and a sentence where the broker fails."""
+    from confluent_kafka import KafkaException
+    from rich.console import Console
+
+    try:
+        with Console(stderr=True).status(what):
+            yield
+    except KafkaException as error:
+        message = f"{what}: expected the topics' records, got {error.args[0].str()}; see `./streamhouse status`"
+        raise StreamhouseError(message) from error
+
+
+@contextmanager
+def _bar(what: str, total: int) -> Iterator[Callable[[int], None]]:
+    from confluent_kafka import KafkaException
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    try:
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda letters: progress.advance(task, letters)
+    except KafkaException as error:
+        message = f"{what}: expected the broker to go on, got {error.args[0].str()}; run the command again, it sends only what is missing"
+        raise StreamhouseError(message) from error
