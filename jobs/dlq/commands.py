@@ -82,7 +82,7 @@ def replay(
     from infra.clock import system_clock
     from jobs.dlq.chains import Wanted, choose, is_spent
     from jobs.dlq.edit import load_edit
-    from jobs.dlq.read import survey
+    from jobs.dlq.read import survey, with_answers
     from jobs.dlq.replay import rehearse
     from jobs.dlq.replay import replay as send
 
@@ -99,7 +99,7 @@ def replay(
             raise _unknown(place)
     chosen = choose(chains, wanted)
     if not chosen:
-        typer.echo(_nothing(chains, named, wanted.quarantined))
+        typer.echo(_nothing(with_answers(settings, chains) if named else chains, named, wanted.quarantined))
         return
     spent = sum(is_spent(chains, letter.place, settings.dlq.max_retries, wanted) for letter in chosen)
     if dry_run:
@@ -145,7 +145,7 @@ def _nothing(chains: Chains, named: list[Place], quarantined: bool) -> str:
     told = []
     for place in named:
         note, state = chains.replayed.get(place), chains.state(place)
-        told.append(f"{as_text(place)}: {state}" + (f" as {as_text(note.replay)}" if note is not None and note.replay is not None else ""))
+        told.append(f"{as_text(place)}: {state}" + (f", as {as_text(note.replay)}" if note is not None and note.replay is not None else ""))
     held = sum(chains.state(place) == State.QUARANTINED for place in chains.letters)
     told += [f"{held:,} are quarantined; --quarantined sends them too"] if held and not quarantined else []
     return "\n".join(["nothing to send: no open dead letter is meant", *told])

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from collections import Counter
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from infra.contracts.codec import rfc3339
@@ -34,8 +34,15 @@ def listing(chains: Chains) -> dict[str, Any]:
         "quarantined": states[State.QUARANTINED],
         "unreadable": chains.unreadable,
         "groups": [
-            dataclasses.asdict(group)
-            | {"first": rfc3339(group.first_ms), "last": rfc3339(group.last_ms), "example": as_text(group.example)}
+            {
+                "step": group.step,
+                "reason": group.reason,
+                "version": group.version,
+                "count": group.count,
+                "first": rfc3339(group.first_ms),
+                "last": rfc3339(group.last_ms),
+                "example": as_text(group.example),
+            }
             for group in groups(chains)
         ],
     }
@@ -45,16 +52,10 @@ def show_listing(chains: Chains) -> None:
     """For people; 80 columns must do."""
     console, numbers = Console(), listing(chains)
     if numbers["groups"]:
-        table = Table("step", "reason", "version", "open", "first", "last", "example")
+        table = Table("step", Column("reason", no_wrap=True), "ver.", "open", "first", "last", "example", box=SIMPLE_HEAD, pad_edge=False)
         for group in groups(chains):
-            count, example = f"{group.count:,}", as_text(group.example)
-            table.add_row(
-                *(Text(_printable(name)) for name in (group.step, group.reason, group.version)),
-                count,
-                _day(group.first_ms),
-                _day(group.last_ms),
-                example,
-            )
+            names = (Text(_printable(name)) for name in (group.step, group.reason, group.version))
+            table.add_row(*names, f"{group.count:,}", _day(group.first_ms), _day(group.last_ms), as_text(group.example))
         console.print(table)
     sent = f"{numbers['sent_again']:,} sent again ({numbers['accepted']:,} accepted, {numbers['refused_again']:,} refused again,"
     sent += f" {numbers['unanswered']:,} not answered yet)"

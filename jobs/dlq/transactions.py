@@ -20,6 +20,7 @@ from jobs.dlq.read import NOTES_TOPIC
 TRANSACTIONAL_ID = "streamhouse-dlq-replay"
 TRANSACTION_TIMEOUT_MS = 15_000
 """How long a run that was killed can hold back the topic's readers, and up to 10 s more until the broker looks."""
+_COMMIT_TRIES = 4  # each as long as the transaction may last
 _LARGEST_VALUE = 100_000_000  # before compression; what the broker takes is said by the topic
 _TOO_LARGE = (KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.RECORD_LIST_TOO_LARGE)
 _FENCED = (KafkaError._FENCED, KafkaError.PRODUCER_FENCED, KafkaError.INVALID_PRODUCER_EPOCH)
@@ -116,11 +117,11 @@ class Transactions:
         return too_large
 
     def _commit(self) -> None:
-        while True:
+        for left in reversed(range(_COMMIT_TRIES)):
             try:
                 self._producer.commit_transaction()
             except KafkaException as error:
-                if not error.args[0].retriable():
+                if left == 0 or not error.args[0].retriable():
                     raise
             else:
                 return
