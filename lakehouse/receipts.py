@@ -94,10 +94,7 @@ def receipts(settings: Settings, table: str, known: Collection[int] = ()) -> lis
 
 def unknown(catalog: Catalog, settings: Settings, table: str, known: Callable[[IcebergTable], Collection[int]]) -> list[Receipt]:
     """As `receipts`; asks which snapshots are known after the table's state was read, so that none expires unseen between."""
-    if table not in ARCHIVES:
-        declared(table)
-        message = f"table `{table}`: expected an archive table, one of {', '.join(sorted(ARCHIVES))}; only these have receipts"
-        raise LakehouseError(message)
+    _check_archive(table)
     for _ in range(_TRIES):
         held = load_table(catalog, settings, table)
         ids = known(held)
@@ -113,6 +110,13 @@ def unknown(catalog: Catalog, settings: Settings, table: str, known: Callable[[I
     raise LakehouseError(message) from gone
 
 
+def _check_archive(table: str) -> None:
+    if table not in ARCHIVES:
+        declared(table)
+        message = f"table `{table}`: expected an archive table, one of {', '.join(sorted(ARCHIVES))}; only these have receipts"
+        raise LakehouseError(message)
+
+
 def missing_parent(held: IcebergTable, known: Collection[int]) -> bool:
     """Whether a listed snapshot that is not known follows one that is neither listed nor known."""
     listed = {s.snapshot_id for s in held.snapshots()}
@@ -124,7 +128,13 @@ def missing_parent(held: IcebergTable, known: Collection[int]) -> bool:
 
 
 def doubled_files(settings: Settings, table: str) -> list[DoubledFile]:
-    """The data files that the newest snapshot of an archive table names more than once, by path; by metadata."""
+    """The data files that the newest snapshot of an archive table names more than once, by path; by metadata.
+
+    Raises:
+        LakehouseError: no archive table of this name.
+
+    """
+    _check_archive(table)
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
         times: Counter[str] = Counter(entry.data_file.file_path for entry in _live(held))

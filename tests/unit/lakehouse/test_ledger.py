@@ -18,8 +18,6 @@ from tests.lake import put_records, rewrite_records
 from tests.unit.lakehouse.conftest import Rows
 from tests.unit.lakehouse.test_receipts import ARCHIVE, expire
 
-NOW = 2_000_000_000_000  # later than any commit of a test by more than KEPT_MS
-
 
 def held(lake: Settings) -> Table:
     with open_catalog(lake) as catalog:
@@ -64,16 +62,19 @@ def test_a_snapshot_that_expired_before_it_was_recorded_is_a_missing_link_for_go
 
 
 def test_what_live_files_tell_of_an_expired_snapshot_is_recorded_once(lake: Settings, actions: Rows) -> None:
-    for offset in range(3):
+    for offset in range(2):
+        put_records(lake, ARCHIVE, actions(0, [offset]))
+    assert record(lake) == 2
+    for offset in range(2, 5):
         put_records(lake, ARCHIVE, actions(0, [offset]))
     expire(lake, keep=1)
     assert record(lake) == 3
-    put_records(lake, ARCHIVE, actions(0, [3]))
+    put_records(lake, ARCHIVE, actions(0, [5]))
     assert record(lake) == 1
     expire(lake, keep=1)
     assert record(lake) == 0
     rows = ledger(lake, ARCHIVE)
-    assert [r.operation for r in rows] == [EXPIRED, EXPIRED, "append", "append"]
+    assert [r.operation for r in rows] == ["append", "append", EXPIRED, EXPIRED, "append", "append"]
     assert [b.kind for b in broken(rows)] == [Kind.EXPIRED] * 2
 
 
@@ -120,11 +121,15 @@ def test_the_ledger_is_merged_and_only_what_no_reader_can_need_is_deleted(
     assert early.scan().to_arrow().num_rows == 3  # a reader of the state before is not disturbed
     assert ledger(lake, ARCHIVE) == receipts(lake, ARCHIVE)
 
-    commits(5, 2, NOW)
+    commits(5, 1, young)
+    newest = held(lake).current_snapshot()
+    assert newest is not None
+    commits(6, 1, newest.timestamp_ms + KEPT_MS + 1)
     table = held(lake)
     assert len(list(table.scan().plan_files())) == 1
-    # the state that was the newest until now may be read still
-    assert len(table.snapshots()) == 2
+    # more than an hour old itself, it was what readers got until a moment ago; the append and the merge came after it
+    assert table.snapshots()[0].snapshot_id == newest.snapshot_id
+    assert len(table.snapshots()) == 3
     needed = book._files(table, table.snapshots())
     assert on_disk(lake) == needed
     assert ledger(lake, ARCHIVE) == receipts(lake, ARCHIVE)

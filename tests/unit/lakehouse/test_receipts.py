@@ -116,6 +116,8 @@ def test_metadata_whose_files_are_gone_is_an_error_and_not_an_empty_answer(lake:
 def test_a_table_that_archives_no_topic_has_no_receipts(lake: Settings) -> None:
     with pytest.raises(LakehouseError, match="table `feature_log`: expected an archive table, one of predictions"):
         receipts(lake, "feature_log")
+    with pytest.raises(LakehouseError, match="table `feature_log`: expected an archive table"):
+        doubled_files(lake, "feature_log")
     with pytest.raises(LakehouseError, match="table `clicks`"):
         receipts(lake, "clicks")
 
