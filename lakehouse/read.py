@@ -18,12 +18,13 @@ from pyiceberg.types import LongType
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
+from lakehouse.log_files import LogFiles, log_schema
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
 
 _LOG_ROWS = 20_000
-_LOG_BYTES = 16 << 20  # compressed, in one step of `read_log`; what bounds its memory
+_LOG_BYTES = 16 << 20  # compressed, in one step of `read_log` and in the files that it keeps open; what bounds its memory
 
 
 def read(
@@ -98,8 +99,8 @@ def read_log(
     """The records of one topic partition in offset order, from `from_offset` up to but not including `to_offset`.
 
     The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records,
-    fewer where records are large, and each step opens only the files whose offsets it meets. Offsets that a topic skips
-    (transaction markers) are skipped here.
+    fewer where records are large, and each step opens only the files whose offsets it meets, small ones once for all steps.
+    Offsets that a topic skips (transaction markers) are skipped here; a row that the table holds twice comes twice.
     """
     wanted = None if columns is None else [*columns, *({"topic_offset"} - set(columns))]
     with open_catalog(settings) as catalog:
@@ -112,24 +113,41 @@ def read_log(
         end = min(to_offset, max(high for _, high, _, _ in files) + 1)
         start = max(from_offset, files[0][0])
         step = _step([task for *_, task in files])
+        whole = LogFiles(held, scan.projection(), partition, _LOG_BYTES)
         while start < end:
             stop = min(start + step, end)
-            met = [task for low, high, _, task in files if low < stop and high >= start]
-            rows = _rows(held, scan, met, _range(partition, start, stop)).sort_by("topic_offset")
+            parts, rest = [], []
+            for low, high, i, task in files:
+                if low < stop and high >= start:
+                    part = whole.rows(i, task, start, stop)
+                    rest += [task] if part is None else []
+                    parts += [] if part is None else [part]
+                if high < stop:
+                    whole.close(i)
+            if rest:
+                parts.append(_rows(held, scan, rest, _range(partition, start, stop)))
+            rows = _in_order(parts).combine_chunks()
             yield from (rows if columns is None else rows.select(list(columns))).to_batches()
-            later = [low for low, _, _, _ in files if low >= stop]
-            reaching = any(high >= stop for low, high, _, _ in files if low < stop)
-            start = stop if reaching or not later else min(later)
+            files = [file for file in files if file[1] >= stop]
+            start = max(stop, min((low for low, *_ in files), default=end))
 
 
 def _range(partition: int, start: int, stop: int) -> BooleanExpression:
     return parse(f"topic_partition = {partition:d} and topic_offset >= {start:d} and topic_offset < {stop:d}")
 
 
+def _in_order(parts: list[pa.Table]) -> pa.Table:
+    """Rows by offset; parts that only follow each other are not copied."""
+    rows = pa.concat_tables(sorted((part for part in parts if len(part)), key=lambda part: part["topic_offset"][0].as_py()) or parts[:1])
+    offsets = rows["topic_offset"].to_numpy()
+    return rows if (offsets[1:] >= offsets[:-1]).all() else rows.sort_by("topic_offset")
+
+
 def _rows(held: IcebergTable, scan: DataScan, tasks: list[FileScanTask], inside: BooleanExpression) -> pa.Table:
     # the residual of a planned file was computed for the whole range; this step asks for less
     narrowed = [FileScanTask(task.file, task.delete_files, inside) for task in tasks]
-    return ArrowScan(held.metadata, held.io, scan.projection(), inside, case_sensitive=True).to_table(narrowed)
+    rows = ArrowScan(held.metadata, held.io, scan.projection(), inside, case_sensitive=True).to_table(narrowed)
+    return rows.cast(log_schema(scan.projection()))
 
 
 def _step(tasks: list[FileScanTask]) -> int:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import random
 
+import pyarrow as pa
 import pytest
 
 import lakehouse.read
 from infra.config import Settings
+from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
+from lakehouse.log_files import LogFiles
 from lakehouse.read import log_ends, read, read_batches, read_log, snapshot
 from tests.lake import put_records
 from tests.unit.lakehouse.conftest import Rows
@@ -35,6 +38,21 @@ def test_a_log_comes_back_in_offset_order_whatever_the_step(log: Settings, step:
     assert offsets(log, 1, 0, 8) == [7]
     assert offsets(log, 0, 60, 1000) == []
     assert offsets(log, 3, 0, 10) == []
+
+
+def test_files_read_whole_give_the_rows_that_files_read_in_steps_give(log: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = pa.Table.from_batches(list(read_log(log, "user_actions", 0, 5, 1005)))
+    monkeypatch.setattr(LogFiles, "rows", lambda *_: None)
+    assert whole.equals(pa.Table.from_batches(list(read_log(log, "user_actions", 0, 5, 1005))))
+    assert len(whole) == 60
+
+
+def test_a_file_that_is_named_twice_is_read_twice(lake: Settings, actions: Rows) -> None:
+    put_records(lake, "user_actions", actions(0, [5, 7]))
+    with open_catalog(lake) as catalog:
+        held = load_table(catalog, lake, "user_actions")
+        held.add_files([task.file.file_path for task in held.scan().plan_files()], check_duplicate_files=False)
+    assert offsets(lake, 0, 0, 10) == [5, 5, 7, 7]
 
 
 def test_large_records_are_taken_in_small_steps(lake: Settings, actions: Rows) -> None:
