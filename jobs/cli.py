@@ -221,6 +221,21 @@ def train(name: Annotated[str, typer.Argument(help="the model's name")] = "purch
     train_and_tell(load_settings(), name)
 
 
+@app.command()
+def audit(
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    settled: Annotated[bool, typer.Option(help="nothing is on its way any more: whatever is missing is lost")] = False,
+    wait: Annotated[float | None, typer.Option(help="seconds to give answers and tables to follow first")] = None,
+) -> None:
+    """Prove that each action has one answer and that topics and tables agree, or name each record. Example: ./streamhouse audit
+
+    Exit status 0: nothing is wrong; 1: there are findings; 2: the audit could not run.
+    """
+    from jobs.audit.command import main
+
+    raise typer.Exit(main(load_settings(), as_json=as_json, settled=settled, wait_seconds=wait))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def feast(context: typer.Context) -> None:
     """Run Feast's own command line on this store. Example: ./streamhouse feast feature-views list"""

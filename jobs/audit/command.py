@@ -1,0 +1,41 @@
+"""The command: wait, audit with a progress bar, print, and answer an exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from infra.clock import system_clock
+from infra.config import Settings
+from infra.errors import StreamhouseError
+from jobs.audit.catch_up import wait
+from jobs.audit.run import audit
+from jobs.audit.tell import as_dict, show
+
+CLEAN, FOUND, COULD_NOT = 0, 1, 2
+
+
+def main(settings: Settings, *, as_json: bool, settled: bool, wait_seconds: float | None) -> int:
+    """Print the report to standard output, progress and what went wrong to standard error."""
+    people = Console(stderr=True)
+    try:
+        if wait_seconds is not None and not wait(settings, wait_seconds, system_clock, time.sleep):
+            people.print(f"answers or tables did not follow their topics within {wait_seconds:g} s", highlight=False)
+        bar = Progress(
+            TextColumn("reading topics and tables"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=people, transient=True
+        )
+        with bar:
+            task = bar.add_task("", total=None)
+            report = audit(settings, settled=settled, progress=lambda done, total: bar.update(task, completed=done, total=total))
+    except StreamhouseError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return COULD_NOT
+    if as_json:
+        print(json.dumps(as_dict(report)))
+    else:
+        show(report, Console())
+    return CLEAN if report.is_clean else FOUND

@@ -1,0 +1,154 @@
+"""Tables against themselves and their receipts: no file twice, files as their metadata says, a chain of receipts that adds up."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.config import Settings
+from jobs.audit.findings import Finding, Findings, Unproven
+from jobs.audit.pins import PinnedTopic
+from lakehouse.chain import Break, Kind, broken
+from lakehouse.ledger import ledger
+from lakehouse.measured import MeasuredFile, measured_files
+from lakehouse.receipts import APPEND, Receipt
+
+
+@dataclass(frozen=True)
+class Held:
+    """What the topic says of one partition: `holes` (k, 2) are the runs of offsets without a committed record, from `low` on."""
+
+    low: int
+    holes: NDArray[np.int64]
+
+    def empty(self, first: int, last: int) -> int:
+        """How many of the offsets `first` to `last` hold no committed record."""
+        if len(self.holes) == 0:
+            return 0
+        begin, end = np.searchsorted(self.holes[:, 1], first, side="right"), np.searchsorted(self.holes[:, 0], last, side="right")
+        runs = self.holes[begin:end]
+        return int((np.minimum(runs[:, 1], last + 1) - np.maximum(runs[:, 0], first)).sum())
+
+    def first_record(self, first: int, last: int) -> int:
+        """The first of the offsets `first` to `last` that holds a committed record; there is one."""
+        offset = first
+        for begin, end in self.holes[np.searchsorted(self.holes[:, 1], first, side="right") :].tolist():
+            if begin > offset:
+                break
+            offset = max(offset, end)
+        return min(offset, last)
+
+
+@dataclass
+class Measured:
+    """What a table's files came to."""
+
+    table: str
+    files: list[MeasuredFile] = field(default_factory=list)
+    receipts: list[Receipt] = field(default_factory=list)
+    findings: Findings = field(default_factory=Findings)
+    unproven: list[Unproven] = field(default_factory=list)
+
+
+def measure(settings: Settings, topic: PinnedTopic) -> Measured:
+    """Read the positions of every row of the pinned snapshot, and the receipts up to it."""
+    measured = Measured(topic.table)
+    if topic.snapshot_id is None:
+        return measured
+    measured.files = list(measured_files(settings, topic.table, topic.snapshot_id))
+    receipts = ledger(settings, topic.table)
+    pinned = max((receipt.sequence_number for receipt in receipts if receipt.snapshot_id == topic.snapshot_id), default=0)
+    measured.receipts = [receipt for receipt in receipts if receipt.sequence_number <= pinned]
+    for file in measured.files:
+        measured.findings.extend(_file(topic.table, file))
+    measured.findings.extend(_sums(topic.table, measured.files, measured.receipts))
+    return measured
+
+
+def judge(topic: PinnedTopic, measured: Measured, held: Mapping[int, Held]) -> Measured:
+    """Whether the receipts form one chain; what only the topic can tell is asked of `held`, by partition."""
+    for found in broken(measured.receipts):
+        partition = -1 if found.partition is None else found.partition
+        unproven, sentence = _judged(found, held.get(partition))
+        if sentence is None:
+            continue
+        if unproven:
+            measured.unproven.append(Unproven(topic.table, partition, found.first or 0, found.last or 0, sentence))
+        else:
+            measured.findings.add(Finding(topic.table, f"receipt_{found.kind}", partition, found.first, sentence))
+    return measured
+
+
+def _judged(found: Break, held: Held | None) -> tuple[bool, str | None]:
+    """Whether a break in the chain is unproven rather than wrong, and what to say of it; None where it is right."""
+    if found.kind == Kind.EXPIRED or (found.kind == Kind.LINK and found.count > 0):
+        return True, f"{found}: that its rows were complete when it was committed is not proven"
+    if not found.asks_topic or held is None or found.first is None or found.last is None:
+        return False, str(found)
+    if found.first < held.low:
+        return True, f"{found}; the topic begins at offset {held.low}: that none of them held a record is not proven"
+    empty = held.empty(found.first, found.last)
+    if found.kind == Kind.GAP and empty < found.count:
+        first = held.first_record(found.first, found.last)
+        return False, f"{found}, and the topic holds {found.count - empty} records there, the first at offset {first}"
+    if found.kind == Kind.SPARSE and empty != found.count:
+        return False, f"{found}, and in the topic {empty} of them hold no record"
+    return False, None
+
+
+def _file(table: str, file: MeasuredFile) -> list[Finding]:
+    findings = []
+    if file.times > 1:
+        sentence = (
+            f"table {table}, partition {file.partition}: its newest snapshot names {file.path} {file.times} times,"
+            f" so its {file.records} rows (offsets {file.first}-{file.last}) are read as often"
+        )
+        findings.append(Finding(table, "file_twice", file.partition, file.first, sentence))
+    if not file.is_as_said:
+        found = "; ".join(f"partition {p}: {n} rows, offsets {low}-{high}" for p, (low, high, n) in sorted(file.found.items())) or "no rows"
+        sentence = (
+            f"table {table}, {file.path}: expected partition {file.partition}: {file.records} rows, offsets {file.first}-{file.last},"
+            f" as its metadata says, got {found}"
+        )
+        findings.append(Finding(table, "file_not_as_said", file.partition, file.first, sentence))
+    return findings
+
+
+def _sums(table: str, files: Sequence[MeasuredFile], receipts: Sequence[Receipt]) -> list[Finding]:
+    """Receipts whose files all live against their rows, and all receipts together against all rows."""
+    rows: Counter[int] = Counter()
+    added: dict[tuple[int, int], list[MeasuredFile]] = defaultdict(list)
+    for file in files:
+        for partition, (_, _, count) in file.found.items():
+            rows[partition] += count * file.times
+        added[file.adder, file.partition].append(file)
+    said: Counter[int] = Counter()
+    findings = []
+    for receipt in receipts:
+        said[receipt.topic_partition] += receipt.records - receipt.removed_records
+        live = added[receipt.snapshot_id, receipt.topic_partition]
+        count = sum(count for file in live for _, _, count in file.found.values())
+        if (
+            receipt.operation == APPEND
+            and len(live) == receipt.files
+            and all(file.times == 1 for file in live)
+            and count != receipt.records
+        ):
+            sentence = (
+                f"table {table}, partition {receipt.topic_partition}: the receipt of snapshot {receipt.snapshot_id} says {receipt.records}"
+                f" records, offsets {receipt.first_offset}-{receipt.last_offset}, its files hold {count} rows"
+            )
+            findings.append(Finding(table, "receipt_not_as_rows", receipt.topic_partition, receipt.first_offset, sentence))
+    if any(found.kind in (Kind.LINK, Kind.EXPIRED) for found in broken(receipts)):
+        return findings  # receipts are missing, so the rest cannot add up
+    for partition in sorted((said.keys() | rows.keys()) - {-1}):
+        if said[partition] != rows[partition]:
+            sentence = (
+                f"table {table}, partition {partition}: its receipts add up to {said[partition]} records, it holds {rows[partition]} rows"
+            )
+            findings.append(Finding(table, "receipts_not_as_rows", partition, None, sentence))
+    return findings

@@ -1,0 +1,173 @@
+"""Records of a topic beside rows of its table, pure: what one has and the other lacks, and every column that differs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from infra.contracts.codec import EventTimeWindow
+from jobs.archive_rows import COLUMNS, ENVELOPE, Row, archive_row
+from jobs.audit.findings import Finding, Findings
+from jobs.audit.topic_log import Headers, Step, milliseconds
+
+_SHOWN = 60  # characters of a value in a sentence
+_MOVED = 100_000  # rows with another record's bytes of which it is told whose they are
+
+
+@dataclass(frozen=True)
+class Side:
+    """The table of one topic partition: its name, and the offset after its last row as pinned."""
+
+    topic: str
+    table: str
+    partition: int
+    end: int
+
+
+@dataclass
+class Compared:
+    """What comparing came to so far."""
+
+    findings: Findings = field(default_factory=Findings)
+    beyond: int = 0
+    """Records behind the table's last row."""
+    first_beyond: int = 2**63 - 1
+    alien: list[int] = field(default_factory=list)
+    """Offsets of rows without a committed record."""
+    moved: dict[int, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
+    """By offset the record's and the row's bytes, where they differ."""
+
+
+def typed_rows(topic: str, step: Step, window: EventTimeWindow) -> list[Row]:
+    """The typed columns that each record's bytes give."""
+    return [archive_row(topic, value, kafka_ms, window) for value, kafka_ms in zip(step.values, step.kafka_ms.tolist(), strict=True)]
+
+
+def compare(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared: Compared) -> None:
+    """Compare a step with the rows between its first and last offset, and add to `compared`."""
+    offsets = rows["topic_offset"].to_numpy()
+    if len(offsets) == len(step) and (offsets == step.offset).all():
+        _columns(side, step, typed, rows, compared)
+        return
+    single, first, count = np.unique(offsets, return_index=True, return_counts=True)
+    for offset, times in zip(single[count > 1].tolist(), count[count > 1].tolist(), strict=True):
+        sentence = f"table {side.table} holds partition {side.partition}, offset {offset} {times} times"
+        compared.findings.add(Finding(side.table, "row_twice", side.partition, offset, sentence))
+    lacking = step.offset[~np.isin(step.offset, single)]
+    beyond = lacking[lacking >= side.end]
+    if len(beyond):
+        compared.first_beyond = min(compared.first_beyond, int(beyond[0]))
+        compared.beyond += len(beyond)
+    for offset in lacking[lacking < side.end].tolist():
+        compared.findings.add(dropped(side, offset))
+    compared.alien += single[~np.isin(single, step.offset)].tolist()
+    in_both = np.isin(step.offset, single)
+    if not in_both.all():
+        kept = np.flatnonzero(in_both)
+        step = Step(
+            step.offset[kept],
+            step.kafka_ms[kept],
+            step.key.take(pa.array(kept)),
+            step.value.take(pa.array(kept)),
+            [step.values[i] for i in kept],
+            None if step.headers is None else [step.headers[i] for i in kept],
+        )
+        typed = [typed[i] for i in kept]
+    _columns(side, step, typed, rows.take(pa.array(first[np.isin(single, step.offset)])), compared)
+
+
+def dropped(side: Side, offset: int) -> Finding:
+    """A record that the table lacks."""
+    sentence = f"table {side.table} lacks partition {side.partition}, offset {offset}, which topic {side.topic} holds"
+    return Finding(side.table, "dropped_row", side.partition, offset, sentence)
+
+
+def whose(side: Side, compared: Compared) -> Iterator[Finding]:
+    """Rows with other bytes than their record: whose they are, where they are those of another row that differs too."""
+    owner = {record: offset for offset, (record, _) in compared.moved.items()}
+    for offset, (record, row) in sorted(compared.moved.items()):
+        place = f"table {side.table}, partition {side.partition}, offset {offset}"
+        if (origin := owner.get(row)) is not None and origin != offset:
+            sentence = f"{place}: expected the record of that offset, got the one of offset {origin}"
+            yield Finding(side.table, "swapped_offset", side.partition, offset, sentence)
+        else:
+            sentence = f"{place}: expected value {_shown(record)}, got {_shown(row)}"
+            yield Finding(side.table, "changed_value", side.partition, offset, sentence)
+
+
+def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared: Compared) -> None:
+    """Every column of rows that stand at the step's offsets, in their order."""
+    got = rows["value"].combine_chunks().cast(pa.large_binary())
+    alike = np.ones(len(step), bool)
+    if not _equal(got, step.value):
+        for i in _differing(step.value, got):
+            alike[i] = False
+            record, row = step.values[i], got[i].as_py()
+            if len(compared.moved) < _MOVED:
+                compared.moved[int(step.offset[i])] = record, row
+            else:
+                compared.findings.add(_changed(side, "value", int(step.offset[i]), record, row))
+    expected: dict[str, pa.Array] = {"key": step.key}
+    kinds: dict[str, pa.DataType] = {"key": pa.large_binary()}
+    for name in (*ENVELOPE, *COLUMNS[side.topic]):
+        kinds[name] = rows.schema.field(name).type
+        expected[name] = pa.array([row.get(name) for row in typed], kinds[name])
+    for name, column in expected.items():
+        found = rows[name].combine_chunks().cast(kinds[name])
+        if not _equal(found, column):
+            _differences(side, name, step.offset, column, found, alike, compared)
+    for name, times in (("kafka_time", step.kafka_ms), ("event_time", np.array([row["event_ms"] for row in typed], np.int64))):
+        found_times = milliseconds(rows[name])
+        for i in np.flatnonzero((found_times != times) & alike).tolist():
+            compared.findings.add(_changed(side, name, int(step.offset[i]), int(times[i]), int(found_times[i])))
+    _headers(side, step, rows["headers"].combine_chunks(), alike, compared)
+
+
+def _differences(
+    side: Side, name: str, offset: NDArray[np.int64], expected: pa.Array, got: pa.Array, alike: NDArray[np.bool_], compared: Compared
+) -> None:
+    # of a row with another record's bytes nothing else is told
+    for i in _differing(expected, got):
+        if alike[i]:
+            compared.findings.add(_changed(side, name, int(offset[i]), expected[i].as_py(), got[i].as_py()))
+
+
+def _headers(side: Side, step: Step, maps: pa.Array, alike: NDArray[np.bool_], compared: Compared) -> None:
+    if step.headers is None and len(maps.items) == 0:
+        return
+    for i, pairs in enumerate(maps.to_pylist()):
+        expected: Headers = {} if step.headers is None else step.headers[i]
+        if alike[i] and expected != (got := dict(pairs or ())):
+            compared.findings.add(_changed(side, "headers", int(step.offset[i]), expected, got))
+
+
+def _changed(side: Side, column: str, offset: int, expected: Any, got: Any) -> Finding:  # noqa: ANN401 - a column's value
+    sentence = (
+        f"table {side.table}, partition {side.partition}, offset {offset}, column {column}:"
+        f" expected {_shown(expected)} of the record, got {_shown(got)}"
+    )
+    return Finding(side.table, f"changed_{column}", side.partition, offset, sentence)
+
+
+def _equal(one: pa.Array, other: pa.Array) -> bool:
+    return bool(one.equals(other))
+
+
+def _differing(expected: pa.Array, got: pa.Array) -> list[int]:
+    if pa.types.is_nested(expected.type):
+        return [i for i, (one, other) in enumerate(zip(expected.to_pylist(), got.to_pylist(), strict=True)) if one != other]
+    unequal = pc.fill_null(pc.not_equal(expected, got), fill_value=False)
+    one_is_null = pc.xor(pc.is_null(expected), pc.is_null(got))
+    found: list[int] = np.flatnonzero(pc.or_(unequal, one_is_null).to_numpy(zero_copy_only=False)).tolist()
+    return found
+
+
+def _shown(value: Any) -> str:  # noqa: ANN401 - a column's value
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else repr(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}... ({len(text)} characters)"

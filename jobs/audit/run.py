@@ -1,0 +1,302 @@
+"""The audit as a whole: pins, strands and joins on two processes, then files and replays, and one report."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing.sharedctypes import Synchronized
+from pathlib import Path
+from typing import Any
+
+from infra.config import Settings
+from infra.errors import StreamhouseError
+from infra.stack import flink_rest
+from jobs.audit.answers import out_of_order
+from jobs.audit.files import Held, Measured, judge, measure
+from jobs.audit.findings import Finding, Findings, Unproven
+from jobs.audit.join import Expect, Joined, join
+from jobs.audit.pins import ACTIONS, ANSWERS, LETTERS, PREDICTIONS, REPLAYS, PinnedTopic, pin
+from jobs.audit.replays import Place, Replay, accepted_twice, asked, unmatched
+from jobs.audit.rows import Side, dropped
+from jobs.audit.spill import BUCKET, Spill
+from jobs.audit.strand import Strand, Work, follow
+from jobs.audit.table_log import END
+from jobs.scoring_parts import rules
+
+PROCESSES = 2
+_LITTLE = 50_000  # offsets
+_SPAWN = multiprocessing.get_context("spawn")
+_EVENTS_AT_ONCE = 1 << 22
+Progress = Callable[[int, int], None]
+"""Told how many offsets are done with, and of how many."""
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What was looked at. `unanswered` and `not_archived`: what may still come."""
+
+    actions: int
+    predictions: int
+    dead_letters: int
+    repeated_event_ids: int
+    replays: int
+    unanswered: int
+    not_archived: dict[str, int]
+    records: dict[str, int]
+    rows_alone: dict[str, int]
+    snapshots: dict[str, int]
+    files: dict[str, int]
+
+
+@dataclass
+class Report:
+    """The outcome of an audit."""
+
+    counts: Counts
+    findings: Findings
+    unproven: list[Unproven]
+    settled: bool
+    scorer_runs: bool
+    seconds: float = 0.0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether nothing refutes the claim."""
+        return self.findings.total == 0
+
+
+@dataclass
+class _Outcome:
+    """What the workers answered."""
+
+    strands: dict[str, list[Strand]] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+    joined: list[Joined] = field(default_factory=list)
+    repeated: int = 0
+
+
+def audit(settings: Settings, *, settled: bool = False, progress: Progress = lambda _, __: None, processes: int | None = None) -> Report:
+    """Audit the state as of now. `settled`: everything is at rest, so whatever is missing is lost.
+
+    `processes`: by default two, and none but this one where so little is to be read that starting them takes longer.
+
+    Raises:
+        NotAuditable: the broker does not answer, or a topic is missing or was cut meanwhile.
+        LakehouseError: a table or its metadata cannot be read.
+
+    """
+    began = time.monotonic()
+    pinned = pin(settings)
+    runs = _runs(settings)
+    total = sum(p.size for topic in pinned.values() for p in topic.partitions)
+    if processes is None:
+        processes = PROCESSES if total > _LITTLE else 0
+    passed: Synchronized[int] = _SPAWN.Value("q", 0)
+    with tempfile.TemporaryDirectory(prefix="streamhouse-audit-") as folder, _pool(processes, settings, folder, passed) as pool:
+        outcome = _Outcome()
+        _follow(pool, pinned, outcome, lambda: progress(passed.value, total))
+        _join(pool, pinned, outcome, tail_is_fine=runs and not settled)
+    report = _report(pinned, outcome, settled=settled, scorer_runs=runs)
+    report.seconds = time.monotonic() - began
+    return report
+
+
+def _pool(processes: int, settings: Settings, folder: str, passed: Synchronized[int]) -> Executor:
+    if processes:
+        return ProcessPoolExecutor(processes, _SPAWN, initializer=_begin, initargs=(settings, folder, passed))
+    _begin(settings, folder, passed)
+    return _Here()
+
+
+class _Here(Executor):
+    """Does everything at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as declared above it
+        """Done when it returns."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except StreamhouseError as error:
+            future.set_exception(error)
+        return future
+
+
+def _follow(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, tick: Callable[[], None]) -> None:
+    ends = {p.partition: p.end for p in pinned[ACTIONS].partitions}
+    bits = max(0, math.ceil(math.log2(max(1, sum(ends.values())) / _EVENTS_AT_ONCE)))
+    window = rules().window
+    works = [Work(p, topic.table, topic.snapshot_id, ends, bits, window) for topic in pinned.values() for p in topic.partitions]
+    works.sort(key=lambda work: work.pin.size * (2 if work.pin.topic == PREDICTIONS else 1), reverse=True)
+    measuring = {name: pool.submit(_measure, topic) for name, topic in pinned.items()}
+    strands = [pool.submit(_strand, work) for work in works]
+    for done in _answers([*strands, *measuring.values()], tick):
+        if isinstance(done, Strand):
+            outcome.strands.setdefault(done.pin.topic, []).append(done)
+    outcome.measured = {name: future.result() for name, future in measuring.items()}
+    unordered = [(topic, s.pin.partition) for topic in ANSWERS for s in outcome.strands.get(topic, []) if not s.order.is_kept]
+    for strand_of, found in zip(unordered, _answers([pool.submit(_order, *of) for of in unordered], tick), strict=True):
+        topic, partition = strand_of
+        next(s for s in outcome.strands[topic] if s.pin.partition == partition).findings.merge([found])
+    for repeated in _answers([pool.submit(_repeated, part) for part in range(1 << bits)], tick):
+        outcome.repeated += repeated
+
+
+def _join(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, *, tail_is_fine: bool) -> None:
+    answering = [strand for topic in ANSWERS for strand in outcome.strands.get(topic, [])]
+    wanted = asked(_replays(outcome))
+    tasks = []
+    for p in pinned[ACTIONS].partitions:
+        last = max((strand.order.last.get(p.partition, -1) for strand in answering), default=-1)
+        known = max((_known_from(strand, p.partition) for strand in answering if strand.pin.low > 0), default=0)
+        expect = Expect(p.partition, last + 1 if tail_is_fine else END, known, p.low)
+        tasks += [
+            pool.submit(_joined, expect, bucket, frozenset(o for o in wanted.get(p.partition, ()) if o >> BUCKET == bucket))
+            for bucket in range(p.begins >> BUCKET, ((p.end - 1) >> BUCKET) + 1)
+        ]
+    outcome.joined = list(_answers(tasks, lambda: None))
+
+
+def _known_from(strand: Strand, partition: int) -> int:
+    """From which action on the answers in a topic partition that retention has cut are all there."""
+    if partition in strand.kept_first:
+        return strand.kept_first[partition]
+    return END if strand.pin.held is None else strand.cut_last.get(partition, -1) + 1
+
+
+def _report(pinned: dict[str, PinnedTopic], outcome: _Outcome, *, settled: bool, scorer_runs: bool) -> Report:
+    findings, unproven = Findings(), list[Unproven]()
+    for name, topic in pinned.items():
+        strands = outcome.strands.get(name, [])
+        findings.merge([strand.findings for strand in strands])
+        unproven += [one for strand in strands for one in strand.unproven]
+        held = {strand.pin.partition: Held(strand.pin.low, strand.holes) for strand in strands}
+        measured = judge(topic, outcome.measured[name], held)
+        findings.merge([measured.findings])
+        unproven += measured.unproven
+        if settled:
+            for strand in strands:
+                if strand.beyond:
+                    findings.add(_behind(topic, strand), strand.beyond)
+    findings.merge([joined.findings for joined in outcome.joined])
+    unproven += [_unanswered(joined) for joined in outcome.joined if joined.unproven]
+    replays = _replays(outcome)
+    if REPLAYS in pinned or replays:
+        notes = [note for strand in outcome.strands.get(REPLAYS, []) for note in strand.notes]
+        accepted: set[Place] = {(joined.partition, offset) for joined in outcome.joined for offset in joined.accepted}
+        findings.extend(unmatched(replays, notes))
+        findings.extend(accepted_twice(replays, accepted))
+    return Report(_counts(pinned, outcome, replays, settled=settled), findings, sorted(unproven), settled, scorer_runs)
+
+
+def _behind(topic: PinnedTopic, strand: Strand) -> Finding:
+    side = Side(topic.name, topic.table, strand.pin.partition, 0)
+    finding = dropped(side, strand.first_beyond)
+    more = f"; so {strand.beyond} records to the topic's end" if strand.beyond > 1 else ""
+    return Finding(finding.where, finding.kind, finding.partition, finding.offset, finding.sentence + more)
+
+
+def _unanswered(joined: Joined) -> Unproven:
+    first, last, count = joined.unproven
+    sentence = (
+        f"topic {ACTIONS}, partition {joined.partition}: {count} actions from offset {first} to {last} have no answer that is still kept;"
+        " retention has cut the topics of answers there, so whether they were answered is not proven"
+    )
+    return Unproven(ACTIONS, joined.partition, first, last, sentence)
+
+
+def _counts(pinned: dict[str, PinnedTopic], outcome: _Outcome, replays: Sequence[Replay], *, settled: bool) -> Counts:
+    def by_topic(of: Callable[[Strand], int]) -> dict[str, int]:
+        return {name: sum(map(of, outcome.strands.get(name, []))) for name in pinned}
+
+    records, alone = by_topic(lambda strand: strand.records), by_topic(lambda strand: strand.rows_alone)
+    return Counts(
+        actions=records[ACTIONS] + alone[ACTIONS],
+        predictions=records[PREDICTIONS] + alone[PREDICTIONS],
+        dead_letters=records[LETTERS] + alone[LETTERS],
+        repeated_event_ids=outcome.repeated,
+        replays=len(replays),
+        unanswered=sum(joined.tail for joined in outcome.joined),
+        not_archived={name: 0 if settled else count for name, count in by_topic(lambda strand: strand.beyond).items()},
+        records=records,
+        rows_alone=alone,
+        snapshots={name: len({receipt.snapshot_id for receipt in outcome.measured[name].receipts}) for name in pinned},
+        files={name: len(outcome.measured[name].files) for name in pinned},
+    )
+
+
+def _replays(outcome: _Outcome) -> list[Replay]:
+    return [replay for strand in outcome.strands.get(ACTIONS, []) for replay in strand.replays]
+
+
+def _runs(settings: Settings) -> bool:
+    try:
+        return flink_rest.alive(settings, "score_events") is not None
+    except StreamhouseError:
+        return False
+
+
+def _answers(futures: Sequence[Future[Any]], tick: Callable[[], None]) -> list[Any]:
+    """What the futures give, in their order; the first that fails ends the audit."""
+    try:
+        while not all(future.done() for future in futures):
+            if any(future.done() and future.exception() for future in futures):
+                break
+            tick()
+            time.sleep(0.05)
+        tick()
+        failed = next((future for future in futures if future.done() and future.exception()), None)
+        if failed is not None:
+            failed.result()
+        return [future.result() for future in futures]
+    except BaseException:
+        for future in futures:
+            future.cancel()
+        raise
+
+
+@dataclass(frozen=True)
+class _Worker:
+    """What a worker process was begun with."""
+
+    settings: Settings
+    spill: Spill
+    passed: Synchronized[int]
+
+    def advance(self, offsets: int) -> None:
+        """Tell how far the work has come."""
+        with self.passed.get_lock():
+            self.passed.value += offsets
+
+
+_worker: _Worker
+
+
+def _begin(settings: Settings, folder: str, passed: Synchronized[int]) -> None:
+    global _worker
+    _worker = _Worker(settings, Spill(Path(folder)), passed)
+
+
+def _strand(work: Work) -> Strand:
+    return follow(_worker.settings, work, _worker.spill, _worker.advance)
+
+
+def _measure(topic: PinnedTopic) -> Measured:
+    return measure(_worker.settings, topic)
+
+
+def _order(topic: str, partition: int) -> Findings:
+    return out_of_order(topic, lambda: _worker.spill.answers_in(topic, partition))
+
+
+def _repeated(part: int) -> int:
+    return _worker.spill.repeated_events(part)
+
+
+def _joined(expect: Expect, bucket: int, wanted: frozenset[int]) -> Joined:
+    answers = {topic: _worker.spill.answers(topic, expect.partition, bucket) for topic in ANSWERS}
+    return join(expect, _worker.spill.actions(expect.partition, bucket), answers, wanted)

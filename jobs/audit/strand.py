@@ -1,0 +1,236 @@
+"""One topic partition from its first record to its pinned end, beside its table: what a worker process does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from infra.config import Settings
+from infra.contracts.codec import EventTimeWindow
+from jobs.archive_rows import COLUMNS, ENVELOPE, Row
+from jobs.audit.answers import Model, Order, Scores, actions, answers, event_prints, rescore
+from jobs.audit.findings import Finding, Findings, Unproven
+from jobs.audit.pins import ACTIONS, ANSWER_NAME, ANSWERS, PREDICTIONS, REPLAYS, Pin
+from jobs.audit.replays import Note, Replay, notes_of, replays_of
+from jobs.audit.rows import Compared, Side, compare, typed_rows, whose
+from jobs.audit.spill import Rows, Spill
+from jobs.audit.table_log import END, TableLog
+from jobs.audit.topic_log import Step, archived_step, steps
+from models.manifest import ModelRefused, published
+
+_LOOKED_UP = 20  # rows without a committed record of which it is told whether an aborted one lies there
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a strand needs to know. `action_ends`: the pinned end of each partition of the source topic."""
+
+    pin: Pin
+    table: str
+    snapshot_id: int | None
+    action_ends: dict[int, int]
+    event_bits: int
+    window: EventTimeWindow
+
+
+@dataclass
+class Strand:
+    """What a strand came to. Offsets by action partition: `last` answered, `kept_first` in the topic, `cut_last` in the table alone."""
+
+    pin: Pin
+    records: int = 0
+    rows_alone: int = 0
+    beyond: int = 0
+    first_beyond: int = END
+    findings: Findings = field(default_factory=Findings)
+    unproven: list[Unproven] = field(default_factory=list)
+    order: Order = field(default_factory=Order)
+    kept_first: dict[int, int] = field(default_factory=dict)
+    cut_last: dict[int, int] = field(default_factory=dict)
+    holes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
+    replays: list[Replay] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+
+
+def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int], None]) -> Strand:
+    """Read it all. `passed` is told how many offsets are done with.
+
+    Raises:
+        NotAuditable: the broker does not answer, or retention cut the topic meanwhile.
+
+    """
+    pin, strand = work.pin, Strand(work.pin)
+    compared = Compared()
+    held_end = 0 if pin.held is None else pin.held[1]
+    side = Side(pin.topic, work.table, pin.partition, held_end)
+    columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *COLUMNS[pin.topic]]
+    table = TableLog(settings, work.table, pin.partition, work.snapshot_id, columns)
+    models = Models(settings)
+
+    def take(step: Step, rows: pa.Table, *, is_cut: bool) -> None:
+        typed = typed_rows(pin.topic, step, work.window)
+        compare(side, step, typed, rows, compared)
+        _take(strand, work, spill, step, typed, models, is_cut=is_cut)
+
+    seen = pin.begins
+    if pin.low > 0:
+        for rows in table.pieces_below(pin.low):
+            step = archived_step(_single(rows))
+            take(step, rows, is_cut=True)
+            strand.rows_alone += len(step)
+            passed(int(step.offset[-1]) + 1 - seen)
+            seen = int(step.offset[-1]) + 1
+        strand.unproven.append(_cut(pin, work.table, strand.rows_alone))
+    holes = Holes(pin.low)
+    for step in steps(settings, pin.topic, pin.partition, pin.low, pin.end):
+        last = int(step.offset[-1]) + 1
+        take(step, table.below(last), is_cut=False)
+        strand.records += len(step)
+        holes.add(step.offset)
+        passed(last - seen)
+        seen = last
+    strand.holes = holes.closed(pin.end)
+    passed(max(0, pin.end - seen))
+    for rows in table.pieces_below(END):
+        compared.alien += rows["topic_offset"].to_pylist()
+    strand.beyond, strand.first_beyond = compared.beyond, compared.first_beyond
+    strand.findings.merge([compared.findings])
+    strand.findings.extend(whose(side, compared))
+    strand.findings.extend(_aliens(settings, side, pin, sorted(set(compared.alien))))
+    return strand
+
+
+def _take(strand: Strand, work: Work, spill: Spill, step: Step, typed: list[Row], models: Models, *, is_cut: bool) -> None:
+    pin = work.pin
+    if pin.topic == ACTIONS:
+        spill.put_actions(pin.partition, actions(step, typed))
+        spill.put_events(event_prints(typed), work.event_bits, str(pin.partition))
+        found, faults = replays_of(pin.partition, step)
+        strand.replays += found
+        strand.findings.extend(faults)
+    elif pin.topic == REPLAYS:
+        noted, faults = notes_of(pin.partition, step)
+        strand.notes += noted
+        strand.findings.extend(faults)
+    elif pin.topic in ANSWERS:
+        rows, faults = answers(pin.topic, pin.partition, step, typed)
+        strand.findings.extend(faults)
+        rows, faults = _to_actions(pin, rows, work.action_ends)
+        strand.findings.extend(faults)
+        if len(rows):
+            spill.put_answers(pin.topic, pin.partition, rows)
+            strand.order.add(rows)
+            for partition in np.unique(rows["action_partition"]).tolist():
+                offsets = rows["offset"][rows["action_partition"] == partition]
+                if is_cut:
+                    strand.cut_last[partition] = max(strand.cut_last.get(partition, -1), int(offsets.max()))
+                else:
+                    strand.kept_first[partition] = min(strand.kept_first.get(partition, END), int(offsets.min()))
+    if pin.topic == PREDICTIONS:
+        strand.findings.extend(rescore(pin.partition, step, typed, models.find))
+
+
+def _to_actions(pin: Pin, rows: Rows, ends: dict[int, int]) -> tuple[Rows, list[Finding]]:
+    """The answers that name a place which the source topic has."""
+    end = np.array([ends.get(partition, 0) for partition in rows["action_partition"].tolist()], np.int64)
+    fine = (rows["offset"] >= 0) & (rows["offset"] < end)
+    name = ANSWER_NAME[pin.topic]
+    return rows[fine], [
+        Finding(
+            pin.topic,
+            f"{name.replace(' ', '_')}_without_action",
+            pin.partition,
+            int(row["lies_at"]),
+            f"{name} in {pin.topic}, partition {pin.partition}, offset {row['lies_at']}: it answers"
+            f" {ACTIONS} {row['action_partition']}:{row['offset']}, where no action lies",
+        )
+        for row in rows[~fine]
+    ]
+
+
+def _single(rows: pa.Table) -> pa.Table:
+    _, first = np.unique(rows["topic_offset"].to_numpy(), return_index=True)
+    return rows if len(first) == len(rows) else rows.take(pa.array(first))
+
+
+def _cut(pin: Pin, table: str, rows: int) -> Unproven:
+    sentence = (
+        f"topic {pin.topic}, partition {pin.partition} begins at offset {pin.low}: of what lay before, table {table} holds {rows} rows;"
+        " that these are all, and as they were, is not proven"
+    )
+    return Unproven(pin.topic, pin.partition, 0, pin.low - 1, sentence)
+
+
+def _aliens(settings: Settings, side: Side, pin: Pin, offsets: list[int]) -> Iterator[Finding]:
+    for number, offset in enumerate(offsets):
+        why = "no committed record"
+        if number < _LOOKED_UP and pin.low <= offset < pin.end:
+            there = any(True for _ in steps(settings, pin.topic, pin.partition, offset, offset + 1, "read_uncommitted"))
+            why = "the record of an aborted transaction" if there else "no record"
+        elif offset >= pin.end:
+            why = f"only records up to offset {pin.end - 1}"
+        sentence = f"table {side.table} holds a row at partition {side.partition}, offset {offset}, where topic {side.topic} has {why}"
+        yield Finding(side.table, "row_without_record", side.partition, offset, sentence)
+
+
+class Holes:
+    """Runs of offsets without a committed record: control records and aborted ones."""
+
+    def __init__(self, start: int) -> None:
+        self._next = start
+        self._found: list[NDArray[np.int64]] = []
+
+    def add(self, offsets: NDArray[np.int64]) -> None:
+        """The next records' offsets."""
+        before = np.concatenate([[self._next - 1], offsets[:-1]])
+        gap = offsets - before > 1
+        self._found.append(np.stack([before[gap] + 1, offsets[gap]], axis=1))
+        self._next = int(offsets[-1]) + 1
+
+    def closed(self, end: int) -> NDArray[np.int64]:
+        """(k, 2): first offset of each run and the one after its last, up to `end`."""
+        last = [np.array([[self._next, end]], np.int64)] if self._next < end else []
+        return np.concatenate([*self._found, *last]) if self._found or last else np.zeros((0, 2), np.int64)
+
+
+class Models:
+    """Published models by what predictions call them, each verified and loaded once."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._root = settings.root / "models" / "published"
+        self._known: dict[Model, Scores | str] = {}
+
+    def find(self, model: Model) -> Scores | str:
+        """The model, or why it is none that was published."""
+        if model not in self._known:
+            self._known[model] = self._load(model)
+        return self._known[model]
+
+    def _load(self, model: Model) -> Scores | str:
+        from models.scorer import load_scorer  # onnxruntime, which only strands of predictions need
+
+        name, version, sha256 = model
+        try:
+            scorer = load_scorer(published(self._root, f"{name}@{version}"))
+        except ModelRefused as error:
+            return str(error)
+        if scorer.manifest.sha256 != sha256:
+            return f"it says sha256 {sha256}, the published file has {scorer.manifest.sha256}"
+        return Loaded(len(scorer.manifest.inputs), scorer.manifest.threshold, scorer.score)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A published model that may score."""
+
+    inputs: int
+    threshold: float
+    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    def score(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(n, d) float32 -> (n,) float32."""
+        return self.run(x)

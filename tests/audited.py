@@ -1,0 +1,223 @@
+"""A system to audit without Flink: a broker's topics answered by the real scoring path, and the archive of them, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+
+from features.enrich import Batch, Enricher
+from features.memory_store import MemoryStore
+from infra.config import Settings, load_settings
+from infra.contracts import topics
+from infra.contracts.load import load_contracts
+from infra.contracts.partitioner import partition_of
+from infra.stack.services import kafka_properties
+from jobs.archive_rows import COLUMNS, ENVELOPE, archive_row
+from jobs.committed_records import read_to_end
+from jobs.scoring_parts import as_records, model, rules
+from jobs.scoring_path import answer
+from lakehouse import migrate
+from tests.brokers import running_broker
+from tests.lake import put_records
+from tests.ports import free_ports
+
+Headers = list[tuple[str, str | bytes | None]]
+PARTITIONS = load_contracts().topics["user-actions"].partitions
+_STEP = 20_000
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One record to send; `partition` None: by murmur2 of the key."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = field(default_factory=list)
+    partition: int | None = None
+
+
+@contextlib.contextmanager
+def audited_system(state: Path) -> Iterator[Settings]:
+    """A broker with the topics of the contracts, and a lake with every table; empty."""
+    broker, controller = free_ports(2)
+    own = {"STREAMHOUSE_STATE": str(state), "STREAMHOUSE_KAFKA_PORT": broker, "STREAMHOUSE_KAFKA_CONTROLLER_PORT": controller}
+    embedded = load_settings(own)
+    state.mkdir(parents=True, exist_ok=True)
+    properties = "".join(f"{key}={value}\n" for key, value in kafka_properties(embedded).items())
+    formatting = ["-t", "audited", "--ignore-formatted", "--standalone", "--feature", "transaction.version=1"]
+    with running_broker(state, properties, formatting, embedded.kafka.servers):
+        topics.apply(embedded)
+        migrate.apply(embedded)
+        yield embedded
+
+
+class Writer:
+    """Records into topics, a transaction at a time."""
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._producer = Producer(
+            {
+                **settings.kafka.client(),
+                "transactional.id": f"audited-{name}",
+                "transaction.timeout.ms": 600_000,
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": 20,
+                "queue.buffering.max.messages": 200_000,
+                "message.max.bytes": 4 << 20,
+                "log_level": 3,
+            }
+        )
+        self._producer.init_transactions(60)
+
+    def send(self, records: Iterable[tuple[str, Sent]], *, commit: bool = True) -> list[tuple[int, int]]:
+        """Send (topic, record) in one transaction, committed or aborted; answers where each came to lie."""
+        places: dict[int, tuple[int, int]] = {}
+        self._producer.begin_transaction()
+        for number, (topic, sent) in enumerate(records):
+            self._produce(topic, sent, self._placing(places, number))
+        assert self._producer.flush(120) == 0
+        if commit:
+            self._producer.commit_transaction(60)
+        else:
+            self._producer.abort_transaction(60)
+        return [places[number] for number in range(len(places))]
+
+    def _produce(self, topic: str, sent: Sent, delivered: Callable[[KafkaError | None, Message], None]) -> None:
+        partition = -1 if sent.partition is None else sent.partition
+        while True:
+            try:
+                self._producer.produce(topic, sent.value, sent.key, partition, delivered, headers=sent.headers or None)
+            except BufferError:
+                self._producer.poll(0.1)
+            else:
+                self._producer.poll(0)
+                return
+
+    @staticmethod
+    def _placing(places: dict[int, tuple[int, int]], number: int) -> Callable[[KafkaError | None, Message], None]:
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            assert error is None, error
+            places[number] = (message.partition() or 0, message.offset() or 0)
+
+        return delivered
+
+
+class Scorer:
+    """The scoring path over the source topic, batch by batch, as the job runs it; from where it stopped."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._rules, self._model = settings, rules(), model(settings)
+        self._writer = Writer(settings, "scorer")
+        self._next = [0] * PARTITIONS
+        self._enricher = Enricher(MemoryStore(), _nothing_missed, lambda partition: self._next[partition], lambda _: None, wait_seconds=0)
+
+    def answer(self, *, unless: Callable[[int, int], bool] = lambda _, __: False) -> int:
+        """Answer what the topic holds by now; places of which `unless` says so get no answer."""
+        count = 0
+        for messages in _steps(self._settings, [TopicPartition("user-actions", p, self._next[p]) for p in range(PARTITIONS)]):
+            records = as_records(messages)
+            answers = answer(records, self._rules, self._enricher, self._model, now_ms=1_704_067_200_000)
+            made = zip(answers.is_prediction, answers.keys, answers.values, records.partition, records.offset, strict=True)
+            self._writer.send(
+                ("predictions" if predicted else "user-actions-dlq", Sent(key, value))
+                for predicted, key, value, partition, offset in made
+                if not unless(int(partition), int(offset))
+            )
+            for message in messages:
+                self._next[message.partition() or 0] = (message.offset() or 0) + 1
+            count += len(messages)
+        return count
+
+
+class Archive:
+    """The archive tables behind their topics: each call writes what came since the last, a snapshot per step."""
+
+    def __init__(self, settings: Settings, step: int = 100_000) -> None:
+        self._settings, self._step, self._window = settings, step, rules().window
+        self._next: dict[str, list[int]] = {}
+
+    def follow(self, topic: str) -> int:
+        """Archive what the topic holds by now; answers how many records."""
+        declared = load_contracts().topics[topic]
+        start = self._next.setdefault(topic, [0] * declared.partitions)
+        count, waiting = 0, list[Message]()
+        for messages in read_to_end(self._settings, [TopicPartition(topic, p, offset) for p, offset in enumerate(start)]):
+            waiting += messages
+            count += len(messages)
+            for message in messages:
+                start[message.partition() or 0] = (message.offset() or 0) + 1
+            if len(waiting) >= self._step:
+                self._put(topic, declared.table, waiting)
+                waiting = []
+        self._put(topic, declared.table, waiting)
+        return count
+
+    def follow_all(self) -> None:
+        """Archive every topic."""
+        for topic in COLUMNS:
+            self.follow(topic)
+
+    def _put(self, topic: str, table: str, messages: Sequence[Message]) -> None:
+        if messages:
+            put_records(self._settings, table, archived(topic, messages))
+
+
+def archived(topic: str, messages: Sequence[Message]) -> pa.Table:
+    """Messages as rows of the topic's archive table, as archive_topics writes them."""
+    window = rules().window
+    typed = [archive_row(topic, message.value(), message.timestamp()[1], window) for message in messages]
+    columns: dict[str, Any] = {
+        "topic_partition": pa.array([message.partition() for message in messages], pa.int32()),
+        "topic_offset": pa.array([message.offset() for message in messages], pa.int64()),
+        "key": pa.array([message.key() for message in messages], pa.binary()),
+        "value": pa.array([message.value() for message in messages], pa.binary()),
+        "headers": pa.array([list(dict(message.headers() or ()).items()) for message in messages], pa.map_(pa.string(), pa.binary())),
+        "kafka_time": _times([message.timestamp()[1] for message in messages]),
+        "event_time": _times([row["event_ms"] for row in typed]),
+    }
+    kinds = {"STRING": pa.string(), "INT": pa.int32(), "BIGINT": pa.int64(), "FLOAT": pa.float32(), "BOOLEAN": pa.bool_()}
+    lists = {"ARRAY<FLOAT>": pa.list_(pa.float32()), "ARRAY<STRING>": pa.list_(pa.string())}
+    for name, kind in (ENVELOPE | COLUMNS[topic]).items():
+        columns[name] = pa.array([row.get(name) for row in typed], (kinds | lists)[kind])
+    return pa.table(columns)
+
+
+def action(user: str, number: int, *, event_id: str | None = None) -> Sent:
+    """One good action."""
+    event = {
+        "eventType": "UserAction",
+        "eventId": event_id or f"00000000-0000-4000-8000-{number:012d}",
+        "timestamp": f"2024-01-0{1 + number % 3}T10:00:{number % 60:02d}Z",
+        "version": 1,
+        "source": "shop",
+        "correlationId": "c",
+        "data": {"userId": user, "sessionId": "s", "action": "product_view"},
+    }
+    return Sent(user.encode(), orjson.dumps(event), partition=partition_of(user, PARTITIONS))
+
+
+def _steps(settings: Settings, start: list[TopicPartition]) -> Iterator[list[Message]]:
+    waiting: list[Message] = []
+    for messages in read_to_end(settings, start):
+        waiting += messages
+        if len(waiting) >= _STEP:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _nothing_missed(partition: int, first: int, end: int) -> Iterator[Batch]:
+    yield from ()
+
+
+def _times(milliseconds: list[int]) -> pa.Array:
+    return pa.array(milliseconds, pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
