@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 import pyarrow as pa
-from confluent_kafka import KafkaError, Message, Producer, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, Message, Producer, TopicPartition
 
 from features.enrich import Batch, Enricher
 from features.memory_store import MemoryStore
@@ -72,7 +72,7 @@ class Writer:
                 "linger.ms": 20,
                 "queue.buffering.max.messages": 200_000,
                 "message.max.bytes": 4 << 20,
-                "log_level": 3,
+                "log_level": 0,
             }
         )
         self._producer.init_transactions(60)
@@ -119,22 +119,24 @@ class Scorer:
         self._next = [0] * PARTITIONS
         self._enricher = Enricher(MemoryStore(), _nothing_missed, lambda partition: self._next[partition], lambda _: None, wait_seconds=0)
 
-    def answer(self, *, unless: Callable[[int, int], bool] = lambda _, __: False) -> int:
-        """Answer what the topic holds by now; places of which `unless` says so get no answer."""
-        count = 0
+    def answer(self, withhold: Callable[[int, int], bool] = lambda _, __: False) -> dict[tuple[int, int], tuple[str, Sent]]:
+        """Answer what the topic holds by now; answers to places that `withhold` chooses are not sent but handed back, with their topics."""
+        kept: dict[tuple[int, int], tuple[str, Sent]] = {}
         for messages in _steps(self._settings, [TopicPartition("user-actions", p, self._next[p]) for p in range(PARTITIONS)]):
             records = as_records(messages)
             answers = answer(records, self._rules, self._enricher, self._model, now_ms=1_704_067_200_000)
-            made = zip(answers.is_prediction, answers.keys, answers.values, records.partition, records.offset, strict=True)
-            self._writer.send(
-                ("predictions" if predicted else "user-actions-dlq", Sent(key, value))
-                for predicted, key, value, partition, offset in made
-                if not unless(int(partition), int(offset))
-            )
+            sent = []
+            places = zip(records.partition.tolist(), records.offset.tolist(), strict=True)
+            for place, predicted, key, value in zip(places, answers.is_prediction, answers.keys, answers.values, strict=True):
+                made = "predictions" if predicted else "user-actions-dlq", Sent(key, value)
+                if withhold(*place):
+                    kept[place] = made
+                else:
+                    sent.append(made)
+            self._writer.send(sent)
             for message in messages:
                 self._next[message.partition() or 0] = (message.offset() or 0) + 1
-            count += len(messages)
-        return count
+        return kept
 
 
 class Archive:
@@ -147,16 +149,16 @@ class Archive:
     def follow(self, topic: str) -> int:
         """Archive what the topic holds by now; answers how many records."""
         declared = load_contracts().topics[topic]
-        start = self._next.setdefault(topic, [0] * declared.partitions)
+        start = self._next.setdefault(topic, [OFFSET_BEGINNING] * declared.partitions)
         count, waiting = 0, list[Message]()
         for messages in read_to_end(self._settings, [TopicPartition(topic, p, offset) for p, offset in enumerate(start)]):
             waiting += messages
             count += len(messages)
             for message in messages:
                 start[message.partition() or 0] = (message.offset() or 0) + 1
-            if len(waiting) >= self._step:
-                self._put(topic, declared.table, waiting)
-                waiting = []
+            while len(waiting) >= self._step:
+                self._put(topic, declared.table, waiting[: self._step])
+                waiting = waiting[self._step :]
         self._put(topic, declared.table, waiting)
         return count
 

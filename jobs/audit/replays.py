@@ -28,12 +28,11 @@ class Replay(NamedTuple):
 
 
 class Note(NamedTuple):
-    """What was noted of a replay: where the note lies, the original, its number, the record whose dead letter was sent again."""
+    """What was noted of a replay, and where the note lies. `letter`: the record whose dead letter was sent again as `replay`."""
 
     lies_at: Place
-    original: Place
-    number: int
     letter: Place
+    replay: Replay
 
 
 class _Header(msgspec.Struct, rename="camel"):
@@ -47,6 +46,8 @@ class _NoteData(msgspec.Struct, rename="camel"):
     original_offset: _Count
     letter_partition: _Count
     letter_offset: _Count
+    replay_partition: _Count
+    replay_offset: _Count
     retry_count: _Count
 
 
@@ -93,26 +94,29 @@ def notes_of(partition: int, step: Step) -> tuple[list[Note], list[Finding]]:
             sentence = f"topic {REPLAYS}, partition {partition}, offset {offset}: expected a note of a replay, got {error}"
             faults.append(Finding(REPLAYS, "unreadable_note", partition, offset, sentence))
             continue
-        original, letter = (said.original_partition, said.original_offset), (said.letter_partition, said.letter_offset)
-        found.append(Note((partition, offset), original, said.retry_count, letter))
+        place, original = (said.replay_partition, said.replay_offset), (said.original_partition, said.original_offset)
+        replay = Replay(place, original, said.retry_count)
+        found.append(Note((partition, offset), (said.letter_partition, said.letter_offset), replay))
     return found, faults
 
 
 def unmatched(replays: Sequence[Replay], notes: Sequence[Note]) -> Iterator[Finding]:
-    """Replays without exactly one note, and notes without exactly one replay."""
-    noted = Counter((note.original, note.number) for note in notes)
-    sent = Counter((replay.original, replay.number) for replay in replays)
+    """Replays without exactly one note that says the same, notes without such a replay, and letters that were sent more than once."""
+    sent, noted, letters = set(replays), Counter(note.replay for note in notes), Counter(note.letter for note in notes)
     for replay in replays:
-        of = replay.original, replay.number
-        if noted[of] != 1 or sent[of] != 1:
-            said = f"expected one note of replay {replay.number} of {_spelt(replay.original)}, got {noted[of]} for {sent[of]} records"
+        if noted[replay] != 1:
+            said = f"it is replay {replay.number} of {_spelt(replay.original)}; expected one note that says so, got {noted[replay]}"
             sentence = f"topic {ACTIONS}, partition {replay.place[0]}, offset {replay.place[1]}: {said}"
             yield Finding(ACTIONS, "replay_without_note", *replay.place, sentence)
     for note in notes:
-        if sent[note.original, note.number] == 0:
-            said = f"expected a record that is replay {note.number} of {_spelt(note.original)}, got none"
-            sentence = f"topic {REPLAYS}, partition {note.lies_at[0]}, offset {note.lies_at[1]}: {said}"
+        place, original, number = note.replay
+        lies = f"topic {REPLAYS}, partition {note.lies_at[0]}, offset {note.lies_at[1]}"
+        if note.replay not in sent:
+            sentence = f"{lies}: expected {ACTIONS} {_spelt(place)} to be replay {number} of {_spelt(original)}, got no such record"
             yield Finding(REPLAYS, "note_without_replay", *note.lies_at, sentence)
+        if letters[note.letter] > 1:
+            said = f"expected the dead letter of {ACTIONS} {_spelt(note.letter)} to be sent again once, got {letters[note.letter]} notes"
+            yield Finding(REPLAYS, "letter_sent_twice", *note.lies_at, f"{lies}: {said}")
 
 
 def accepted_twice(replays: Sequence[Replay], accepted: Collection[Place]) -> Iterator[Finding]:
