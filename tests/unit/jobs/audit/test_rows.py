@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import numpy as np
+import orjson
+import pyarrow as pa
+import pytest
+
+from infra.contracts.codec import EventTimeWindow
+from jobs.archive_rows import COLUMNS, ENVELOPE
+from jobs.audit.answers import Model, Scores, answers, rescore
+from jobs.audit.rows import Compared, Side, compare, typed_rows, whose
+from jobs.audit.topic_log import Step, archived_step
+from lakehouse.iceberg import arrow_schema
+from lakehouse.tables import declared
+
+WINDOW = EventTimeWindow(0, 10**15)
+SIDE = Side("predictions", "predictions", 3, 100)
+MODEL = {"name": "m", "version": "1", "sha256": "0" * 64}
+
+
+def prediction(offset: int, **data: object) -> bytes:
+    event = {"eventType": "Prediction", "eventId": "e", "timestamp": "2024-01-01T00:00:00Z", "version": 1, "source": "s"}
+    told = {"actionId": "a", "actionPartition": 0, "actionOffset": offset, "userId": "u", "score": 0.5, "decision": True}
+    return orjson.dumps(event | {"correlationId": "c", "data": told | {"model": MODEL, "features": [1.0, 2.0], "flags": []} | data})
+
+
+def step(offsets: list[int], values: list[bytes | None] | None = None) -> Step:
+    values = [prediction(offset) for offset in offsets] if values is None else values
+    keys = pa.array([b"k"] * len(offsets), pa.large_binary())
+    times = np.full(len(offsets), 1_704_067_200_000)
+    return Step(np.array(offsets, np.int64), times, keys, pa.array(values, pa.large_binary()), values, None)
+
+
+def table(of: Step) -> pa.Table:
+    typed = typed_rows("predictions", of, WINDOW)
+    columns = {name: [row.get(name) for row in typed] for name in (*ENVELOPE, *COLUMNS["predictions"])}
+    schema = arrow_schema(declared("predictions"))
+    moments = pa.array(of.kafka_ms, pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
+    columns |= {"topic_offset": of.offset, "key": of.key, "value": of.value, "headers": [None] * len(of), "kafka_time": moments}
+    columns |= {"event_time": moments, "topic_partition": [3] * len(of)}
+    return pa.table({name: pa.array(column, schema.field(name).type) for name, column in columns.items()})
+
+
+def compared(of: Step, rows: pa.Table) -> list[tuple[str, int | None]]:
+    result = Compared()
+    compare(SIDE, of, typed_rows("predictions", of, WINDOW), rows, result)
+    found = [(finding.kind, finding.offset) for finding in [*result.findings.kept, *whose(SIDE, result)]]
+    return (
+        found + [("alien", offset) for offset in result.alien] + [("beyond", offset) for offset in [result.first_beyond][: result.beyond]]
+    )
+
+
+def test_rows_that_are_their_records_are_clean() -> None:
+    of = step([3, 4, 7], [prediction(3), None, b"junk"])
+    assert compared(of, table(of)) == []
+    assert archived_step(table(of)).values == of.values
+
+
+@pytest.mark.parametrize(
+    ("held", "found"),
+    [
+        ([3, 7], [("dropped_row", 4)]),
+        ([3, 4, 4, 7], [("row_twice", 4)]),
+        ([3, 4, 5, 7], [("alien", 5)]),
+        ([4, 4, 5], [("row_twice", 4), ("dropped_row", 3), ("dropped_row", 7), ("alien", 5)]),
+        ([], [("dropped_row", 3), ("dropped_row", 4), ("dropped_row", 7)]),
+    ],
+)
+def test_what_one_side_lacks_is_found(held: list[int], found: list[tuple[str, int]]) -> None:
+    assert compared(step([3, 4, 7]), table(step(held))) == found
+
+
+def test_records_behind_the_last_row_may_still_come() -> None:
+    assert compared(step([98, 99, 100, 102]), table(step([98, 99]))) == [("beyond", 100)]
+
+
+def test_rows_with_each_others_records_are_told_from_rows_with_other_bytes() -> None:
+    of, rows = step([3, 4, 7]), table(step([3, 4, 7], [prediction(4), prediction(3), prediction(8)]))
+    assert compared(of, rows) == [("swapped_offset", 3), ("swapped_offset", 4), ("changed_value", 7)]
+
+
+class Twice:
+    inputs, threshold = 2, 0.5
+
+    def score(self, x: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+        return np.asarray(x[:, 0] * np.float32(0.1), np.float32)
+
+
+def test_scores_are_made_again_bit_by_bit() -> None:
+    again = float(np.float32(np.float32(7) * np.float32(0.1)))
+    values = [
+        prediction(0, features=[7.0, 0.0], score=again),
+        prediction(1, features=[7.0, 0.0], score=float(np.nextafter(np.float32(again), np.float32(1)))),
+        prediction(2, features=[7.0, 0.0], score=again, decision=False),
+        prediction(3, features=[7.0]),
+        prediction(4, features=[7.0, None]),
+        prediction(5, model=MODEL | {"name": "gone"}),
+        b"junk",
+    ]
+    of = step(list(range(7)), list(values))
+    models: dict[Model, Scores | str] = {("m", "1", "0" * 64): Twice(), ("gone", "1", "0" * 64): "no such model"}
+    findings = rescore(3, of, typed_rows("predictions", of, WINDOW), models.__getitem__)
+    kinds = {(finding.offset, finding.kind) for finding in findings}
+    unusable = {(offset, "unusable_features") for offset in (3, 4)}
+    assert kinds == {(1, "changed_score"), (2, "changed_decision"), *unusable, (5, "unknown_model")}
+
+
+def test_answers_name_their_actions_and_those_that_name_none_are_found() -> None:
+    of = step([3, 4, 7], [prediction(30), b"junk", prediction(70, actionPartition=2)])
+    rows, findings = answers("predictions", 3, of, typed_rows("predictions", of, WINDOW))
+    assert rows[["action_partition", "offset", "partition", "lies_at"]].tolist() == [(0, 30, 3, 3), (2, 70, 3, 7)]
+    assert [(finding.kind, finding.offset) for finding in findings] == [("unreadable_answer", 4)]
