@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient  # type: ignore[attr-defined]  # re-exported in silence
+from confluent_kafka.admin import AdminClient
 
 from infra.config import Settings, load_settings
 from jobs.audit.command import main
@@ -327,7 +327,7 @@ def cut(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings, di
         Archive(settings).follow_all()
         lows = {"user-actions": 20, "predictions": 15, "user-actions-dlq": -1}
         places = [TopicPartition(topic, p, low) for topic, low in lows.items() for p in range(PARTITIONS)]
-        client = AdminClient(settings.kafka.client())
+        client = AdminClient({**settings.kafka.client()})
         for future in client.delete_records(places).values():
             future.result(30)
         yield settings, lows

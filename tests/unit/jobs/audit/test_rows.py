@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import orjson
 import pyarrow as pa
@@ -33,7 +35,7 @@ def step(offsets: list[int], values: list[bytes | None] | None = None) -> Step:
 
 def table(of: Step) -> pa.Table:
     typed = typed_rows("predictions", of, WINDOW)
-    columns = {name: [row.get(name) for row in typed] for name in (*ENVELOPE, *COLUMNS["predictions"])}
+    columns: dict[str, Any] = {name: [row.get(name) for row in typed] for name in (*ENVELOPE, *COLUMNS["predictions"])}
     schema = arrow_schema(declared("predictions"))
     moments = pa.array(of.kafka_ms, pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
     columns |= {"topic_offset": of.offset, "key": of.key, "value": of.value, "headers": [None] * len(of), "kafka_time": moments}
