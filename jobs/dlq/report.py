@@ -52,7 +52,18 @@ def show_listing(chains: Chains) -> None:
     """For people; 80 columns must do."""
     console, numbers = Console(), listing(chains)
     if numbers["groups"]:
-        table = Table("step", Column("reason", no_wrap=True), "ver.", "open", "first", "last", "example", box=SIMPLE_HEAD, pad_edge=False)
+        days = (Column(name, min_width=10) for name in ("first", "last"))
+        table = Table(
+            "step",
+            Column("reason", no_wrap=True),
+            "ver.",
+            "open",
+            *days,
+            Column("example", no_wrap=True),
+            box=SIMPLE_HEAD,
+            show_edge=False,
+            padding=(0, 1, 0, 0),
+        )
         for group in groups(chains):
             names = (Text(_printable(name)) for name in (group.step, group.reason, group.version))
             table.add_row(*names, f"{group.count:,}", _day(group.first_ms), _day(group.last_ms), as_text(group.example))

@@ -12,6 +12,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from confluent_kafka import Producer
+
 from infra.config import Settings
 
 _CONTEXT = multiprocessing.get_context("forkserver")
@@ -83,7 +85,7 @@ def _run(environment: dict[str, str], arguments: list[str], output: str, stop: s
     from jobs import cli
     from jobs.dlq import replay, transactions
 
-    class Stopping(transactions.Producer):
+    class Stopping(Producer):
         stops = [stop] if stop else []
 
         def commit_transaction(self, *arguments: Any) -> None:
@@ -98,7 +100,7 @@ def _run(environment: dict[str, str], arguments: list[str], output: str, stop: s
                 pipe.recv()
 
     replay.BATCH_RECORDS = BATCH
-    transactions.Producer = Stopping  # type: ignore[misc]
+    vars(transactions)["Producer"] = Stopping
     import sys
 
     sys.argv = ["streamhouse", "dlq", *arguments]

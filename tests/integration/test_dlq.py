@@ -6,7 +6,7 @@ import json
 import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -141,7 +141,7 @@ def a_record(kind: str, number: int) -> tuple[bytes, bytes, int]:
 
 
 def send(
-    settings: Settings, records: list[tuple[bytes | None, bytes | None, int]], headers: list[tuple[str, bytes]] | None = None
+    settings: Settings, records: Sequence[tuple[bytes | None, bytes | None, int]], headers: list[tuple[str, bytes]] | None = None
 ) -> list[Place]:
     """Where they lie, in their order."""
     producer = Producer(
