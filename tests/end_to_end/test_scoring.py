@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import gzip
+import uuid
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -19,7 +20,8 @@ from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from jobs.clickstream import open_clickstream, rows
 from tests.end_to_end.actions import GOOD, an_action
-from tests.end_to_end.facts import records, restarts, table_holds, value_of, wait_for
+from tests.end_to_end.facts import Place, place_of, records, restarts, table_holds, value_of, wait_for
+from tests.end_to_end.readme import said
 from tests.unit.features.by_definition import Action, features_at
 
 pytestmark = pytest.mark.timeout(600)
@@ -102,6 +104,51 @@ def test_bad_input_among_good_is_a_dead_letter_each_and_nothing_restarts(played:
         assert original(letter) == (None if value is None else value), name
     assert [letter["error"]["reason"] for (partition, _), letter in found.items() if partition == stray] == ["wrong_partition"]
     assert restarts(played, "score_events") == 0
+
+
+def test_a_dead_letter_that_is_sent_again_is_refused_again_or_once_it_is_repaired_predicted(played: Settings) -> None:
+    topic = load_contracts().topics["user-actions"]
+    event = an_action(eventId=str(uuid.uuid4()), version=2)
+    before = dlq(played, "list")
+    producer = Producer(dict(played.kafka.client()))
+    places: list[Place] = []
+    home = partition_of("guest", topic.partitions)
+    producer.produce(topic.name, orjson.dumps(event), partition=home, on_delivery=lambda _, message: places.append(place_of(message)))
+    assert producer.flush(60) == 0
+    (original,) = places
+
+    wait_for(lambda: dlq(played, "list")["open"] == before["open"] + 1)
+    assert "0 would be accepted now, 1 refused again" in said(played, f"./streamhouse dlq replay {text(original)} --dry-run")
+    assert "1 sent again" in said(played, f"./streamhouse dlq replay {text(original)} --yes")
+    wait_for(lambda: dlq(played, "list")["refused_again"] == before["refused_again"] + 1)
+    (letter,) = [
+        data for data in values(played, "user-actions-dlq") if (data.get("originalPartition"), data.get("originalOffset")) == original
+    ]
+    assert letter["retryCount"] == 1
+
+    refused = (letter["sourcePartition"], letter["sourceOffset"])
+    edit = """--edit 'lambda event: {**event, "version": 1}'"""
+    assert "1 sent again" in said(played, f"./streamhouse dlq replay {text(refused)} --yes {edit}")
+    assert "nothing to send" in said(played, f"./streamhouse dlq replay {text(refused)} --yes {edit}")
+    wait_for(lambda: dlq(played, "list")["accepted"] == before["accepted"] + 1)
+    (prediction,) = [data for data in values(played, "predictions") if data["actionId"] == event["eventId"]]
+    shown = dlq(played, f"show {text(original)}")
+    assert [link["retry_count"] for link in shown["history"]] == [0, 1, 2]
+    assert shown["history"][-1]["place"] == text((prediction["actionPartition"], prediction["actionOffset"]))
+    assert "accepted" in shown["history"][-1]
+    assert restarts(played, "score_events") == 0
+
+
+def dlq(settings: Settings, command: str) -> Any:
+    return orjson.loads(said(settings, f"./streamhouse dlq {command} --json"))
+
+
+def text(place: Place) -> str:
+    return f"{place[0]}:{place[1]}"
+
+
+def values(settings: Settings, topic: str) -> list[Any]:
+    return [value_of(message)["data"] for message in records(settings, topic)]
 
 
 def dead_letter(value: bytes) -> dict[str, Any]:
