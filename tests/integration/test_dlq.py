@@ -233,6 +233,7 @@ def a_log(settings: Settings, rng: random.Random, count: int) -> tuple[list[Plac
     return places, {place for place, kind in zip(places, kinds, strict=True) if kind == "hopeless"}
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("seed", range(2))
 def test_failures_repairs_kills_and_replays_answer_what_the_run_without_failures_answers(
     settings: Settings, out: Path, mend: Path, seed: int, request: pytest.FixtureRequest
