@@ -12,6 +12,8 @@ from jobs.audit.findings import Finding, Findings
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, LETTERS, PREDICTIONS
 from jobs.audit.spill import Rows
 
+_NAMED = 10_000
+
 
 @dataclass(frozen=True)
 class Expect:
@@ -37,6 +39,8 @@ class Joined:
     unproven: list[int] = field(default_factory=list)
     """First, last and number of actions whose answers may be gone."""
     accepted: set[int] = field(default_factory=set)
+    missing: list[int] = field(default_factory=list)
+    """Actions without an answer, a bounded number; more of them are among the findings."""
 
 
 def join(expect: Expect, actions: Rows, answers: Mapping[str, Rows], asked: frozenset[int] = frozenset()) -> Joined:
@@ -54,9 +58,10 @@ def join(expect: Expect, actions: Rows, answers: Mapping[str, Rows], asked: froz
     unanswered = unanswered[unanswered < expect.tail_from]
     gone = unanswered[unanswered < expect.answers_known_from]
     joined.unproven = [int(gone[0]), int(gone[-1]), len(gone)] if len(gone) else []
-    for offset in unanswered[unanswered >= expect.answers_known_from].tolist():
-        sentence = f"topic {ACTIONS}, partition {partition}, offset {offset}: expected one answer, got none"
-        joined.findings.add(Finding(ACTIONS, "unanswered", partition, offset, sentence))
+    missing = unanswered[unanswered >= expect.answers_known_from].tolist()
+    joined.missing = missing[:_NAMED]
+    for offset in missing[_NAMED:]:
+        joined.findings.add(unanswered_action((partition, offset)))
 
     twice, first, count = np.unique(every["offset"], return_index=True, return_counts=True)
     for i in np.flatnonzero(count > 1).tolist():
@@ -75,6 +80,12 @@ def join(expect: Expect, actions: Rows, answers: Mapping[str, Rows], asked: froz
     if asked:
         joined.accepted = set(asked) & set(answers[PREDICTIONS]["offset"].tolist())
     return joined
+
+
+def unanswered_action(place: tuple[int, int]) -> Finding:
+    """An action that nothing answers."""
+    sentence = f"topic {ACTIONS}, partition {place[0]}, offset {place[1]}: expected one answer, got none"
+    return Finding(ACTIONS, "unanswered", *place, sentence)
 
 
 def _identities(joined: Joined, expect: Expect, actions: Rows, every: Rows, topic: NDArray[np.str_], there: NDArray[np.bool_]) -> None:

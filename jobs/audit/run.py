@@ -19,10 +19,11 @@ from infra.stack import flink_rest
 from jobs.audit.answers import out_of_order
 from jobs.audit.files import Held, Measured, judge, measure
 from jobs.audit.findings import Finding, Findings, Unproven
-from jobs.audit.join import Expect, Joined, join
+from jobs.audit.join import Expect, Joined, join, unanswered_action
 from jobs.audit.pins import ACTIONS, ANSWERS, LETTERS, PREDICTIONS, REPLAYS, PinnedTopic, pin
 from jobs.audit.replays import Place, Replay, accepted_twice, asked, unmatched
 from jobs.audit.rows import Side, dropped
+from jobs.audit.second_look import still_missing
 from jobs.audit.spill import BUCKET, Spill
 from jobs.audit.strand import Strand, Work, follow
 from jobs.audit.table_log import END
@@ -30,6 +31,7 @@ from jobs.scoring_parts import rules
 
 PROCESSES = 2
 _LITTLE = 50_000  # offsets
+_SECOND_LOOK_SECONDS = 10.0  # some checkpoints long
 _SPAWN = multiprocessing.get_context("spawn")
 _EVENTS_AT_ONCE = 1 << 22
 Progress = Callable[[int, int], None]
@@ -77,6 +79,7 @@ class _Outcome:
     strands: dict[str, list[Strand]] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
     joined: list[Joined] = field(default_factory=list)
+    missing: set[Place] = field(default_factory=set)
     repeated: int = 0
 
 
@@ -101,6 +104,9 @@ def audit(settings: Settings, *, settled: bool = False, progress: Progress = lam
         outcome = _Outcome()
         _follow(pool, pinned, outcome, lambda: progress(passed.value, total))
         _join(pool, pinned, outcome, tail_is_fine=runs and not settled)
+    if outcome.missing and runs and not settled:
+        answering = [p for topic in ANSWERS for p in pinned[topic].partitions]
+        outcome.missing = still_missing(settings, outcome.missing, answering, rules().window, _SECOND_LOOK_SECONDS)
     report = _report(pinned, outcome, settled=settled, scorer_runs=runs)
     report.seconds = time.monotonic() - began
     return report
@@ -159,6 +165,7 @@ def _join(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, *, 
             for bucket in range(p.begins >> BUCKET, ((p.end - 1) >> BUCKET) + 1)
         ]
     outcome.joined = list(_answers(tasks, lambda: None))
+    outcome.missing = {(joined.partition, offset) for joined in outcome.joined for offset in joined.missing}
 
 
 def _known_from(strand: Strand, partition: int) -> int:
@@ -182,6 +189,7 @@ def _report(pinned: dict[str, PinnedTopic], outcome: _Outcome, *, settled: bool,
             for strand in strands:
                 if strand.beyond:
                     findings.add(_behind(topic, strand), strand.beyond)
+    findings.extend(map(unanswered_action, sorted(outcome.missing)))
     findings.merge([joined.findings for joined in outcome.joined])
     unproven += [_unanswered(joined) for joined in outcome.joined if joined.unproven]
     replays = _replays(outcome)

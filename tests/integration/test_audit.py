@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import orjson
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
-from confluent_kafka import TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from infra.clock import system_clock
 from infra.config import Settings, load_settings
+from jobs.audit.catch_up import wait
 from jobs.audit.command import main
 from jobs.audit.findings import Finding
+from jobs.audit.pins import ANSWERS, Pin
 from jobs.audit.run import Report, audit
+from jobs.audit.second_look import still_missing
+from jobs.committed_records import read_all
+from jobs.scoring_parts import GROUP, rules
 from lakehouse import migrate
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.read import read
@@ -98,6 +106,28 @@ def test_an_empty_system_is_clean_and_one_that_is_not_there_cannot_be_audited(tm
     gone = dataclasses.replace(settings, kafka=dataclasses.replace(settings.kafka, port=int(port)))
     assert main(gone, as_json=False, settled=True, wait_seconds=None) == 2
     assert f"broker 127.0.0.1:{port}: expected an answer" in capsys.readouterr().err
+
+
+def test_it_can_wait_for_answers_and_tables(clean: Settings, lake: Settings, tmp_path: Path) -> None:
+    with closing(Consumer({**lake.kafka.client(), "group.id": GROUP, "enable.auto.commit": False})) as group:
+        places = [TopicPartition("user-actions", p) for p in range(PARTITIONS)]
+        ends = [TopicPartition(place.topic, place.partition, group.get_watermark_offsets(place)[1]) for place in places]
+        group.commit(offsets=ends, asynchronous=False)
+    assert wait(lake, 0.0, system_clock, time.sleep)
+    behind = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "behind"), "STREAMHOUSE_KAFKA_PORT": str(clean.kafka.port)})
+    migrate.apply(behind)
+    assert not wait(behind, 0.0, system_clock, time.sleep)
+
+
+def test_answers_that_came_behind_the_pinned_ends_fill_the_holes(clean: Settings) -> None:
+    answered = {(p, o) for p, o in read_places(clean) if o % 5 == 0}
+    before = [Pin(topic, p, 0, 0, None) for topic in ANSWERS for p in range(PARTITIONS)]
+    missing = answered | {(1, 10**6)}
+    assert still_missing(clean, missing, before, rules().window, seconds=0.0) == {(1, 10**6)}
+
+
+def read_places(settings: Settings) -> set[tuple[int, int]]:
+    return {(message.partition() or 0, message.offset() or 0) for message in read_all(settings, "user-actions", PARTITIONS)}
 
 
 def change(settings: Settings, table: str, edit: Callable[[pa.Table, int], pa.Table]) -> tuple[int, int]:

@@ -26,7 +26,9 @@ def joined(expect: Expect, acted: Rows, predicted: Rows, refused: Rows | None = 
 
 
 def found(result: Joined) -> list[tuple[str, int, int | None]]:
-    return [(finding.kind, finding.partition, finding.offset) for finding in result.findings.kept]
+    """Missing answers first."""
+    missing = [("unanswered", result.partition, offset) for offset in result.missing]
+    return missing + [(finding.kind, finding.partition, finding.offset) for finding in result.findings.kept]
 
 
 def test_one_answer_each_is_clean_in_whatever_order_they_lie() -> None:
