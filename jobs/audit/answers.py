@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -110,16 +111,17 @@ def _rescored(partition: int, offset: NDArray[np.int64], rows: list[Row], model:
 
     if isinstance(found, str):
         return [finding("unknown_model", i, f"it names model {model[0]} {model[1]}: {found}") for i in range(len(rows))]
-    fits = [len(row["features"]) == found.inputs and None not in row["features"] for row in rows]
-    findings = [
-        finding("unusable_features", i, f"expected {found.inputs} numbers in features, got {rows[i]['features']}")
-        for i in np.flatnonzero(~np.array(fits)).tolist()
-    ]
-    at = np.flatnonzero(fits)
+    findings: list[Finding] = []
+    at, x = _inputs(rows, found.inputs)
+    if len(at) < len(rows):
+        findings += [
+            finding("unusable_features", i, f"expected {found.inputs} numbers in features, got {rows[i]['features']}")
+            for i in sorted(set(range(len(rows))) - set(at.tolist()))
+        ]
     if len(at) == 0:
         return findings
     said = np.array([rows[i]["score"] for i in at], np.float32)
-    again = found.score(np.array([rows[i]["features"] for i in at], np.float32))
+    again = found.score(x)
     name = f"{model[0]} {model[1]}"
     findings += [
         finding("changed_score", int(at[i]), f"it says score {said[i]}, its features and model {name} give {again[i]}")
@@ -131,6 +133,16 @@ def _rescored(partition: int, offset: NDArray[np.int64], rows: list[Row], model:
         for i in np.flatnonzero(decided != (again >= found.threshold)).tolist()
     ]
     return findings
+
+
+def _inputs(rows: list[Row], width: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Which rows have as many numbers as the model takes, and these."""
+    with contextlib.suppress(ValueError):  # of different lengths
+        x = np.array([row["features"] for row in rows], np.float32)
+        if x.shape[1:] == (width,) and not np.isnan(x).any():
+            return np.arange(len(rows)), x
+    at = [i for i, row in enumerate(rows) if len(row["features"]) == width and None not in row["features"]]
+    return np.array(at, np.int64), np.array([rows[i]["features"] for i in at], np.float32)
 
 
 @dataclass

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -115,9 +116,9 @@ def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared:
                 compared.findings.add(_changed(side, "value", int(step.offset[i]), record, row))
     expected: dict[str, pa.Array] = {"key": step.key}
     kinds: dict[str, pa.DataType] = {"key": pa.large_binary()}
-    for name in (*ENVELOPE, *COLUMNS[side.topic]):
+    for name, values in _by_column(typed, [*ENVELOPE, *COLUMNS[side.topic]]).items():
         kinds[name] = rows.schema.field(name).type
-        expected[name] = pa.array([row.get(name) for row in typed], kinds[name])
+        expected[name] = pa.array(values, kinds[name])
     for name, column in expected.items():
         found = rows[name].combine_chunks().cast(kinds[name])
         if not _equal(found, column):
@@ -127,6 +128,13 @@ def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared:
         for i in np.flatnonzero((found_times != times) & alike).tolist():
             compared.findings.add(_changed(side, name, int(step.offset[i]), int(times[i]), int(found_times[i])))
     _headers(side, step, rows["headers"].combine_chunks(), alike, compared)
+
+
+def _by_column(typed: list[Row], names: list[str]) -> dict[str, Sequence[Any]]:
+    """The values of each column; a row that did not decode has none of them."""
+    blank = dict.fromkeys(names)
+    whole = [row if len(row) > 1 else blank for row in typed]
+    return dict(zip(names, zip(*map(itemgetter(*names), whole), strict=True), strict=True)) if whole else dict.fromkeys(names, ())
 
 
 def _differences(

@@ -17,7 +17,7 @@ from infra.config import Settings
 from jobs.audit.pins import NotAuditable, unreachable
 
 Headers = dict[str, bytes | None]
-STEP_ROWS = 20_000
+STEP_ROWS = 10_000
 STEP_BYTES = 32 << 20
 _BATCH = 2000
 _FILL_SECONDS = 0.05

@@ -9,6 +9,7 @@ told beside them, and CPU seconds are steadier than the clock's.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import resource
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Annotated
 
 import orjson
+import psutil
 import typer
 
 from infra.config import ROOT, Settings
@@ -68,12 +70,19 @@ def _fill(settings: Settings, actions: int) -> None:
 
 
 def _round(settings: Settings) -> tuple[Report, dict[str, float]]:
-    load, used = os.getloadavg()[0], _cpu_seconds()
-    report = audit(settings, settled=True)
+    load, used, peak = os.getloadavg()[0], _cpu_seconds(), 0
+    others = {process.pid for process in psutil.Process().children(recursive=True)}
+
+    def look(_: int, __: int) -> None:
+        nonlocal peak
+        workers = [process for process in psutil.Process().children(recursive=True) if process.pid not in others]
+        peak = max(peak, sum(_resident(process) for process in workers))
+
+    report = audit(settings, settled=True, progress=look)
     numbers = {
         "seconds": round(report.seconds, 1),
         "cpu_seconds": round(_cpu_seconds() - used, 1),
-        "peak_megabytes_of_a_worker": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+        "peak_megabytes_of_both_workers": peak >> 20,
         "load_before": round(load, 1),
         "load_after": round(os.getloadavg()[0], 1),
         "findings": report.findings.total,
@@ -83,7 +92,14 @@ def _round(settings: Settings) -> tuple[Report, dict[str, float]]:
     return report, numbers
 
 
+def _resident(process: psutil.Process) -> int:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(process.memory_info().rss)
+    return 0
+
+
 def _cpu_seconds() -> float:
+    """Of this process and of those that have ended; the broker, which runs on, is not among them."""
     of = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(one.ru_utime + one.ru_stime for one in of)
 
