@@ -51,6 +51,7 @@ class Stack:
 class Kafka:
     host: str
     port: int
+    listen_port: int
     controller_port: int
     bootstrap_servers: str
     security_protocol: str
@@ -64,6 +65,11 @@ class Kafka:
     def is_embedded(self) -> bool:
         """Whether `up` starts the broker; another broker is only connected to."""
         return not self.bootstrap_servers
+
+    @property
+    def listens_on(self) -> int:
+        """The port that the embedded broker itself opens; clients are told to come to `port`."""
+        return self.listen_port or self.port
 
     @property
     def servers(self) -> str:

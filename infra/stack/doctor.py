@@ -105,7 +105,8 @@ def ports_taken(settings: Settings, wanted: list[Service]) -> Iterator[str]:
     """Why these services could not listen, before they are started."""
     seen: dict[int, str] = {}
     for service in wanted:
-        for port, setting in zip(service.ports, _PORT_SETTINGS.get(service.name, ()), strict=True):
+        for port, name in zip(service.ports, _PORT_SETTINGS.get(service.name, ()), strict=True):
+            setting = "kafka.listen_port" if name == "kafka.port" and settings.kafka.listen_port else name
             if not 0 < port < 65_536:
                 yield str(SettingsError(setting, "a port from 1 to 65535", port))
             elif port in seen:

@@ -80,6 +80,8 @@ def address(settings: Settings, service: Service) -> str:
         return settings.flink.rest_url
     if service.name == "registry":
         return settings.registry.url
+    if service.name == "broker":
+        return settings.kafka.servers
     return f"{service.host}:{service.ports[0]}" if service.ports else ""
 
 

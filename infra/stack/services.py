@@ -127,7 +127,7 @@ def services(settings: Settings) -> list[Service]:
             ),
             {},
             kafka.host,
-            (kafka.port, kafka.controller_port),
+            (kafka.listens_on, kafka.controller_port),
         )
         listed.insert(0, broker)
     return listed
@@ -233,7 +233,7 @@ def kafka_properties(settings: Settings) -> dict[str, object]:
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.bootstrap.servers": f"{kafka.host}:{kafka.controller_port}",
-        "listeners": f"PLAINTEXT://{kafka.host}:{kafka.port},CONTROLLER://{kafka.host}:{kafka.controller_port}",
+        "listeners": f"PLAINTEXT://{kafka.host}:{kafka.listens_on},CONTROLLER://{kafka.host}:{kafka.controller_port}",
         "advertised.listeners": f"PLAINTEXT://{kafka.host}:{kafka.port}",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(settings.state / "kafka" / "data"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from infra.config import load_settings
-from infra.stack.services import flink_home, write_files
+from infra.stack.services import flink_home, kafka_properties, services, write_files
 
 
 def test_flink_does_not_log_the_environment_of_its_workers_where_the_brokers_password_stands(tmp_path: Path) -> None:
@@ -18,3 +18,18 @@ def test_flink_does_not_log_the_environment_of_its_workers_where_the_brokers_pas
         (logger,) = [key.removesuffix(".name") for key, value in settings.items() if value == silenced]
         assert settings[f"{logger}.level"] == "OFF"
         assert written.startswith(file.read_text("utf-8"))
+
+
+def test_a_broker_behind_something_listens_on_one_port_and_sends_its_clients_to_the_other() -> None:
+    settings = load_settings({"STREAMHOUSE_KAFKA_PORT": "29092", "STREAMHOUSE_KAFKA_LISTEN_PORT": "29192"})
+    properties = kafka_properties(settings)
+    assert str(properties["listeners"]).startswith("PLAINTEXT://127.0.0.1:29192,")
+    assert properties["advertised.listeners"] == "PLAINTEXT://127.0.0.1:29092"
+    assert settings.kafka.servers == "127.0.0.1:29092"
+    (broker,) = [service for service in services(settings) if service.name == "broker"]
+    assert broker.ports[0] == 29192
+
+
+def test_a_broker_by_default_listens_where_its_clients_come() -> None:
+    properties = kafka_properties(load_settings({}))
+    assert str(properties["listeners"]).startswith(f"{properties['advertised.listeners']},")
