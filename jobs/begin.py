@@ -19,7 +19,7 @@ from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest
 from jobs.answered import answered, first_unanswered, without
 from jobs.archive_rows import COLUMNS
-from jobs.committed_records import first_offsets
+from jobs.committed_records import end_offsets, first_offsets
 from jobs.group_offsets import Offsets
 from jobs.offset_ranges import Ranges
 from jobs.scoring_parts import SOURCE_TOPIC
@@ -45,6 +45,10 @@ EXPLAINED = Begin({}, {}, "")
 
 class RecordsCutError(StreamhouseError):
     """Retention took records before the job came to them."""
+
+
+class OtherTopicError(StreamhouseError):
+    """A topic ends before what was done of it: it was made anew, or its broker lost records."""
 
 
 @contextlib.contextmanager
@@ -116,10 +120,18 @@ def after_the_cut(settings: Settings, wanted: Offsets, done: str, *, accept_loss
 
     Raises:
         RecordsCutError: it has, and nobody said that this is accepted.
+        OtherTopicError: a topic does not reach that far. Its next records would pass for those that are done already.
 
     """
-    offsets, lows = {}, first_offsets(settings, wanted)
+    offsets, lows, ends = {}, first_offsets(settings, wanted), end_offsets(settings, wanted)
     for (topic, partition), offset in wanted.items():
+        if offset > (end := ends[topic, partition]):
+            message = (
+                f"topic {topic}, partition {partition}: expected record {offset} as the next to be {done}, got a topic that ends at {end}:"
+                " it was made anew or lost records, and what comes now would pass for what is done; send to a topic of another name, or"
+                " begin anew with `./streamhouse reset`"
+            )
+            raise OtherTopicError(message)
         low = lows[topic, partition]
         if offset < low and not accept_loss:
             message = (

@@ -34,6 +34,7 @@ def read_to_end(settings: Settings, start: Sequence[TopicPartition]) -> Iterator
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "fetch.wait.max.ms": 20,  # the broker holds back the answer that says "the end" for so long, half a second by default
+            "log_level": 2,  # what goes wrong is raised
         }
     )
     try:
@@ -64,16 +65,29 @@ def first_offsets(settings: Settings, places: Iterable[tuple[str, int]]) -> dict
         KafkaException: the broker does not answer, or has no such topic.
 
     """
+    return _offsets(settings, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
+
+
+def end_offsets(settings: Settings, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """By topic and partition, where the next record will lie.
+
+    Raises:
+        KafkaException: as `first_offsets`.
+
+    """
+    return _offsets(settings, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
+
+
+def _offsets(settings: Settings, places: Iterable[tuple[str, int]], wanted: OffsetSpec) -> dict[tuple[str, int], int]:
     client = AdminClient({**settings.kafka.client(), "log_level": "0"})
-    earliest: OffsetSpec = OffsetSpec.earliest()  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(topic, partition): earliest for topic, partition in places}
+    asked = {TopicPartition(topic, partition): wanted for topic, partition in places}
     for attempt in Retrying(
         retry=retry_if_exception(_is_not_yet), stop=stop_after_delay(_ANSWER_SECONDS), wait=wait_fixed(0.2), reraise=True
     ):
         with attempt:
             answers = client.list_offsets(asked, request_timeout=_ANSWER_SECONDS)
-            first = {(place.topic, place.partition): int(future.result(_ANSWER_SECONDS).offset) for place, future in answers.items()}
-    return first
+            found = {(place.topic, place.partition): int(future.result(_ANSWER_SECONDS).offset) for place, future in answers.items()}
+    return found
 
 
 def _is_not_yet(error: BaseException) -> bool:

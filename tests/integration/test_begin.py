@@ -17,7 +17,7 @@ from infra.contracts import topics
 from infra.contracts.load import load_contracts
 from infra.stack.services import kafka_properties
 from jobs import answered, group_offsets
-from jobs.begin import RecordsCutError, score_events
+from jobs.begin import OtherTopicError, RecordsCutError, score_events
 from jobs.offset_ranges import NONE
 from tests.brokers import running_broker
 from tests.ports import free_ports
@@ -131,6 +131,19 @@ def test_what_retention_took_unanswered_is_said_and_accepted_by_a_person_alone(e
         begins(empty)
     assert begins(empty, accept_loss=True) == ([5, 0, 0, 0], {0: [[6, 7]]})
     assert begins(empty) == ([5, 0, 0, 0], {0: [[6, 7]]})  # said once
+
+
+@pytest.mark.parametrize("accept_loss", [False, True])
+def test_an_input_that_was_made_anew_does_not_pass_for_what_is_answered(empty: Settings, *, accept_loss: bool) -> None:
+    send(empty, ACTIONS, *[b"{}"] * 3)
+    send(empty, PREDICTIONS, *predictions(0, 1), commit=True)
+    assert begins(empty)[0] == [2, 0, 0, 0]
+    client = admin(empty)
+    client.delete_topics([ACTIONS])[ACTIONS].result(20)
+    topics.apply(empty)
+    words = r"topic user-actions, partition 0: expected record 2 as the next to be answered, got a topic that ends at 0"
+    with pytest.raises(OtherTopicError, match=words):
+        begins(empty, accept_loss=accept_loss)
 
 
 def test_an_output_that_was_made_anew_holds_no_answers(empty: Settings) -> None:
