@@ -17,12 +17,11 @@ import redis
 from redis.exceptions import LockError
 
 from features.apply import feature_store
-from features.online import PROFILE, PROJECT
+from features.online import MATERIALIZED, PROFILE
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 
 _BEGINNING = datetime(2015, 1, 1, tzinfo=UTC)
-_MATERIALIZED = f"{PROJECT}:{PROFILE}:materialized"  # there as long as the rows are: they share the store
 _SECONDS = 120.0
 _LOCK_SECONDS = 30.0  # a worker that is killed while it holds the lock keeps the others waiting no longer
 
@@ -36,7 +35,7 @@ def materialize_profiles(settings: Settings, until: datetime) -> None:
     with contextlib.redirect_stdout(io.StringIO()):  # Feast prints as it goes
         feature_store(settings).materialize(_BEGINNING, until, feature_views=[PROFILE])
     with closing(_redis(settings)) as client:
-        client.set(_MATERIALIZED, until.isoformat())
+        client.set(MATERIALIZED, until.isoformat())
 
 
 def restore_profiles(settings: Settings) -> None:
@@ -50,10 +49,10 @@ def restore_profiles(settings: Settings) -> None:
 
     """
     with closing(_redis(settings)) as client:
-        if client.exists(_MATERIALIZED):
+        if client.exists(MATERIALIZED):
             return
-        with contextlib.suppress(LockError), client.lock(f"{_MATERIALIZED}:lock", timeout=_LOCK_SECONDS):
-            if client.exists(_MATERIALIZED):
+        with contextlib.suppress(LockError), client.lock(f"{MATERIALIZED}:lock", timeout=_LOCK_SECONDS):
+            if client.exists(MATERIALIZED):
                 return
             done = subprocess.run(
                 [sys.executable, "-m", "features.materialize"],

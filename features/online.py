@@ -29,6 +29,9 @@ ACTIVITY = "user_activity"
 PROFILE = "user_profile"
 PROFILE_FEATURES = ("channel", "cohort")
 
+MATERIALIZED = f"{PROJECT}:{PROFILE}:materialized"
+"""A key that is there as long as the profiles are: they share the store."""
+
 _HISTORY = fb.field(ACTIVITY, "history")
 _ACTIVITY_TIME = fb.timestamp_field(ACTIVITY)
 _COUNT_FIELDS = [fb.field(ACTIVITY, name) for name in COUNTS]
@@ -78,10 +81,12 @@ if held ~= ARGV[1] then return redis.error_reply('LEASE held by '..held) end
 redis.call('HDEL', KEYS[1], 'progress', 'compacted')
 local gone = 0
 for i = 2, #KEYS do
-  local log = redis.call('HGET', KEYS[i], '_log:user_activity')
-  if log and string.sub(log, 1, string.find(log, ':') - 1) == ARGV[2] then
-    redis.call('HDEL', KEYS[i], unpack(ARGV, 3))
-    gone = gone + 1
+  if redis.call('TYPE', KEYS[i]).ok == 'hash' then
+    local log = redis.call('HGET', KEYS[i], '_log:user_activity')
+    if log and string.sub(log, 1, string.find(log, ':') - 1) == ARGV[2] then
+      redis.call('HDEL', KEYS[i], unpack(ARGV, 3))
+      gone = gone + 1
+    end
   end
 end
 return gone
@@ -165,9 +170,15 @@ class OnlineStore:
         owned = np.unique(partitions).tolist()
         for partition in owned:
             pipe.hmget(_mark(partition), "lease", "progress")
-        for user in users:
-            pipe.hmget(_KEY_PREFIX + fb.key_value(user) + _KEY_SUFFIX, _READ_FIELDS)
-        replies = pipe.execute()
+        keys = [_KEY_PREFIX + fb.key_value(user) + _KEY_SUFFIX for user in users]
+        for key in keys:
+            pipe.hmget(key, _READ_FIELDS)
+        try:
+            replies = pipe.execute()
+        except redis.ResponseError as error:
+            if "WRONGTYPE" in str(error):
+                self._clear()
+            raise
         for partition, (lease, progress) in zip(owned, replies, strict=False):
             self._check(partition, lease)
             # a client reconnects in silence, and Redis may have lost its last writes meanwhile
@@ -222,6 +233,29 @@ class OnlineStore:
             gone += self._script(self._forget, partition, arguments, some)
         return gone
 
+    def _clear(self) -> None:
+        """Delete what another program wrote in place of rows, all of it: Feast's own writer would stumble over the rest.
+
+        Which partitions those users are of, nobody knows any more; so the marks go, as with a store that lost data, and each
+        partition is folded again by the run that owns it. A user's row holds the profile, too.
+
+        Raises:
+            StoreEmpty: always.
+
+        """
+        foreign: list[bytes] = []
+        keys = self._redis.scan_iter(match=_glob(_KEY_PREFIX) + b"*", count=1000)
+        while some := list(islice(keys, 1000)):
+            pipe = self._redis.pipeline(transaction=False)
+            for key in some:
+                pipe.type(key)
+            foreign += [key for key, kind in zip(some, pipe.execute(), strict=True) if kind != b"hash"]
+        marks = list(self._redis.scan_iter(match=_mark("*")))
+        self._redis.delete(MATERIALIZED, *foreign, *marks)
+        self._progress.clear()
+        message = f"another program wrote over {len(foreign)} rows or over a mark of the online store; the log is folded again"
+        raise StoreEmpty(message)
+
     def _script(
         self,
         script: Any,  # noqa: ANN401 - as above
@@ -238,6 +272,8 @@ class OnlineStore:
                 raise StoreFull(message) from error
             if reason.startswith("EMPTY"):
                 self._check(partition, None)
+            if "WRONGTYPE" in reason:
+                self._clear()
             if reason.startswith("REWOUND"):
                 raise StoreEmpty(_rewound(partition)) from error
             if reason.startswith("LEASE"):
@@ -273,7 +309,7 @@ def _row_fields(history: bytes, values: NDArray[np.float64], row_time: int) -> l
     return fields
 
 
-def _mark(partition: int) -> str:
+def _mark(partition: int | str) -> str:
     return f"{PROJECT}:{ACTIVITY}:partition:{partition}"
 
 

@@ -17,7 +17,7 @@ from features import feast_bytes as fb
 from features.activity import FEATURES
 from features.enrich import Batch, Enricher, Log, RedisAway
 from features.history import LAYOUT
-from features.online import LeaseLost, Mark, OnlineStore, StoreEmpty, StoreFull
+from features.online import ACTIVITY, JOIN_KEY, MATERIALIZED, PROJECT, LeaseLost, Mark, OnlineStore, StoreEmpty, StoreFull
 from tests.unit.features.by_definition import Action, features_at
 from tests.unit.features.test_fold import as_arrays, random_log
 
@@ -82,9 +82,29 @@ def test_any_crash_any_loss_and_any_rewind_leaves_every_answer_as_by_definition(
                 client.restore(key, 0, content)
         elif event < 0.92:
             older = {key: client.dump(key) for key in client.keys("*")}
-        elif event < 0.97:  # an operator goes back to an old savepoint
+        elif event < 0.95:  # another program wrote over a row or a mark
+            client.set(rng.choice(sorted(client.keys("*"))), "not a row")
+        elif event < 0.98:  # an operator goes back to an old savepoint
             position = rng.randint(0, restored)
             worker = a_worker(redis_port, log, lambda: committed[0])
+    client.close()
+
+
+@pytest.mark.parametrize("over", [fb.entity_key(PROJECT, JOIN_KEY, "u0"), f"{PROJECT}:{ACTIVITY}:partition:0".encode()])
+@pytest.mark.parametrize("foreign", ["text", "list"])
+def test_what_another_program_wrote_over_a_row_or_a_mark_is_folded_again(empty_redis: int, over: bytes, foreign: str) -> None:
+    log = random_log(random.Random(4), 40)
+    worker = a_worker(empty_redis, log, lambda: 0)
+    ask(worker, log, 0, 20)
+    client: Any = redis.Redis(port=empty_redis)
+    client.set(MATERIALIZED, "then")
+    elsewhere = fb.entity_key(PROJECT, JOIN_KEY, "of another partition")
+    client.set(elsewhere, "not a row")
+    assert client.delete(over)
+    client.set(over, "not a row") if foreign == "text" else client.rpush(over, "not a row")
+    np.testing.assert_array_equal(ask(worker, log, 20, 40), [expected(log, a) for a in log[20:]])
+    assert client.type(over) == b"hash"
+    assert not client.exists(MATERIALIZED, elsewhere)  # a row holds a profile, too, and Feast's writer reads all of them
     client.close()
 
 
