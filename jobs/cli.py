@@ -247,6 +247,29 @@ def feast(context: typer.Context) -> None:
     raise typer.Exit(subprocess.call([str(program), "-f", str(file), *context.args], cwd=file.parent))
 
 
+@app.command()
+def chaos(
+    minutes: Annotated[float, typer.Option(help="how long faults strike")] = 10.0,
+    seed: Annotated[int | None, typer.Option(help="which faults, when and how; drawn and printed when left out")] = None,
+    rate: Annotated[float, typer.Option(help="actions a second")] = 300.0,
+    only: Annotated[str, typer.Option(help="these faults alone, as kill_worker,zombie; all when left out")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="keep the state folder also when nothing was found")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="write everything to this file, for programs")] = None,
+) -> None:
+    """Break a stack of its own by random faults and count what came out; 1 on findings. Example: ./streamhouse chaos --seed 7"""
+    import secrets
+
+    from jobs.chaos.run import chaos as break_it
+    from jobs.chaos.run import show, write
+
+    names = tuple(name for name in only.split(",") if name)
+    result = break_it(minutes, secrets.randbelow(10**6) if seed is None else seed, rate, names, keep=keep)
+    if json_file is not None:
+        write(result, json_file)
+    show(result)
+    raise typer.Exit(1 if result.findings else 0)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def test(context: typer.Context) -> None:
     """Run every check; arguments go to pytest. Example: ./streamhouse test tests/unit"""

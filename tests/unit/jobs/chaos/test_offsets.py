@@ -1,0 +1,55 @@
+"""Which falls of a committed offset are a running job's, and which a late sleeper's."""
+
+from __future__ import annotations
+
+from jobs.chaos.offsets import Falls, Place
+
+HERE: Place = ("score_events", "user-actions", 0)
+THERE: Place = ("score_events", "user-actions", 1)
+
+
+def seen(*looks: tuple[float, int, str], place: Place = HERE) -> Falls:
+    falls = Falls()
+    for now, offset, job in looks:
+        falls.see(place, offset, job, now)
+    return falls
+
+
+def test_offsets_that_rise_or_stay_are_fine() -> None:
+    falls = seen((0, 5, "a"), (1, 5, "a"), (2, 9, "a"))
+    assert (falls.backwards(100), falls.stale) == ([], 0)
+
+
+def test_a_fall_that_stays_is_told() -> None:
+    falls = seen((0, 9, "a"), (1, 5, "a"), (2, 6, "a"))
+    assert falls.backwards(5) == []
+    (sentence,) = falls.backwards(12)
+    assert sentence.startswith("group score_events, topic user-actions, partition 0: committed offset fell from 9 to 5 while job a ran")
+
+
+def test_a_fall_that_is_made_up_for_at_once_is_counted_alone() -> None:
+    falls = seen((0, 9, "a"), (1, 5, "a"), (2, 10, "a"))
+    assert (falls.backwards(100), falls.stale) == ([], 1)
+
+
+def test_a_fall_that_is_made_up_for_late_is_told_all_the_same() -> None:
+    falls = seen((0, 9, "a"), (1, 5, "a"), (30, 10, "a"))
+    assert len(falls.backwards(31)) == 1
+    assert falls.stale == 0
+
+
+def test_another_run_may_begin_earlier() -> None:
+    falls = seen((0, 9, "a"), (1, 5, "b"), (2, 6, "b"))
+    assert (falls.backwards(100), falls.stale) == ([], 0)
+
+
+def test_a_fall_that_ended_with_its_run_is_that_runs_no_more() -> None:
+    falls = seen((0, 9, "a"), (1, 5, "a"), (2, 5, "b"))
+    assert (falls.backwards(100), falls.stale) == ([], 0)
+
+
+def test_partitions_are_judged_by_themselves() -> None:
+    falls = Falls()
+    for now, place, offset in ((0, HERE, 9), (0, THERE, 3), (1, HERE, 9), (1, THERE, 4)):
+        falls.see(place, offset, "a", now)
+    assert falls.backwards(100) == []
