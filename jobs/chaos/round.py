@@ -12,9 +12,11 @@ from dataclasses import dataclass, field
 import psutil
 import redis
 
+from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.stack.report import status
+from jobs.audit.run import audit
 from jobs.chaos import points, resources
 from jobs.chaos.accounting import Count, count
 from jobs.chaos.actions import Maker
@@ -25,7 +27,7 @@ from jobs.chaos.place import PAYLOAD, Place
 from jobs.chaos.reader import ACTIONS, Reader
 from jobs.chaos.recovery import Blows
 from jobs.chaos.schedule import Draw
-from jobs.chaos.traffic import Traffic
+from jobs.chaos.traffic import Sent, Traffic
 from lakehouse.read import count_rows
 
 _AWAY = (psutil.Error, redis.RedisError, sqlite3.Error, OSError)
@@ -33,6 +35,7 @@ _LOST_SECONDS = 180.0  # without a prediction for so long nobody waits any more
 _SETTLE_SECONDS = 240.0
 _WARM_SECONDS = 3.0
 _MARGIN_SECONDS = 0.1  # that what was sent just before a blow may need to be known as taken
+_AUDIT_SENTENCES = 10
 _LAG_SECONDS = 3.0  # of traffic; a job that is no further behind has caught up
 
 
@@ -139,7 +142,7 @@ class Round:
 
     def findings(self, counted: Count) -> list[str]:
         """Everything that is not as it must be, now that all is quiet, a sentence each."""
-        found = [*self.found, *counted.findings()]
+        found = [*self.found, *audited(self.settings, self.traffic.sent), *counted.findings()]
         found += counted.compared(self.reader.answers) + counted.tables(self.settings)
         if self.reader.error is not None:
             found.append(f"the consumer that read all the time ended: {self.reader.error}")
@@ -151,6 +154,19 @@ class Round:
         """End the consumers."""
         self.reader.close()
         self.groups.close()
+
+
+def audited(settings: Settings, sent: Sent) -> list[str]:
+    """What the audit finds now that all is quiet, a sentence each."""
+    report = audit(settings, settled=True)
+    said = [f"audit: {finding.sentence}" for finding in report.findings.kept[:_AUDIT_SENTENCES]]
+    if (rest := report.findings.total - len(said)) > 0:
+        said.append(f"audit: {rest} more findings")
+    said += [f"audit: not proven: {one.sentence}" for one in report.unproven]
+    repeated = sent.by_kind().get("again", 0)
+    if report.counts.repeated_event_ids < repeated:
+        said.append(f"audit: {repeated} events were sent again at least, it counts {report.counts.repeated_event_ids} repeated event ids")
+    return said
 
 
 def _wait(what: Callable[[], bool], seconds: float, name: str) -> None:

@@ -17,7 +17,7 @@ from jobs.chaos import resources
 from jobs.chaos.accounting import Count
 from jobs.chaos.actions import GOOD, POISON
 from jobs.chaos.place import broken_on_purpose
-from jobs.chaos.round import Round
+from jobs.chaos.round import Round, audited
 from jobs.chaos.schedule import Draw
 from tests.faults.seeds import KEPT, short_round
 
@@ -60,6 +60,10 @@ def test_the_job_comes_back(broken: Round, draw: Draw) -> None:
 
 def test_every_action_is_answered_once_and_as_by_an_unbroken_run(settled: Count) -> None:
     assert settled.findings() == []
+
+
+def test_the_audit_is_clean(broken: Round, settled: Count) -> None:
+    assert audited(broken.settings, settled.sent) == []
 
 
 def test_every_kind_of_action_was_among_them(broken: Round, settled: Count) -> None:
