@@ -86,8 +86,12 @@ def running(settings: Settings, name: str) -> str | None:
     started = expected(settings).get(name)
     if not started:
         return None
-    with _client(settings) as client:
-        answer = client.get(f"/jobs/{started}/status")
+    path = f"/jobs/{started}/status"
+    try:
+        with _client(settings) as client:
+            answer = client.get(path)
+    except httpx.HTTPError as error:
+        raise StreamhouseError(_silent(settings, path, error)) from error
     return started if answer.is_success and answer.json()["status"] in ALIVE else None
 
 
@@ -132,9 +136,18 @@ def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> 
 
 
 def cancel(settings: Settings, job: Job) -> None:
-    """End a job at once. Whether it should run again is the caller's to say."""
-    with _client(settings) as client:
-        client.patch(f"/jobs/{job.id}?mode=cancel").raise_for_status()
+    """End a job at once. Whether it should run again is the caller's to say.
+
+    Raises:
+        StreamhouseError: the JobManager does not answer, or refuses.
+
+    """
+    path = f"/jobs/{job.id}?mode=cancel"
+    try:
+        with _client(settings) as client:
+            client.patch(path).raise_for_status()
+    except httpx.HTTPError as error:
+        raise StreamhouseError(_refused(path, error)) from error
 
 
 def note_started(settings: Settings, name: str, job_id: str) -> None:
@@ -204,8 +217,7 @@ def _get(settings: Settings, path: str) -> Any:  # noqa: ANN401 - JSON
         with _client(settings) as client:
             return client.get(path).raise_for_status().json()
     except httpx.HTTPError as error:
-        message = f"Flink's JobManager does not answer at {settings.flink.rest_url}{path} ({error}); run `./streamhouse up`"
-        raise StreamhouseError(message) from error
+        raise StreamhouseError(_silent(settings, path, error)) from error
 
 
 def _post(settings: Settings, path: str, body: dict[str, object]) -> Any:  # noqa: ANN401 - JSON
@@ -213,5 +225,12 @@ def _post(settings: Settings, path: str, body: dict[str, object]) -> Any:  # noq
         with _client(settings) as client:
             return client.post(path, json=body).raise_for_status().json()
     except httpx.HTTPError as error:
-        message = f"Flink's JobManager refused {path} ({error}); see `./streamhouse logs jobmanager`"
-        raise StreamhouseError(message) from error
+        raise StreamhouseError(_refused(path, error)) from error
+
+
+def _silent(settings: Settings, path: str, error: httpx.HTTPError) -> str:
+    return f"Flink's JobManager does not answer at {settings.flink.rest_url}{path} ({error}); run `./streamhouse up`"
+
+
+def _refused(path: str, error: httpx.HTTPError) -> str:
+    return f"Flink's JobManager refused {path} ({error}); see `./streamhouse logs jobmanager`"

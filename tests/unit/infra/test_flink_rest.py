@@ -8,7 +8,9 @@ import pytest
 import yaml
 
 from infra.config import Settings, load_settings
-from infra.stack.flink_rest import checkpoint_folder, clear_checkpoints
+from infra.errors import StreamhouseError
+from infra.stack.apart import free_ports
+from infra.stack.flink_rest import Job, cancel, checkpoint_folder, clear_checkpoints
 
 
 @pytest.fixture
@@ -31,3 +33,10 @@ def test_a_start_clears_the_checkpoints_of_earlier_runs_of_that_job_alone(settin
     clear_checkpoints(settings, "score_events")
     assert list(checkpoint_folder(settings, "score_events").iterdir()) == []
     assert len(list(checkpoint_folder(settings, "archive_topics").iterdir())) == 1
+
+
+def test_a_job_that_cannot_be_cancelled_is_a_sentence(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    nobody = load_settings({"STREAMHOUSE_STATE": str(tmp_path), "STREAMHOUSE_FLINK_REST_PORT": port})
+    with pytest.raises(StreamhouseError, match="Flink's JobManager refused /jobs/a"):
+        cancel(nobody, Job("a", "score_events", "RUNNING", 1.0))
