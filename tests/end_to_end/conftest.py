@@ -27,7 +27,7 @@ _QUICK = {
 }
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Settings]:
     """Everything up, applied, and both jobs submitted; ended and deleted afterwards unless KEEP_STACK is set."""
     from jobs.submit import submit
@@ -38,7 +38,7 @@ def stack() -> Iterator[Settings]:
         yield settings
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def played(stack: Settings) -> Settings:
     """The stack with the profiles in their table and store, the whole clickstream sent, and each action answered."""
     from jobs.demo import bring_profiles
