@@ -83,8 +83,12 @@ def _end(settings: Settings, place: TopicPartition, level: str) -> int:
 
 
 def told(settings: Settings) -> list[str]:
-    """Where a secret stands: the password anywhere in the state folder or in Flink's pages, a payload in any log or page."""
-    said = [f"the broker's password stands in {file}" for file in _files_with(settings.state, PASSWORD)]
+    """Where a secret stands: the password anywhere in the state folder or in Flink's pages, a payload in any log or page.
+
+    Except in Flink's temporary folder: there lies, as long as a job runs, the job itself, with what it needs to connect.
+    """
+    temporary = str(settings.state / "flink" / "tmp")
+    said = [f"the broker's password stands in {file}" for file in _files_with(settings.state, PASSWORD) if not file.startswith(temporary)]
     for folder in (settings.state / "logs", settings.state / "flink" / "log"):
         said += [f"a part of an event stands in {file}" for file in _files_with(folder, PAYLOAD)]
     pages = ["/jobs/overview", "/jobmanager/config", "/taskmanagers"]
