@@ -2,8 +2,9 @@
 
     every second    a job that should run and does not, as after its JobManager died, is started again
     every 2 s       the answers that came: too many rejections pull the brake
-    every 10 s      a record that was read and has no answer for long, as when a transaction timed out: the job starts again
-                    behind its outputs and answers it
+    every 5 s       a job that completes no checkpoint for half of its transactions' life is ended before they time out, and starts
+                    again behind its outputs: what Flink would lose from its checkpoint is answered, and in order
+    every 10 s      a record that was read and has had no answer for long, as after a transaction that timed out all the same: likewise
     every minute    receipts of new snapshots are copied to the ledger before the snapshots expire
 
 Each of these is asked of the services anew, so a keeper that is killed goes on where it was. It holds nothing that others need.
@@ -32,8 +33,8 @@ from lakehouse.ledger import record
 
 log = logging.getLogger("keeper")
 
-_LOOK, _ANSWERS, _LOST = 1.0, 2.0, 10.0  # seconds between two looks
-_LONGEST_PAUSE = 60.0  # seconds between two attempts to start a job
+_LOOK, _ANSWERS, _OVERDUE, _LOST = 1.0, 2.0, 5.0, 10.0  # seconds between two looks
+_LONGEST_PAUSE = 30.0  # seconds between two attempts to start a job
 _FAULTS = (StreamhouseError, KafkaException, OSError)  # a service that is away: asked again at the next look
 
 
@@ -90,6 +91,7 @@ def main() -> None:
         duties = [
             Duty(_LOOK, lambda: restart_missing(settings, keeper, pool, time.monotonic())),
             Duty(_ANSWERS, lambda: watch_answers(settings, keeper)),
+            Duty(_OVERDUE, lambda: end_overdue(settings)),
             Duty(_LOST, lambda: find_lost(settings, keeper, time.monotonic())),
             Duty(float(settings.keeper.receipts_seconds), lambda: copy_receipts(settings)),
         ]
@@ -101,7 +103,7 @@ def main() -> None:
 
 
 def restart_missing(settings: Settings, keeper: Keeper, pool: ThreadPoolExecutor, now: float) -> None:
-    """Start what should run and does not, each job by itself; failed attempts are repeated after 1, 2, 4 ... 60 seconds."""
+    """Start what should run and does not, each job by itself; failed attempts are repeated after 2, 4, 8 ... 30 seconds."""
     for name, attempt in keeper.attempts.items():
         if attempt.running is not None and attempt.running.done():
             failure = attempt.running.exception()
@@ -109,7 +111,8 @@ def restart_missing(settings: Settings, keeper: Keeper, pool: ThreadPoolExecutor
             attempt.failed = attempt.failed + 1 if failure else 0
             attempt.due = now + min(2.0**attempt.failed, _LONGEST_PAUSE) if failure else now
             log.info("%s", failure or f"{name} is back")
-    if not flink_rest.expected(settings) or not health.answers(settings, "taskmanager"):
+    needed = ("taskmanager", "broker") if settings.kafka.is_embedded else ("taskmanager",)
+    if not flink_rest.expected(settings) or not all(health.answers(settings, service) for service in needed):
         return
     known = flink_rest.jobs(settings)
     flink_rest.forget_ended(settings, known)
@@ -134,6 +137,25 @@ def watch_answers(settings: Settings, keeper: Keeper) -> None:
         brakes.pull(settings, SCORER, sentence)
     if SCORER in brakes.pulled(settings) and (job := flink_rest.alive(settings, SCORER)):
         log.info("%s stopped with a savepoint: %s", SCORER, flink_rest.stop_with_savepoint(settings, job))
+
+
+def end_overdue(settings: Settings) -> None:
+    """End a job whose last checkpoint is so old that its transactions would time out soon; `restart_missing` starts it again.
+
+    A checkpoint names transactions that are committed when the job is restored from it. Where the broker has aborted them by
+    then, Flink goes on without them, and their records would be answered behind later ones.
+    """
+    for job in flink_rest.jobs(settings, details=True):
+        if job.name == SCORER and job.is_alive and (job.checkpoint_age or 0.0) > settings.score_events.transaction_timeout_seconds / 2:
+            log.error(
+                "%s completed no checkpoint for %.0f s, and its transactions would time out; it starts again", SCORER, job.checkpoint_age
+            )
+            _start_anew(settings, job)
+
+
+def _start_anew(settings: Settings, job: flink_rest.Job) -> None:
+    flink_rest.note_started(settings, job.name, "")
+    flink_rest.cancel(settings, job)
 
 
 def find_lost(settings: Settings, keeper: Keeper, now: float) -> None:
@@ -161,8 +183,7 @@ def find_lost(settings: Settings, keeper: Keeper, now: float) -> None:
             *(offset, SOURCE_TOPIC, partition, now - since, SCORER),
         )
         keeper.patience, keeper.ended = 2 * keeper.patience, now  # what comes back is not mended by starting again and again
-        flink_rest.note_started(settings, SCORER, "")
-        flink_rest.cancel(settings, job)
+        _start_anew(settings, job)
         keeper.stuck.clear()
         return
 

@@ -20,7 +20,7 @@ from infra.stack.services import flink_environment, flink_home
 from infra.stack.stack import up
 from jobs.chaos.ground import Ground, children
 
-TRANSACTION_SECONDS = 15
+TRANSACTION_SECONDS = 45
 """How long a transaction of the jobs may stay open on a stack that is broken on purpose."""
 _HEARTBEAT = 10.0  # seconds after which Flink gives up a TaskManager that is silent
 _BROKER_CLEANS = 12.0  # seconds between two looks of the broker at expired transactions, and some
