@@ -68,7 +68,6 @@ def test_receipts_form_a_chain_that_leaves_out_only_what_no_reader_of_the_topic_
     found = [b for b in broken(rows) if b.before in seen]  # what expired before anything was recorded is told apart
     if topic.table == "user_actions":
         assert {row.operation for row in rows} >= {"append", "replace"}
-        assert found == []  # nobody writes it in transactions
         with open_catalog(looked_after) as catalog:
             assert seen > {s.snapshot_id for s in load_table(catalog, looked_after, topic.table).snapshots()}
     assert [str(b) for b in found if not b.asks_topic] == []
