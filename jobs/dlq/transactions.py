@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -147,7 +148,7 @@ class Transactions:
                 if refused.args[0].code() not in _TOO_LARGE:
                     raise
                 failures[i] = refused.args[0]
-        self._flush()
+        self._flush(failures)
         if too_large := [batch[i] for i, error in failures.items() if error.code() in _TOO_LARGE]:
             return too_large
         for error in failures.values():
@@ -172,7 +173,7 @@ class Transactions:
         for note in notes:
             key, value = write_note(note, self._topic, self._clock())
             self._produce(NOTES_TOPIC, key, value, -1, [], delivered)
-        self._flush()
+        self._flush(failures)
         for error in failures:
             raise KafkaException(error)
 
@@ -194,8 +195,12 @@ class Transactions:
                 self._producer.poll(0)
                 return
 
-    def _flush(self) -> None:
-        if self._producer.flush(TRANSACTION_TIMEOUT_MS / 1000):
+    def _flush(self, failures: Sized) -> None:
+        """Until the broker has everything, or one record has failed: the transaction is aborted then, and the rest may hang until it is."""
+        deadline = time.monotonic() + TRANSACTION_TIMEOUT_MS / 1000
+        while len(self._producer) and not failures and time.monotonic() < deadline:
+            self._producer.poll(0.05)
+        if len(self._producer) and not failures:
             message = f"{self._topic} did not take the records within {TRANSACTION_TIMEOUT_MS / 1000:.0f} s"
             message += "; run the command again, it sends only what is missing"
             raise TransactionError(message)
