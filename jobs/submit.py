@@ -46,25 +46,7 @@ def _submit(settings: Settings, name: str, flags: Sequence[str]) -> str:
         return f"{name} runs already as job {running}"
     if "--release-brake" not in flags:
         brakes.refuse_while_pulled(settings, name)
-    command = [
-        str(flink_home() / "bin" / "flink"),
-        "run",
-        "--detached",
-        "-m",
-        f"{settings.flink.host}:{settings.flink.rest_port}",
-        "-py",
-        str(settings.root / "jobs" / f"{name}.py"),
-        *flags,
-    ]
-    done = subprocess.run(
-        command,
-        env={**supervise.inherited(os.environ), **settings.environment, **flink_environment(settings)},
-        cwd=settings.state,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_SECONDS,
-    )
+    done = flink_run(settings, name, flags, _SECONDS)
     said = done.stdout + done.stderr
     found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
     if done.returncode or not found:
@@ -77,3 +59,23 @@ def _submit(settings: Settings, name: str, flags: Sequence[str]) -> str:
         raise StreamhouseError(message)
     behind = re.search(r"^goes on behind its outputs: (.+) \(read in", said, re.MULTILINE)
     return f"{name} started as job {found[1]}" + (f": {behind[1]}" if behind else "")
+
+
+def flink_run(settings: Settings, name: str, flags: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """`flink run` of `jobs/<name>.py`, as a person would call it, and what came of it.
+
+    Raises:
+        subprocess.TimeoutExpired: it took longer than `seconds`.
+
+    """
+    where = f"{settings.flink.host}:{settings.flink.rest_port}"
+    program, job = str(flink_home() / "bin" / "flink"), str(settings.root / "jobs" / f"{name}.py")
+    return subprocess.run(
+        [program, "run", "--detached", "-m", where, "-py", job, *flags],
+        env={**supervise.inherited(os.environ), **settings.environment, **flink_environment(settings)},
+        cwd=settings.state,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=seconds,
+    )

@@ -19,6 +19,7 @@ from infra.stack.apart import silent
 from infra.stack.services import flink_environment, flink_home
 from infra.stack.stack import up
 from jobs.chaos.ground import Ground, children
+from jobs.submit import flink_run
 
 TRANSACTION_SECONDS = 45
 """How long a transaction of the jobs may stay open on a stack that is broken on purpose."""
@@ -185,16 +186,7 @@ def second_copy(ground: Ground, rng: random.Random) -> str:
     """
     settings = ground.settings
     before = {job.id for job in flink_rest.jobs(settings) if job.is_alive}
-    where = f"{settings.flink.host}:{settings.flink.rest_port}"
-    done = subprocess.run(
-        [str(flink_home() / "bin" / "flink"), "run", "--detached", "-m", where, "-py", str(settings.root / "jobs" / "score_events.py")],
-        env={**supervise.inherited(os.environ), **settings.environment, **flink_environment(settings)},
-        cwd=settings.state,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=_RUN_SECONDS,
-    )
+    done = flink_run(settings, "score_events", (), _RUN_SECONDS)
     said = done.stdout + done.stderr
     (settings.state / "logs" / "second-copy.log").write_text(said, "utf-8")
     taken = [job for job in flink_rest.jobs(settings) if job.is_alive and job.id not in before and job.name == "score_events"]
