@@ -18,13 +18,12 @@ from infra.config import Settings, load_settings
 from infra.contracts import topics
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from infra.stack.services import kafka_properties
 from jobs.archive_rows import COLUMNS, ENVELOPE, archive_row
 from jobs.committed_records import read_to_end
 from jobs.scoring_parts import as_records, model, rules
 from jobs.scoring_path import answer
 from lakehouse import migrate
-from tests.brokers import running_broker
+from tests.brokers import embedded_broker
 from tests.lake import put_records
 from tests.ports import free_ports
 
@@ -49,10 +48,7 @@ def audited_system(state: Path) -> Iterator[Settings]:
     broker, controller = free_ports(2)
     own = {"STREAMHOUSE_STATE": str(state), "STREAMHOUSE_KAFKA_PORT": broker, "STREAMHOUSE_KAFKA_CONTROLLER_PORT": controller}
     embedded = load_settings(own)
-    state.mkdir(parents=True, exist_ok=True)
-    properties = "".join(f"{key}={value}\n" for key, value in kafka_properties(embedded).items())
-    formatting = ["-t", "audited", "--ignore-formatted", "--standalone", "--feature", "transaction.version=1"]
-    with running_broker(state, properties, formatting, embedded.kafka.servers):
+    with embedded_broker(embedded):
         topics.apply(embedded)
         migrate.apply(embedded)
         yield embedded

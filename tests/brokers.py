@@ -11,9 +11,9 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from infra.config import load_settings
+from infra.config import Settings, load_settings
 from infra.stack.jars import installed
-from infra.stack.services import java_home
+from infra.stack.services import java_home, kafka_properties
 
 _SECONDS = 90
 
@@ -40,6 +40,16 @@ def running_broker(folder: Path, properties: str, format_arguments: list[str], b
     finally:
         broker.terminate()
         broker.wait(30)
+
+
+@contextlib.contextmanager
+def embedded_broker(settings: Settings) -> Iterator[None]:
+    """The broker of these settings by itself, as `up` starts it, in their state folder; without topics."""
+    (settings.state / "kafka").mkdir(parents=True, exist_ok=True)
+    properties = "".join(f"{key}={value}\n" for key, value in kafka_properties(settings).items())
+    formatting = ["--cluster-id", "embedded", "--standalone", "--ignore-formatted", "--feature", "transaction.version=1"]
+    with running_broker(settings.state, properties, formatting, settings.kafka.servers):
+        yield
 
 
 def _answers(bootstrap_servers: str) -> bool:

@@ -15,11 +15,10 @@ from confluent_kafka.admin import AdminClient
 from infra.config import ROOT, Settings, load_settings
 from infra.contracts import topics
 from infra.contracts.load import load_contracts
-from infra.stack.services import kafka_properties
 from jobs import answered, group_offsets
 from jobs.begin import OtherTopicError, RecordsCutError, score_events
 from jobs.offset_ranges import NONE
-from tests.brokers import running_broker
+from tests.brokers import embedded_broker
 from tests.ports import free_ports
 
 ACTIONS, PREDICTIONS, DEAD_LETTERS = "user-actions", "predictions", "user-actions-dlq"
@@ -32,10 +31,7 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     folder = tmp_path_factory.mktemp("begin")
     ports = dict(zip(("KAFKA_PORT", "KAFKA_CONTROLLER_PORT"), free_ports(2), strict=True))
     settings = load_settings({"STREAMHOUSE_STATE": str(folder), **{f"STREAMHOUSE_{name}": port for name, port in ports.items()}})
-    (folder / "kafka").mkdir()
-    properties = "".join(f"{key}={value}\n" for key, value in kafka_properties(settings).items())
-    formatting = ["--cluster-id", "begin", "--standalone", "--ignore-formatted", "--feature", "transaction.version=1"]
-    with running_broker(folder, properties, formatting, settings.kafka.servers):
+    with embedded_broker(settings):
         yield settings
 
 

@@ -13,7 +13,6 @@ from features.memory_store import MemoryStore
 from infra.config import Settings, load_settings
 from infra.contracts import topics
 from infra.contracts.load import load_contracts
-from infra.stack.services import kafka_properties
 from jobs.chaos.accounting import count
 from jobs.chaos.actions import GOOD, POISON, Maker
 from jobs.chaos.proxy import Proxy, Weather
@@ -22,7 +21,7 @@ from jobs.chaos.traffic import Traffic
 from jobs.scoring_parts import Topic, model, rules
 from jobs.scoring_path import answer
 from lakehouse import migrate
-from tests.brokers import running_broker
+from tests.brokers import embedded_broker
 from tests.ports import free_ports
 
 TOPICS = load_contracts().topics
@@ -36,11 +35,8 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Settings,
     folder = tmp_path_factory.mktemp("chaos")
     ports = dict(zip(("KAFKA_PORT", "KAFKA_LISTEN_PORT", "KAFKA_CONTROLLER_PORT"), free_ports(3), strict=True))
     settings = load_settings({"STREAMHOUSE_STATE": str(folder), **{f"STREAMHOUSE_{name}": port for name, port in ports.items()}})
-    (folder / "kafka").mkdir()
-    properties = "".join(f"{key}={value}\n" for key, value in kafka_properties(settings).items())
-    formatting = ["--cluster-id", "chaos", "--standalone", "--ignore-formatted", "--feature", "transaction.version=1"]
     proxied = Proxy(settings.kafka.port, settings.kafka.listens_on)
-    with proxied as proxy, running_broker(folder, properties, formatting, settings.kafka.servers):
+    with proxied as proxy, embedded_broker(settings):
         topics.apply(settings)
         migrate.apply(settings)
         yield settings, proxy
