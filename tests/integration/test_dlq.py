@@ -23,7 +23,7 @@ from infra.contracts.partitioner import partition_of
 from infra.contracts.replays import HEADER, Replay, encode_replay
 from jobs.committed_records import read_all
 from lakehouse import migrate
-from tests.brokers import running_broker
+from tests.brokers import embedded_broker
 from tests.integration.replaying import BATCH, dlq, replaying
 from tests.integration.scoring import Scorer
 from tests.lake import put_records
@@ -32,23 +32,6 @@ from tests.ports import free_ports
 ACTIONS, LETTERS, NOTES, PREDICTIONS = "user-actions", "user-actions-dlq", "user-actions-replays", "predictions"
 CONTRACTS = load_contracts().topics
 PARTITIONS = CONTRACTS[ACTIONS].partitions
-PROPERTIES = """
-process.roles=broker,controller
-node.id=1
-controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{clients}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-controller.listener.names=CONTROLLER
-log.dirs={folder}/data
-auto.create.topics.enable=false
-offsets.topic.replication.factor=1
-offsets.topic.num.partitions=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-transaction.state.log.num.partitions=1
-group.initial.rebalance.delay.ms=0
-"""
 MEND = """
 import json
 
@@ -78,11 +61,10 @@ Place = tuple[int, int]
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = tmp_path_factory.mktemp("broker")
     clients, controller = free_ports(2)
-    address = f"127.0.0.1:{clients}"
-    properties = PROPERTIES.format(folder=folder, clients=clients, controller=controller)
-    format_arguments = ["-t", "dlq", "--ignore-formatted", "--standalone", "--feature", "transaction.version=1"]
-    with running_broker(folder, properties, format_arguments, address):
-        yield address
+    ports = {"STREAMHOUSE_KAFKA_PORT": clients, "STREAMHOUSE_KAFKA_CONTROLLER_PORT": controller}
+    embedded = load_settings({"STREAMHOUSE_STATE": str(folder), **ports})
+    with embedded_broker(embedded):
+        yield embedded.kafka.servers
 
 
 @pytest.fixture
