@@ -16,6 +16,7 @@ from infra.contracts.change import Change
 from infra.contracts.contract import Contracts, EventSchema
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
+from infra.plain_http import NO_AUTHORITIES
 
 _SECONDS = 15.0
 _MEDIA = {"Content-Type": "application/vnd.schemaregistry.v1+json"}
@@ -101,7 +102,7 @@ def _reason(answer: httpx.Response) -> str:
 
 
 def _client(settings: Settings) -> httpx.Client:
-    return httpx.Client(base_url=settings.registry.confluent_url, headers=_MEDIA, timeout=_SECONDS)
+    return httpx.Client(base_url=settings.registry.confluent_url, headers=_MEDIA, timeout=_SECONDS, verify=NO_AUTHORITIES)
 
 
 def _ask(client: httpx.Client, settings: Settings, method: str, path: str, body: dict[str, str] | None = None) -> httpx.Response:

@@ -16,6 +16,7 @@ import yaml
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
+from infra.plain_http import NO_AUTHORITIES
 
 ALIVE = frozenset({"INITIALIZING", "CREATED", "RUNNING", "FAILING", "CANCELLING", "RESTARTING", "RECONCILING", "SUSPENDED"})
 _ENDED = frozenset({"CANCELED", "FINISHED"})
@@ -209,7 +210,7 @@ def clear_checkpoints(settings: Settings, name: str) -> None:
 
 
 def _client(settings: Settings) -> httpx.Client:
-    return httpx.Client(base_url=settings.flink.rest_url, timeout=_TIMEOUT)
+    return httpx.Client(base_url=settings.flink.rest_url, timeout=_TIMEOUT, verify=NO_AUTHORITIES)
 
 
 def _get(settings: Settings, path: str) -> Any:  # noqa: ANN401 - JSON
