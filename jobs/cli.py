@@ -79,7 +79,7 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")]
 
 @app.command()
 def logs(
-    name: Annotated[str, typer.Argument(help="broker, jobmanager, taskmanager, redis, registry or supervisord")],
+    name: Annotated[str, typer.Argument(help="a service, as `status` lists them, or supervisord")],
     lines: Annotated[int, typer.Option("-n", help="how many lines")] = 50,
     follow: Annotated[bool, typer.Option("-f", help="go on")] = False,
 ) -> None:

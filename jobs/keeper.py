@@ -24,6 +24,7 @@ from infra.clock import system_clock
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest, health
+from infra.stack.services import TASKMANAGERS
 from jobs import group_offsets
 from jobs.answered import DEAD_LETTERS, Answered, answered, first_unanswered
 from jobs.brake import Recent, verdict
@@ -111,16 +112,23 @@ def restart_missing(settings: Settings, keeper: Keeper, pool: ThreadPoolExecutor
             attempt.failed = attempt.failed + 1 if failure else 0
             attempt.due = now + min(2.0**attempt.failed, _LONGEST_PAUSE) if failure else now
             log.info("%s", failure or f"{name} is back")
-    needed = ("taskmanager", "broker") if settings.kafka.is_embedded else ("taskmanager",)
-    if not flink_rest.expected(settings) or not all(health.answers(settings, service) for service in needed):
+    if not flink_rest.expected(settings):
         return
     known = flink_rest.jobs(settings)
     flink_rest.forget_ended(settings, known)
-    for name in flink_rest.missing(settings, known):
+    missing = flink_rest.missing(settings, known)
+    if not missing or not _could_run(settings):
+        return
+    for name in missing:
         attempt = keeper.attempts.setdefault(name, Attempt())
         if attempt.running is None and now >= attempt.due and name not in brakes.pulled(settings):
             log.info("%s should run and does not; starting it", name)
             attempt.running = pool.submit(submit, settings, name)
+
+
+def _could_run(settings: Settings) -> bool:
+    is_broker_there = not settings.kafka.is_embedded or health.answers(settings, "broker")
+    return is_broker_there and any(health.answers(settings, name) for name in TASKMANAGERS)
 
 
 def watch_answers(settings: Settings, keeper: Keeper) -> None:

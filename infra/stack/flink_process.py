@@ -1,4 +1,4 @@
-"""Start one of Flink's two services in place of this process: its pid is the one that the supervisor knows.
+"""Start one of Flink's services in place of this process: its pid is the one that the supervisor knows.
 
     python -m infra.stack.flink_process taskmanager
 
@@ -12,15 +12,17 @@ import hashlib
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import psutil
 
 from infra.config import Settings, load_settings
-from infra.stack import supervise
-from infra.stack.services import flink_environment, flink_home
+from infra.stack import health, supervise
+from infra.stack.services import TASKMANAGERS, flink_environment, flink_home
 
-NAMES = ("jobmanager", "taskmanager")
+NAMES = ("jobmanager", *TASKMANAGERS)
+_WAITS_SECONDS, _LOOK_SECONDS = 10.0, 0.5
 # what the scripts export beside what they are given: Flink's logging reads the first two, its Python side the third
 _EXPORTED = ("MAX_LOG_FILE_NUMBER", "ROOT_LOG_LEVEL", "FLINK_BIN_DIR")
 
@@ -31,13 +33,24 @@ def main() -> None:
     They would hold 300 MB each, and write until the fence of the store stops them.
     """
     name, settings = sys.argv[1], load_settings()
-    if name == "taskmanager":
+    if name in TASKMANAGERS:
         supervise.end(supervise.orphans(settings), 0)
+        if _kept(settings, name):
+            _let_the_other_recover(settings)
     if kept := _kept(settings, name):
         command, exported = kept
         os.execve(command[0], command, {**os.environ, **exported})
-    program = str(flink_home() / "bin" / f"{name}.sh")
-    os.execv(program, [program, "start-foreground"])
+    script, named = ("taskmanager.sh", ("-D", f"taskmanager.resource-id={name}")) if name in TASKMANAGERS else ("jobmanager.sh", ())
+    program = str(flink_home() / "bin" / script)
+    os.execv(program, [program, "start-foreground", *named])
+
+
+def _let_the_other_recover(settings: Settings) -> None:
+    """Wait while the other TaskManager takes over what this one did when it died: a Java that starts would take a core from it."""
+    others = [other for other in TASKMANAGERS if other != sys.argv[1]]
+    deadline = time.monotonic() + _WAITS_SECONDS
+    while time.monotonic() < deadline and any(health.answers(settings, other) for other in others):
+        time.sleep(_LOOK_SECONDS)
 
 
 def keep_command(settings: Settings, name: str, pid: int) -> None:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import psutil
 
 from infra.config import Settings
-from infra.stack.services import Service
+from infra.plain_http import NO_AUTHORITIES
+from infra.stack.services import TASKMANAGERS, Service
 
 _BEAT_SECONDS = 10.0
 
@@ -37,11 +39,11 @@ def _broker(settings: Settings) -> bool:
 
 
 def _jobmanager(settings: Settings) -> bool:
-    return "taskmanagers" in httpx.get(f"{settings.flink.rest_url}/overview", timeout=2).raise_for_status().json()
+    return "taskmanagers" in _told(f"{settings.flink.rest_url}/overview")
 
 
-def _taskmanager(settings: Settings) -> bool:
-    return bool(httpx.get(f"{settings.flink.rest_url}/overview", timeout=2).raise_for_status().json()["slots-total"] > 0)
+def _taskmanager(name: str) -> Callable[[Settings], bool]:
+    return lambda settings: name in {there["id"] for there in _told(f"{settings.flink.rest_url}/taskmanagers")["taskmanagers"]}
 
 
 def _redis(settings: Settings) -> bool:
@@ -51,7 +53,17 @@ def _redis(settings: Settings) -> bool:
 
 
 def _registry(settings: Settings) -> bool:
-    return httpx.get(f"{settings.registry.confluent_url}/subjects", timeout=2).status_code == httpx.codes.OK
+    return isinstance(_told(f"{settings.registry.confluent_url}/subjects"), list)
+
+
+def _told(url: str) -> Any:  # noqa: ANN401 - JSON
+    return httpx.get(url, timeout=2, verify=NO_AUTHORITIES).raise_for_status().json()
+
+
+def _forkserver(settings: Settings) -> bool:
+    from infra.stack.forkserver import is_ready
+
+    return is_ready(settings)
 
 
 def beat(settings: Settings) -> None:
@@ -67,9 +79,10 @@ def _keeper(settings: Settings) -> bool:
 _CHECKS: dict[str, Callable[[Settings], bool]] = {
     "broker": _broker,
     "jobmanager": _jobmanager,
-    "taskmanager": _taskmanager,
+    **{name: _taskmanager(name) for name in TASKMANAGERS},
     "redis": _redis,
     "registry": _registry,
+    "forkserver": _forkserver,
     "keeper": _keeper,
 }
 

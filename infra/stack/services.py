@@ -12,7 +12,9 @@ from pathlib import Path
 import yaml
 
 from infra.config import Settings
+from infra.stack import fork_client
 from infra.stack.jars import installed
+from infra.stack.sockets import forkserver_socket
 
 _ADD_OPENS = (
     "--add-exports=java.rmi/sun.rmi.registry=ALL-UNNAMED --add-exports=java.security.jgss/sun.security.krb5=ALL-UNNAMED"
@@ -23,6 +25,9 @@ _ADD_OPENS = (
     " --add-opens=java.base/java.util=ALL-UNNAMED --add-opens=java.base/java.util.concurrent=ALL-UNNAMED"
     " --add-opens=java.base/java.util.concurrent.atomic=ALL-UNNAMED --add-opens=java.base/java.util.concurrent.locks=ALL-UNNAMED"
 )
+_WORKER_PYTHON = Path(__file__).parent / "bin" / "worker-python"
+TASKMANAGERS = ("taskmanager", "standby")
+"""Two, each with room for all jobs: when one dies, what it did goes on in the other at once."""
 _LIGHT_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
 
 
@@ -55,12 +60,9 @@ def services(settings: Settings) -> list[Service]:
             flink.host,
             (flink.rest_port, flink.rpc_port),
         ),
-        Service(
-            "taskmanager",
-            (python, "-m", "infra.stack.flink_process", "taskmanager"),
-            flink_environment(settings),
-            flink.host,
-            (),
+        *(
+            Service(name, (python, "-m", "infra.stack.flink_process", name), flink_environment(settings), flink.host, ())
+            for name in TASKMANAGERS
         ),
         Service(
             "redis",
@@ -130,6 +132,8 @@ def services(settings: Settings) -> list[Service]:
             (kafka.listens_on, kafka.controller_port),
         )
         listed.insert(0, broker)
+    if not settings.stack.runs_elsewhere:  # it serves the TaskManagers of its own machine
+        listed.insert(-1, Service("forkserver", (python, "-m", "infra.stack.forkserver"), {}, "", ()))
     return listed
 
 
@@ -163,10 +167,9 @@ def redis_server() -> str:
     return str(Path(spec.origin).parent / "bin" / "redis-server")
 
 
-def worker_python(settings: Settings) -> str:
+def worker_python() -> str:
     """The Python of Flink's workers. Flink's script breaks a path at its spaces; the TaskManager's PATH names the same program."""
-    python = str(settings.installed / "env" / "bin" / "python")
-    return "python" if re.search(r"\s", python) else python
+    return _WORKER_PYTHON.name if re.search(r"\s", str(_WORKER_PYTHON)) else str(_WORKER_PYTHON)
 
 
 def flink_environment(settings: Settings) -> dict[str, str]:
@@ -181,8 +184,9 @@ def flink_environment(settings: Settings) -> dict[str, str]:
         "FLINK_PID_DIR": str(state),
         "FLINK_OPT_DIR": str(home / "opt"),
         "FLINK_PLUGINS_DIR": str(home / "plugins"),
-        "PATH": f"{settings.installed / 'env' / 'bin'}{os.pathsep}/usr/local/bin:/usr/bin:/bin",
+        "PATH": os.pathsep.join([str(settings.installed / "env" / "bin"), str(_WORKER_PYTHON.parent), "/usr/local/bin:/usr/bin:/bin"]),
         "STREAMHOUSE_STATE": str(settings.state),
+        fork_client.VARIABLE: str(forkserver_socket(settings)),
     }
 
 
@@ -193,7 +197,7 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
     return {
         "env.java.opts.all": _ADD_OPENS,
         "env.java.opts.client": _LIGHT_JVM,
-        "env.java.opts.jobmanager": "-XX:+UseSerialGC",
+        "env.java.opts.jobmanager": _LIGHT_JVM,  # it works in bursts too short to be worth the second compiler
         "env.java.opts.taskmanager": "-XX:+UseSerialGC",
         "jobmanager.bind-host": flink.host,
         "jobmanager.rpc.address": flink.host,
@@ -218,10 +222,11 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",
         "restart-strategy.exponential-delay.max-backoff": "10 s",
+        "restart-strategy.exponential-delay.reset-backoff-threshold": "10 s",  # by default an hour: each failure would wait longer
         "heartbeat.interval": "500 ms",  # a process that is gone is noticed by two of them that reach nobody
         "heartbeat.timeout": "10 s",
         "classloader.check-leaked-classloader": False,  # Hadoop's shutdown hook trips it at the end of every submit
-        "python.executable": worker_python(settings),
+        "python.executable": worker_python(),
         "python.client.executable": python,
     }
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import os
 import shlex
@@ -20,10 +19,10 @@ import psutil
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack.services import Service
+from infra.stack.sockets import forkserver_socket, private, supervisor_socket
 
 _STOP_SECONDS = 20
 _ANSWER_SECONDS = 10.0  # a supervisor that is silent for longer hangs
-_SOCKET_BYTES = 90  # sockets take 107; the supervisor makes it under a longer name first
 # a user's settings for other programs, which Java, Flink, Kafka or the registry would obey too
 _FOREIGN = (
     *("PYTHON", "VIRTUAL_ENV", "JAVA_", "JDK_", "_JAVA_", "JVM_", "CLASSPATH", "LOG4J", "SUPERVISOR_", "STREAMHOUSE_SUPERVISED"),
@@ -41,28 +40,6 @@ class State:
     memory: int
 
 
-def socket_file(settings: Settings) -> Path:
-    """Supervisord's socket: in the state folder, or in /tmp where that lies too deep for a socket. Never by TMPDIR, which changes."""
-    file = settings.state / "supervisor.sock"
-    if len(os.fsencode(file)) <= _SOCKET_BYTES:
-        return file
-    key = hashlib.sha256(os.fsencode(settings.state)).hexdigest()[:16]
-    return Path("/tmp") / f"streamhouse-{os.getuid()}-{key}" / "supervisor.sock"  # _private looks whose it is
-
-
-def _private(folder: Path) -> None:
-    """Make the socket's folder; in /tmp another user could have made it first and listen there in the supervisor's place.
-
-    Raises:
-        StreamhouseError: it belongs to another user.
-
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if folder.is_symlink() or folder.stat().st_uid != os.getuid():
-        message = f"folder {folder} belongs to another user; choose a shorter state folder with STREAMHOUSE_STATE"
-        raise StreamhouseError(message)
-
-
 def inherited(environment: Mapping[str, str]) -> dict[str, str]:
     """A user's environment without what is meant for other Javas, Pythons, Flinks and brokers."""
     return {name: value for name, value in environment.items() if not name.startswith(_FOREIGN)}
@@ -70,8 +47,8 @@ def inherited(environment: Mapping[str, str]) -> dict[str, str]:
 
 def write_configuration(settings: Settings, services: list[Service]) -> Path:
     """supervisord.conf for these services."""
-    listens, state = socket_file(settings), settings.state
-    _private(listens.parent)
+    listens, state = supervisor_socket(settings), settings.state
+    private(listens.parent)
     parts = [
         "[unix_http_server]",
         f"file={_escaped(str(listens))}",
@@ -139,12 +116,12 @@ class _Transport(xmlrpc.client.Transport):
 
 def server(settings: Settings) -> xmlrpc.client.ServerProxy:
     """Supervisord's interface; it connects at the first call."""
-    return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=_Transport(socket_file(settings)))
+    return xmlrpc.client.ServerProxy("http://127.0.0.1", transport=_Transport(supervisor_socket(settings)))
 
 
 def states(settings: Settings) -> list[State]:
     """Every supervised process; empty when no supervisor runs."""
-    if not socket_file(settings).exists():
+    if not supervisor_socket(settings).exists():
         return []
     try:
         with server(settings) as remote:
@@ -194,11 +171,11 @@ def stop(settings: Settings) -> list[int]:
         found = [process for process in found if not only_supervisor or _is_supervisor(settings, process)]
         end(found, seconds)
         left += [process.pid for process in found]
-    for file in (socket_file(settings), pid_file(settings)):
+    for file in (supervisor_socket(settings), forkserver_socket(settings), pid_file(settings)):
         file.unlink(missing_ok=True)
-    if socket_file(settings).parent not in (settings.state, *settings.state.parents):
+    if supervisor_socket(settings).parent not in (settings.state, *settings.state.parents):
         with contextlib.suppress(OSError):
-            socket_file(settings).parent.rmdir()
+            supervisor_socket(settings).parent.rmdir()
     return sorted(set(left))
 
 

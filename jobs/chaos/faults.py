@@ -43,6 +43,7 @@ FAULTS: dict[str, Fault] = {
     "kill_redis": _kill(process_faults.kill_redis, 5, points.SCORING),
     "kill_registry": _kill(process_faults.kill_registry, 1),
     "kill_keeper": _kill(process_faults.kill_keeper, 1),
+    "kill_forkserver": _kill(process_faults.kill_forkserver, 1),
     "power_cut": _kill(process_faults.power_cut, 2, points.EVERY),
     "restart_broker": Fault(process_faults.restart_broker, points=points.SCORING),
     "freeze_broker": Fault(process_faults.freeze_broker, points=points.SCORING),
@@ -74,4 +75,5 @@ FAULTS: dict[str, Fault] = {
 def possible(settings: Settings) -> dict[str, Fault]:
     """Those whose process is a service of these settings."""
     there = {service.name for service in services(settings)}
-    return {name: fault for name, fault in FAULTS.items() if name != "kill_keeper" or "keeper" in there}
+    needed = {"kill_keeper": "keeper", "kill_forkserver": "forkserver"}
+    return {name: fault for name, fault in FAULTS.items() if needed.get(name) in (None, *there)}

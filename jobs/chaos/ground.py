@@ -7,17 +7,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import supervise
+from infra.stack.services import TASKMANAGERS
 from jobs.chaos.proxy import Proxy
 from jobs.chaos.traffic import Traffic
 
 _FIND_SECONDS = 60.0
+_WORKER, _CLIENT = "beam_boot", "fork_client"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Ground:
         raise StreamhouseError(message)
 
     def workers(self, *, scoring: bool) -> list[psutil.Process]:
-        """The TaskManager's Python workers, of the scoring job or of the archive; waits until there are some.
+        """Python workers, of the scoring job or of the archive; waits until there are some.
 
         The scoring job's are those that hold a connection to Redis.
 
@@ -65,12 +66,33 @@ class Ground:
         """
         deadline = time.monotonic() + _FIND_SECONDS
         while time.monotonic() < deadline:
-            found = [child for child in children(self.process("taskmanager")) if "python" in Path(first_word(child)).name]
-            if fitting := [worker for worker in found if self._scores(worker) == scoring]:
+            if fitting := [worker for worker in self._workers() if self._scores(worker) == scoring]:
                 return fitting
             time.sleep(0.05)
         message = f"expected Python workers within {_FIND_SECONDS:.0f} s, got none; see {self.settings.state / 'logs' / 'taskmanager.log'}"
         raise StreamhouseError(message)
+
+    def taskmanager(self) -> str:
+        """The service that runs the scoring job, or a part of it: its worker talks to it.
+
+        Raises:
+            StreamhouseError: none within a minute.
+
+        """
+        deadline = time.monotonic() + _FIND_SECONDS
+        while time.monotonic() < deadline:
+            asked = {port for worker in self.workers(scoring=True) for port in _ports(worker, remote=True)}
+            for name in TASKMANAGERS:
+                if asked & _ports(self.process(name), remote=False):
+                    return name
+            time.sleep(0.05)
+        message = f"expected a TaskManager to which a Python worker talks within {_FIND_SECONDS:.0f} s, got none"
+        raise StreamhouseError(message)
+
+    def _workers(self) -> list[psutil.Process]:
+        """All of the forkserver's children, and those that Flink started itself because no forkserver answered."""
+        below = [child for name in TASKMANAGERS for child in children(self.process(name))]
+        return children(self.process("forkserver")) + [child for child in below if _WORKER in words(child) and _CLIENT not in words(child)]
 
     def _scores(self, worker: psutil.Process) -> bool:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -96,8 +118,18 @@ def children(process: psutil.Process) -> list[psutil.Process]:
     return []
 
 
-def first_word(process: psutil.Process) -> str:
-    """The program of a process; empty when it is gone."""
+def words(process: psutil.Process) -> str:
+    """The command line of a process; empty when it is gone."""
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        return (process.cmdline() or [""])[0]
+        return " ".join(process.cmdline())
     return ""
+
+
+def _ports(process: psutil.Process, *, remote: bool) -> set[int]:
+    """Of a process's connections the other side's ports, or those on which it listens."""
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        found = process.net_connections("tcp")
+        if remote:
+            return {one.raddr.port for one in found if one.raddr}
+        return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+    return set()

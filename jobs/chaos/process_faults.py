@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import signal
-import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import psutil
 
 from infra.errors import StreamhouseError
 from infra.stack import flink_rest, supervise
 from infra.stack.apart import silent
-from infra.stack.services import flink_environment, flink_home
+from infra.stack.services import TASKMANAGERS
 from infra.stack.stack import up
 from jobs.chaos.ground import Ground, children
 from jobs.submit import flink_run
@@ -29,18 +26,17 @@ _RUN_SECONDS = 120
 
 
 def kill_taskmanager(ground: Ground, rng: random.Random) -> str:
-    """SIGKILL; its Python workers are left behind and go on writing until they are ended."""
-    return f"killed TaskManager {ground.kill('taskmanager')}"
+    """SIGKILL of the one that scores; the other takes over."""
+    return f"killed TaskManager {ground.kill(ground.taskmanager())}"
 
 
 def kill_taskmanager_twice(ground: Ground, rng: random.Random) -> str:
-    """The second time while the job is being restored."""
-    first, wait = ground.kill("taskmanager"), rng.uniform(0, 2)
-    while ground.process("taskmanager").pid == first:
-        time.sleep(0.05)
-    ground.workers(scoring=True)
+    """Then the one that took over, while the job is being restored there: none is left until one has started."""
+    name = ground.taskmanager()
+    (other,) = set(TASKMANAGERS) - {name}
+    first, wait = ground.kill(name), rng.uniform(0, 3)
     time.sleep(wait)
-    return f"killed TaskManager {first}, and {ground.kill('taskmanager')} {wait:.1f} s after it had workers again"
+    return f"killed TaskManager {first}, and {ground.kill(other)} {wait:.1f} s later"
 
 
 def kill_jobmanager(ground: Ground, rng: random.Random) -> str:
@@ -98,6 +94,11 @@ def kill_registry(ground: Ground, rng: random.Random) -> str:
     return f"killed registry {ground.kill('registry')}"
 
 
+def kill_forkserver(ground: Ground, rng: random.Random) -> str:
+    """SIGKILL of the process that forks the Python workers, and all of them end with it."""
+    return f"killed forkserver {ground.kill('forkserver')}"
+
+
 def kill_keeper(ground: Ground, rng: random.Random) -> str:
     """SIGKILL of the process that looks after the jobs."""
     return f"killed keeper {ground.kill('keeper')}"
@@ -118,49 +119,27 @@ def power_cut(ground: Ground, rng: random.Random) -> str:
 
 
 def zombie(ground: Ground, rng: random.Random) -> str:
-    """A TaskManager stands still past its heartbeat, another takes over, and the first wakes up in the midst of its work."""
+    """A TaskManager stands still past its heartbeat, the other takes over, and the first wakes up in the midst of its work."""
     wait = _HEARTBEAT + rng.uniform(2, 5)
-    with _spare_taskmanager(ground) as spare:
-        with ground.frozen("taskmanager") as stopped:
-            ground.struck()
-            time.sleep(wait)
-            ground.caught_up()  # on the spare one
-        time.sleep(rng.uniform(1, 3))
-        for process in [spare, *children(spare)]:
-            with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+    with ground.frozen(ground.taskmanager()) as stopped:
         ground.struck()
-    return f"TaskManager {stopped.pid} stood still past its heartbeat, woke up beside its successor, which was killed then"
+        time.sleep(wait)
+        ground.caught_up()  # on the other
+    return f"TaskManager {stopped.pid} stood still past its heartbeat, and woke up beside its successor"
 
 
 def freeze_taskmanager(ground: Ground, rng: random.Random) -> str:
-    """It stands still, past its heartbeat or not, and nobody can take over."""
+    """It stands still, past its heartbeat or not."""
     seconds = rng.choice((rng.uniform(1, 8), _HEARTBEAT + rng.uniform(1, 5)))
-    with ground.frozen("taskmanager"):
+    with ground.frozen(ground.taskmanager()):
         ground.struck()
         time.sleep(seconds)
     return f"the TaskManager stood still for {seconds:.1f} s"
 
 
-@contextmanager
-def _spare_taskmanager(ground: Ground) -> Iterator[psutil.Process]:
-    """A second TaskManager, which no supervisor looks after; it and its workers are killed at the end."""
-    settings = ground.settings
-    environment = {**supervise.inherited(os.environ), **settings.environment, **flink_environment(settings)}
-    command = [str(flink_home() / "bin" / "taskmanager.sh"), "start-foreground"]
-    with (settings.state / "logs" / "spare-taskmanager.log").open("a") as log:
-        started = subprocess.Popen(command, env=environment, cwd=settings.state, stdout=log, stderr=log)
-    process = psutil.Process(started.pid)
-    try:
-        yield process
-    finally:
-        supervise.end([process, *children(process)], 0)
-        started.wait(10)
-
-
 def stopped_for_long(ground: Ground, rng: random.Random) -> str:
     """Nothing of the jobs runs for longer than their transactions live, so that the broker aborts what was not committed."""
-    services = rng.choice((("taskmanager",), ("taskmanager", "jobmanager")))
+    services = rng.choice((TASKMANAGERS, (*TASKMANAGERS, "jobmanager")))
     seconds = TRANSACTION_SECONDS + _BROKER_CLEANS
     processes = [ground.process(service) for service in services]
     processes += [child for process in processes for child in children(process)]

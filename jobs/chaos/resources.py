@@ -14,12 +14,16 @@ from confluent_kafka import Consumer, TopicPartition
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.stack import flink_rest, supervise
+from infra.stack.services import TASKMANAGERS
 from jobs.chaos.ground import children
 from jobs.chaos.place import PASSWORD, PAYLOAD
 from jobs.chaos.reader import LETTERS, PREDICTIONS
 
 _CHUNK = 1 << 22
 _PAGES = ("", "/config", "/plan", "/exceptions", "/checkpoints")
+
+
+_TOGETHER = "both TaskManagers"
 
 
 @dataclass(frozen=True)
@@ -32,13 +36,16 @@ class Used:
 
 
 def used(settings: Settings) -> dict[str, Used]:
-    """By each service."""
-    found = {}
+    """By each service; both TaskManagers together, since a fault moves the jobs from one to the other."""
+    found: dict[str, Used] = {}
     for state in supervise.states(settings):
         with suppress(psutil.NoSuchProcess):
             process = psutil.Process(state.pid)
             all_of_it = [process, *children(process)]
-            found[state.name] = Used(state.memory, sum(_files(one) for one in all_of_it), len(all_of_it))
+            name = _TOGETHER if state.name in TASKMANAGERS else state.name
+            more = found.get(name, Used(0, 0, 0))
+            files = sum(_files(one) for one in all_of_it)
+            found[name] = Used(more.memory + state.memory, more.files + files, more.processes + len(all_of_it))
     return found
 
 

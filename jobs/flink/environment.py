@@ -23,7 +23,7 @@ def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -
         "execution.checkpointing.unaligned.enabled": "false",  # the Iceberg sink loses data with them
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
         "python.execution-mode": "process",  # thread mode hangs with numpy and onnxruntime
-        "python.executable": worker_python(settings),
+        "python.executable": worker_python(),
         "python.client.executable": python,
         "table.local-time-zone": "UTC",
     }

@@ -10,20 +10,26 @@ import psutil
 
 from infra.config import Settings
 from infra.stack import supervise
+from infra.stack.services import TASKMANAGERS
 
 Groups = Mapping[str, list[psutil.Process]]
-WORKERS = "python workers"
+TASKMANAGER, WORKERS = "taskmanager", "python workers"
 
 
 def stack_groups(settings: Settings) -> dict[str, list[psutil.Process]]:
-    """The stack's services by name; the TaskManager's Python workers apart from its JVM."""
-    groups: dict[str, list[psutil.Process]] = {WORKERS: []}
+    """The stack's services by name; both TaskManagers together, their Python workers apart."""
+    groups: dict[str, list[psutil.Process]] = {WORKERS: [], TASKMANAGER: []}
     for state in supervise.states(settings):
         if state.pid:
             process = psutil.Process(state.pid)
             below = process.children(recursive=True)
-            groups[state.name] = [process] if state.name == "taskmanager" else [process, *below]
-            groups[WORKERS] += below if state.name == "taskmanager" else []
+            if state.name in TASKMANAGERS:
+                groups[TASKMANAGER] += [process]
+                groups[WORKERS] += below
+            elif state.name == "forkserver":
+                groups[WORKERS] += [process, *below]
+            else:
+                groups[state.name] = [process, *below]
     return groups
 
 

@@ -18,12 +18,13 @@ from infra.config import Settings
 from infra.stack import doctor, flink_rest, health, supervise
 from infra.stack.report import Report, status
 from infra.stack.services import services
+from infra.stack.sockets import supervisor_socket
 from infra.stack.stack import down, up
 from tests.end_to_end import facts
 from tests.end_to_end.stacks import empty_place, stack_settings
 
 pytestmark = pytest.mark.timeout(400)
-NAMES = ("broker", "jobmanager", "taskmanager", "redis", "registry", "keeper")
+NAMES = ("broker", "jobmanager", "taskmanager", "standby", "redis", "registry", "forkserver", "keeper")
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 wait_for = partial(facts.wait_for, seconds=240)  # a service that hangs or comes back takes its time
 PASSWORD = "canary-d41d8cd98f00"
@@ -95,7 +96,7 @@ def assert_nothing_left(settings: Settings) -> None:
     assert supervise.own_processes(settings) == []
     assert still_bound(settings) == []
     assert [port for service in services(settings) for port in service.ports if health.is_open(service.host, port)] == []
-    assert not supervise.socket_file(settings).exists()
+    assert not supervisor_socket(settings).exists()
     assert status(settings).troubles == ["the stack is down; run `./streamhouse up`"]
 
 
