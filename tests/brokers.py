@@ -12,7 +12,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.config import Settings, load_settings
-from infra.stack.jars import installed
+from infra.stack.jars import install, installed
 from infra.stack.services import java_home, kafka_properties
 
 _SECONDS = 90
@@ -23,8 +23,10 @@ def running_broker(folder: Path, properties: str, format_arguments: list[str], b
     """Format and start it; `properties` is the text of its file, `bootstrap_servers` a listener without security."""
     file = folder / "server.properties"
     file.write_text(properties, "utf-8")
+    here = load_settings({})
+    install(here)  # in a new clone nothing has brought the stack up yet
     java = [str(java_home() / "bin" / "java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]
-    java.append(str(installed(load_settings({}), "kafka") / "*"))
+    java.append(str(installed(here, "kafka") / "*"))
     formatting = [*java, "kafka.tools.StorageTool", "format", "--config", str(file), *format_arguments]
     for _ in range(2):  # the second time as after a restart
         done = subprocess.run(formatting, capture_output=True, text=True, check=False, timeout=_SECONDS)
