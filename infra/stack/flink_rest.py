@@ -97,7 +97,12 @@ def running(settings: Settings, name: str) -> str | None:
 
 
 def _detailed(settings: Settings, job: Job) -> Job:
-    numbers = _get(settings, f"/jobs/{job.id}/checkpoints")
+    try:
+        numbers = _get(settings, f"/jobs/{job.id}/checkpoints")
+    except StreamhouseError as error:
+        if _says_initializing(error.__cause__):
+            return job
+        raise
     latest = (numbers.get("latest") or {}).get("completed")
     failed = sum(one["status"] == "FAILED" and one["id"] > (latest or {"id": 0})["id"] for one in numbers["history"])
     metric = _get(settings, f"/jobs/{job.id}/metrics?get=numRestarts")
@@ -110,6 +115,11 @@ def _detailed(settings: Settings, job: Job) -> Job:
         checkpoint_age=None if latest is None else max(0.0, time.time() - latest["latest_ack_timestamp"] / 1000),
         checkpoint_patience=max(_PATIENCE, 3 * interval),
     )
+
+
+def _says_initializing(error: BaseException | None) -> bool:
+    """Whether a job was submitted this moment: Flink has no checkpoints of it yet, and says so by "internal server error"."""
+    return isinstance(error, httpx.HTTPStatusError) and "for initializing job" in error.response.text
 
 
 def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> Path:
