@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from array import array
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate
 from typing import Any
 
 import msgspec
+import numpy as np
 
 from infra.contracts.events import Rejected, UserAction
 
@@ -22,6 +21,7 @@ DEPTH = 200
 _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byte, -1
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
+_BLOCK = 1 << 16  # brackets that are looked at in one go, so that a value that swells to hundreds of megabytes does not do so again here
 _PAST_ANY_NUMBER = "out of range"  # how the decoder calls 1e400 and integers of more than 4,300 digits
 _MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
 
@@ -77,8 +77,14 @@ def nests_deeper(value: bytes, limit: int) -> bool:
     """
     if value.count(b"[") + value.count(b"{") <= limit:
         return False
-    steps = array("b", _TEXT.sub(b"", value).translate(_STEPS, _NO_BRACKETS))
-    return max(accumulate(steps), default=0) > limit
+    steps = np.frombuffer(_TEXT.sub(b"", value).translate(_STEPS, _NO_BRACKETS), np.int8)
+    depth = 0
+    for start in range(0, len(steps), _BLOCK):
+        depths = np.cumsum(steps[start : start + _BLOCK], dtype=np.int64) + depth
+        if depths.max() > limit:
+            return True
+        depth = int(depths[-1])
+    return False
 
 
 def _refusal(value: bytes, message: str) -> Rejected:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from infra.contracts.codec import DEPTH, EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, rfc3339
+from infra.contracts.codec import DEPTH, EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, nests_deeper, rfc3339
 from infra.contracts.events import Rejected, UserAction
 
 WINDOW = EventTimeWindow(not_before=1_420_070_400_000, ahead=86_400_000)
@@ -70,6 +72,35 @@ def test_what_opens_too_much_is_too_deep_closed_or_not(value: bytes) -> None:
     refused = decode_user_action(value)
     assert isinstance(refused, Rejected)
     assert refused.reason == "too_deep"
+
+
+def depth_of(value: bytes) -> int:
+    """How deep brackets nest outside of texts, counted byte by byte; a text that does not end is one up to the end."""
+    deepest = depth = i = 0
+    in_text = False
+    while i < len(value):
+        byte = value[i : i + 1]
+        if in_text:
+            i += byte == b"\\"
+            in_text = byte != b'"'
+        else:
+            in_text = byte == b'"'
+            depth += (byte in (b"[", b"{")) - (byte in (b"]", b"}"))
+        deepest = max(deepest, depth)
+        i += 1
+    return deepest
+
+
+@given(st.lists(st.sampled_from([b"[", b"{", b"]", b"}", b'"', b"\\", b"a", b"[[[", b"]]]", b"\xff"])).map(b"".join))
+def test_depth_is_what_a_count_byte_by_byte_gives(value: bytes) -> None:
+    assert [nests_deeper(value, limit) for limit in range(12)] == [depth_of(value) > limit for limit in range(12)]
+
+
+@pytest.mark.parametrize("pairs", [0, 1, 32_767, 32_768, 32_769, 100_000])
+def test_depth_is_counted_on_however_many_brackets_lie_between(pairs: int) -> None:
+    value = b"[" * 150 + b"{}" * pairs + b"[" * 50
+    assert nests_deeper(value, 199)
+    assert not nests_deeper(value, 200)
 
 
 @pytest.mark.parametrize("value", [b'"' + b"[" * 1000, b'"' + b"[" * 1000 + b"\\", b"]" * 300 + b"[" * 300, b'{"a":"\\"' + b"{" * 300])
