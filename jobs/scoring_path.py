@@ -31,6 +31,7 @@ from infra.contracts.replays import decode_replay
 
 SOURCE = "streamhouse/score-events"
 _FRAMING = 1024  # bytes that Kafka adds to a record: its batch, lengths, what compression adds to what it cannot compress
+_JSON_WHITESPACE = b" \t\n\r"
 
 
 @dataclass(frozen=True)
@@ -290,7 +291,7 @@ def answer_id(topic: str, partition: int, offset: int) -> str:
 
 def _is_json_object(value: bytes) -> bool:
     """Whether strict JSON readers can still follow the value where it stands inside the dead letter."""
-    if nests_deeper(value, DEPTH - 2):  # the letter and its data are two levels
+    if not value.lstrip(_JSON_WHITESPACE).startswith(b"{") or nests_deeper(value, DEPTH - 2):  # the letter and its data are two levels
         return False
     try:
         read = orjson.loads(b"[[" + value + b"]]")

@@ -75,6 +75,17 @@ def test_whatever_the_source_takes_uncompressed_returns_whole(share: float, fill
     assert letter_key == (key if len(key) <= 4096 else None)
 
 
+@pytest.mark.parametrize("before", [b"", b" ", b"\t\r\n \n"])
+@pytest.mark.parametrize("after", [b"", b"\n"])
+def test_json_that_is_no_action_stands_in_its_letter_verbatim(before: bytes, after: bytes) -> None:
+    _, _, letter = answered(a_record(b"k", value := before + b'{"a": 1.0}' + after))
+    assert b'"originalEvent":' + value in letter
+    for no_object in (b"[{}]", b'"{}"', b"\x0b{}", b"\xc2\xa0{}", b"{},{}", b"\xff{}"):
+        _, data = letter_of(b"k", value := before + no_object + after)
+        assert data["originalEvent"] is None
+        assert base64.b64decode(data["originalBytes"]) == value
+
+
 @pytest.mark.parametrize("size", [4096, 4097])
 def test_a_key_past_4_kib_stands_in_the_letter_alone(size: int) -> None:
     letter_key, data = letter_of(b"k" * size, None)
