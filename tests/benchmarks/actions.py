@@ -6,7 +6,7 @@ import heapq
 import itertools
 import math
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,6 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from infra.contracts.codec import rfc3339
+from infra.contracts.partitioner import partition_of
+from jobs.chaos.actions import Made
 from jobs.clickstream import Clickstream, Row, profiles, rows
 
 _HOUR_MS = 3_600_000
@@ -40,6 +42,12 @@ def section_rows(clickstream: Clickstream, section: Section) -> Iterator[Row]:
     for number, (time, user, event) in enumerate(merged):
         event["eventId"] = str(uuid.uuid5(namespace, str(number)))
         yield Row(number, user, time, orjson.dumps(event))
+
+
+def records(made: Iterable[Row], partitions: int) -> Iterator[Made]:
+    """The rows as records to send, each to be predicted."""
+    for row in made:
+        yield Made("plain", row.user_id.encode(), row.value, partition_of(row.user_id, partitions), None)
 
 
 def _copy(clickstream: Clickstream, section: Section, copy: int) -> Iterator[tuple[int, str, dict[str, object]]]:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import msgspec
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra.config import Settings
-from jobs.committed_records import read_to_end
+from jobs.committed_records import end_offsets, read_to_end
 
 Place = tuple[int, int]
-"""Partition and offset of an action."""
+"""Partition and offset of a record of the input."""
+Sent = dict[Place, str | None]
+"""What lies where: the reason of the dead letter that must answer it; None: a prediction must."""
 
 
 class _Data(msgspec.Struct, rename="camel"):
@@ -26,6 +28,20 @@ class _Prediction(msgspec.Struct):
     data: _Data
 
 
+class _Error(msgspec.Struct):
+    reason: str
+
+
+class _LetterData(msgspec.Struct, rename="camel"):
+    source_partition: int
+    source_offset: int
+    error: _Error
+
+
+class _Letter(msgspec.Struct):
+    data: _LetterData
+
+
 class _PlacedData(msgspec.Struct, rename="camel"):
     action_partition: int
     action_offset: int
@@ -36,6 +52,7 @@ class _Placed(msgspec.Struct):
 
 
 _prediction = msgspec.json.Decoder(_Prediction)
+_letter = msgspec.json.Decoder(_Letter)
 _placed = msgspec.json.Decoder(_Placed)
 
 
@@ -50,21 +67,29 @@ class Answer:
 
 @dataclass
 class Answers:
-    """Committed predictions of one side. `appended`: when the broker took the last one, ms since 1970. `dead_letters`: how many came."""
+    """Committed predictions of one side, and the reasons of its dead letters. `appended`: when the broker took the last, ms since 1970."""
 
     of: dict[Place, Answer] = field(default_factory=dict)
+    refused: dict[Place, str] = field(default_factory=dict)
     twice: list[Place] = field(default_factory=list)
     appended: int = 0
-    dead_letters: int = 0
 
     def add(self, message: Message) -> None:
         """Take in one record of the topic of predictions."""
         value = message.value() or b""
         data = _prediction.decode(value).data
-        where = data.action_partition, data.action_offset
-        if where in self.of:
-            self.twice.append(where)
+        self._answered(where := (data.action_partition, data.action_offset), message)
         self.of[where] = Answer(bytes(data.score), bytes(data.features), value)
+
+    def add_refusal(self, message: Message) -> None:
+        """Take in one record of the topic of dead letters."""
+        data = _letter.decode(message.value() or b"").data
+        self._answered(where := (data.source_partition, data.source_offset), message)
+        self.refused[where] = data.error.reason
+
+    def _answered(self, where: Place, message: Message) -> None:
+        if where in self.of or where in self.refused:
+            self.twice.append(where)
         self.appended = max(self.appended, message.timestamp()[1])
 
 
@@ -75,11 +100,12 @@ def place(value: bytes) -> Place:
 
 
 class Committed:
-    """Committed records of a topic from where the last call stopped."""
+    """Committed records of a topic from where the last call stopped; first from where the topic ends as this is made."""
 
     def __init__(self, settings: Settings, topic: str, partitions: int) -> None:
         self.topic = topic
-        self._next = [TopicPartition(topic, partition, 0) for partition in range(partitions)]
+        ends = end_offsets(settings, [(topic, partition) for partition in range(partitions)])
+        self._next = [TopicPartition(topic, partition, offset) for (_, partition), offset in ends.items()]
         self._settings = settings
         self._asking: Consumer | None = None
 
@@ -104,16 +130,28 @@ class Committed:
         return found
 
 
-def faults(name: str, sent: Iterable[Place], got: Answers) -> list[str]:
-    """What one side left unanswered, answered twice, refused, or answered unasked, a sentence each."""
-    expected = set(sent)
-    missing, unasked = sorted(expected - got.of.keys()), sorted(got.of.keys() - expected)
-    said = []
-    for what, places in (("left unanswered", missing), ("answered twice", got.twice), ("answered though not sent", unasked)):
-        if places:
-            said.append(f"{name}: {len(places)} of {len(expected)} actions {what}, the first at (partition, offset) {places[0]}")
-    if got.dead_letters:
-        said.append(f"{name}: {got.dead_letters} of {len(expected)} actions became dead letters; every one is good")
+def faults(name: str, sent: Mapping[Place, str | None], got: Answers) -> list[str]:
+    """What one side left unanswered, answered twice, unasked or in the wrong way, a sentence each."""
+    answered = got.of.keys() | got.refused.keys()
+    found = {
+        "left unanswered": sorted(sent.keys() - answered),
+        "answered twice": got.twice,
+        "answered though not sent": sorted(answered - sent.keys()),
+        "became dead letters though they are good": sorted(where for where in got.refused if where in sent and sent[where] is None),
+        "were predicted though they are bad": sorted(where for where in got.of if sent.get(where) is not None),
+    }
+    said = [
+        f"{name}: {len(places)} of {len(sent)} actions {what}, the first at (partition, offset) {places[0]}"
+        for what, places in found.items()
+        if places
+    ]
+    misjudged = sorted((where, reason) for where, reason in got.refused.items() if sent.get(where) not in (None, reason))
+    if misjudged:
+        where, reason = misjudged[0]
+        said.append(
+            f"{name}: {len(misjudged)} of {len(sent)} actions were refused for another reason, the first at (partition, offset) {where}:"
+            f" expected {sent[where]}, got {reason}"
+        )
     return said
 
 

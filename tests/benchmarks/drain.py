@@ -1,6 +1,6 @@
 """How fast a side answers what waits for it.
 
-The actions are sent beforehand in one open transaction. They become visible all at once when it is committed, so the drain measures
+The records are sent beforehand in one open transaction. They become visible all at once when it is committed, so the drain measures
 a side that runs and is warm, and neither its start nor the producer.
 """
 
@@ -9,14 +9,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import partial
 
 from confluent_kafka import KafkaError, Message, Producer
 
 from infra.config import Settings
-from infra.contracts.partitioner import partition_of
+from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
-from jobs.clickstream import Row
-from tests.benchmarks.answers import Answers, Place
+from jobs.chaos.actions import Made
+from jobs.scoring_parts import SOURCE_TOPIC
+from tests.benchmarks.answers import Answers, Sent
 from tests.benchmarks.processes import Meter
 from tests.benchmarks.sides import Side
 
@@ -26,11 +28,12 @@ STALLED_SECONDS = 120
 
 @dataclass(frozen=True)
 class Drain:
-    """One drain of `actions` actions. Seconds since they became visible: until the broker appended the last answer, and until the
-    last was committed. CPU seconds and peak bytes by group of processes.
+    """One drain of `actions` records, whose keys and values take `size` bytes. Seconds since they became visible: until the broker
+    appended the last answer, and until the last was committed. CPU seconds and peak bytes by group of processes.
     """
 
     actions: int
+    size: int
     seconds: float
     committed_seconds: float
     cpu_seconds: dict[str, float]
@@ -41,19 +44,30 @@ class Drain:
         """Actions per second."""
         return self.actions / self.seconds
 
+    @property
+    def megabytes_per_second(self) -> float:
+        """Of what was read: megabytes of 10^6 bytes."""
+        return self.size / self.seconds / 1e6
+
+    @property
+    def cpu_seconds_in_all(self) -> float:
+        """Of all groups."""
+        return sum(self.cpu_seconds.values())
+
 
 @dataclass
 class Hidden:
-    """Actions in a transaction that is still open, and where they lie."""
+    """Records in a transaction that is still open, where they lie, and how many bytes they take."""
 
     producer: Producer
-    places: list[Place] = field(default_factory=list)
+    sent: Sent = field(default_factory=dict)
+    size: int = 0
 
 
-def drain(settings: Settings, side: Side, rows: Iterable[Row], partitions: int) -> tuple[Drain, list[Place], Answers]:
+def drain(settings: Settings, side: Side, records: Iterable[Made]) -> tuple[Drain, Sent, Answers]:
     """Send, release, and wait until as many answers are committed; what was answered is told too."""
-    hidden, got = _send(settings, side.source, rows, partitions), Answers()
-    wanted, before = len(hidden.places), side.committed()
+    hidden, got = _send(settings, side.source, records), Answers()
+    wanted, before = len(hidden.sent), side.committed()
     meter = Meter(side.processes)
     began = heard = looked = time.time()
     hidden.producer.commit_transaction(60)
@@ -66,7 +80,7 @@ def drain(settings: Settings, side: Side, rows: Iterable[Row], partitions: int) 
             if committed - before >= wanted:
                 cpu_seconds = meter.cpu_seconds()
                 side.take(got)
-                if len(got.of) + got.dead_letters >= wanted:
+                if len(got.of) + len(got.refused) >= wanted:
                     break
         elif now - heard > STALLED_SECONDS:
             cpu_seconds = meter.cpu_seconds()
@@ -76,10 +90,10 @@ def drain(settings: Settings, side: Side, rows: Iterable[Row], partitions: int) 
             meter.look()
             looked = now
         time.sleep(0.02)
-    return Drain(wanted, got.appended / 1000 - began, now - began, cpu_seconds, meter.peak), hidden.places, got
+    return Drain(wanted, hidden.size, got.appended / 1000 - began, now - began, cpu_seconds, meter.peak), hidden.sent, got
 
 
-def _send(settings: Settings, topic: str, rows: Iterable[Row], partitions: int) -> Hidden:
+def _send(settings: Settings, topic: str, records: Iterable[Made]) -> Hidden:
     producer = Producer(
         {
             **settings.kafka.client(),
@@ -87,29 +101,31 @@ def _send(settings: Settings, topic: str, rows: Iterable[Row], partitions: int) 
             "transaction.timeout.ms": 600_000,
             "compression.type": "lz4",
             "linger.ms": 20,
+            "message.max.bytes": 2 * load_contracts().topics[SOURCE_TOPIC].max_message_bytes,
             "log_level": 3,  # a coordinator that is still loading is asked again
         }
     )
     hidden = Hidden(producer)
 
-    def delivered(error: KafkaError | None, message: Message) -> None:
+    def delivered(reason: str | None, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            text = f"{topic} did not take an action: {error.str()}"
+            text = f"{topic} did not take a record: {error.str()}"
             raise StreamhouseError(text)
-        hidden.places.append((message.partition() or 0, message.offset() or 0))
+        hidden.sent[message.partition() or 0, message.offset() or 0] = reason
 
     producer.init_transactions(60)
     producer.begin_transaction()
-    for row in rows:
+    for record in records:
+        hidden.size += len(record.key or b"") + len(record.value or b"")
         while True:
             try:
-                producer.produce(topic, row.value, row.user_id.encode(), partition_of(row.user_id, partitions), on_delivery=delivered)
+                producer.produce(topic, record.value, record.key, record.partition, on_delivery=partial(delivered, record.reason))
             except BufferError:
                 producer.poll(0.1)
             else:
                 producer.poll(0)
                 break
     if left := producer.flush(60):
-        text = f"{topic} did not take {left} actions within 60 s"
+        text = f"{topic} did not take {left} records within 60 s"
         raise StreamhouseError(text)
     return hidden

@@ -20,7 +20,7 @@ from infra.config import Settings
 from infra.contracts.partitioner import partition_of
 from infra.errors import StreamhouseError
 from jobs.clickstream import Row
-from tests.benchmarks.answers import Answers, Place, place
+from tests.benchmarks.answers import Answers, Place, Sent, place
 from tests.benchmarks.drain import STALLED_SECONDS
 from tests.benchmarks.processes import Meter
 from tests.benchmarks.sides import Side
@@ -96,7 +96,7 @@ class _Watcher:
             raise self._fault
 
 
-def latency(settings: Settings, side: Side, rows: Sequence[Row], partitions: int, per_second: int) -> tuple[Latency, list[Place], Answers]:
+def latency(settings: Settings, side: Side, rows: Sequence[Row], partitions: int, per_second: int) -> tuple[Latency, Sent, Answers]:
     """Send the rows at their times and wait until each is answered."""
     watchers = [_Watcher(settings, side.predictions.topic, partitions, isolation) for isolation in ISOLATIONS]
     meter, began = Meter(side.processes), time.perf_counter()
@@ -122,7 +122,7 @@ def latency(settings: Settings, side: Side, rows: Sequence[Row], partitions: int
     cores = {name: seconds / took for name, seconds in cpu_seconds.items()}
     got = Answers()
     side.take(got)
-    return Latency(len(rows), per_second, milliseconds, _percentiles(late), cores), list(sent.values()), got
+    return Latency(len(rows), per_second, milliseconds, _percentiles(late), cores), dict.fromkeys(sent.values()), got
 
 
 def _send(

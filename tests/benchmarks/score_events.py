@@ -2,8 +2,8 @@
 
     .streamhouse/env/bin/python -m tests.benchmarks.score_events [--actions N] [--seconds S] [--rounds R] [--json FILE]
 
-It brings up a stack of its own, and compares every answer before it tells a speed: the exit status is 1 when one is missing, came twice or
-differs. Numbers of a shared machine are worth little by themselves; compare the ratios.
+It brings up a stack of its own unless told --here, and compares every answer before it tells a speed: the exit status is 1 when one is
+missing, came twice or differs. Numbers of a shared machine are worth little by themselves; compare the ratios.
 """
 
 from __future__ import annotations
@@ -12,21 +12,17 @@ import contextlib
 import dataclasses
 import itertools
 import os
-import platform
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 from typing import Annotated
 
-import confluent_kafka
 import orjson
-import psutil
 import typer
 from rich.console import Console
 from rich.table import Table
@@ -40,12 +36,12 @@ from jobs.clickstream import Clickstream, open_clickstream
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC
 from jobs.submit import submit
 from lakehouse.append import overwrite
-from tests.benchmarks.actions import Section, section_profiles, section_rows
-from tests.benchmarks.answers import Answers, Place, differences, faults
+from tests.benchmarks.actions import Section, records, section_profiles, section_rows
+from tests.benchmarks.answers import Answers, Sent, differences, faults
 from tests.benchmarks.drain import Drain, drain
 from tests.benchmarks.latency import ISOLATIONS, PERCENTILES, Latency, latency
+from tests.benchmarks.place import machine, overrides, stack
 from tests.benchmarks.sides import Side, flink_side, loop_side
-from tests.end_to_end.stacks import fresh_stack
 
 PER_SECOND = 1000
 FLINK, LOOP, SINGLE = SIDES = ("flink", "loop", "single")
@@ -117,11 +113,11 @@ class Answered:
     """One section by one side."""
 
     side: str
-    sent: list[Place]
+    sent: Sent
     got: Answers
 
 
-def run(settings: Settings, actions: int, seconds: int, rounds: int, overrides: dict[str, str]) -> Report:
+def run(settings: Settings, actions: int, seconds: int, rounds: int, settings_changed: dict[str, str]) -> Report:
     """Measure on a stack that is up and applied and runs no job."""
     started, load = time.monotonic(), os.getloadavg()[0]
 
@@ -132,7 +128,7 @@ def run(settings: Settings, actions: int, seconds: int, rounds: int, overrides: 
     partitions = load_contracts().topics[SOURCE_TOPIC].partitions
     warm, slow = Section("warm", min(actions, _WARM)), Section("latency", seconds * PER_SECOND)
     measured = [Section(f"round{number}", actions) for number in range(1, rounds + 1)]
-    _bring_profiles(settings, clickstream, [warm, *measured, slow])
+    bring_profiles(settings, clickstream, [warm, *measured, slow])
     step("profiles of all users are in the online store")
     step(submit(settings, GROUP))
     compared = 0
@@ -149,10 +145,9 @@ def run(settings: Settings, actions: int, seconds: int, rounds: int, overrides: 
         checked([by_flink[1], _drained(settings, loop, clickstream, warm, partitions)[1]])
         with loop_side(settings, SINGLE, 1) as single:
             few = itertools.islice(section_rows(clickstream, warm), _SINGLE)
-            one, sent, got = drain(settings, single, few, partitions)
+            one, sent, got = drain(settings, single, records(few, partitions))
         drains[SINGLE].append(one)
-        asked = set(sent)
-        some = dataclasses.replace(by_flink[1].got, of={where: answer for where, answer in by_flink[1].got.of.items() if where in asked})
+        some = dataclasses.replace(by_flink[1].got, of={where: answer for where, answer in by_flink[1].got.of.items() if where in sent})
         checked([Answered(FLINK, sent, some), Answered(SINGLE, sent, got)])
         step("all sides are warm, and their answers equal")
         for section in measured:
@@ -170,19 +165,20 @@ def run(settings: Settings, actions: int, seconds: int, rounds: int, overrides: 
         checked(answered)
         for side in (flink, loop):
             side.take(afterwards := Answers())
-            if said := faults(f"{side.name} afterwards", [], afterwards):
+            if said := faults(f"{side.name} afterwards", {}, afterwards):
                 raise AnswersWrong("\n".join(said))
     restarts = sum(job.restarts for job in flink_rest.jobs(settings, details=True) if job.name == GROUP)
-    return Report(_machine(settings, overrides, load), actions, rounds, drains, latencies, compared, restarts)
+    return Report(machine(settings, settings_changed, load), actions, rounds, drains, latencies, compared, restarts)
 
 
-def _bring_profiles(settings: Settings, clickstream: Clickstream, sections: list[Section]) -> None:
+def bring_profiles(settings: Settings, clickstream: Clickstream, sections: list[Section]) -> None:
+    """Profiles of the sections' users, and no others, into their table and the online store."""
     overwrite(settings, "user_profiles", section_profiles(clickstream, sections), "benchmark")
     materialize_profiles(settings, datetime.now(UTC))
 
 
 def _drained(settings: Settings, side: Side, clickstream: Clickstream, section: Section, partitions: int) -> tuple[Drain, Answered]:
-    one, sent, got = drain(settings, side, section_rows(clickstream, section), partitions)
+    one, sent, got = drain(settings, side, records(section_rows(clickstream, section), partitions))
     return one, Answered(side.name, sent, got)
 
 
@@ -195,29 +191,12 @@ def _check(of: Sequence[Answered]) -> int:
     """
     one, other = of
     said = [fault for each in of for fault in faults(each.side, each.sent, each.got)]
-    if set(one.sent) != set(other.sent):
+    if one.sent.keys() != other.sent.keys():
         said.append(f"the same actions lie elsewhere for {one.side} than for {other.side}: their answers cannot be compared")
     said += differences(one.side, one.got, other.side, other.got)
     if said:
         raise AnswersWrong("\n".join(said))
     return len(one.sent)
-
-
-def _machine(settings: Settings, overrides: dict[str, str], load: float) -> dict[str, str]:
-    packages = ("apache-flink", "confluent-kafka", "onnxruntime", "numpy", "pyarrow", "redis")
-    return {
-        "cores": str(os.cpu_count()),
-        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
-        "load average": f"{load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end",
-        "system": f"{platform.system()} {platform.machine()}",
-        "python": platform.python_version(),
-        **{name: version(name) for name in packages},
-        "librdkafka": confluent_kafka.libversion()[0],
-        "model": settings.score_events.model,
-        "score_events": f"parallelism {settings.score_events.parallelism}, {settings.score_events.batch_rows} rows a batch,"
-        f" checkpoint every {settings.score_events.checkpoint_interval}",
-        **{f"set {key}": value for key, value in overrides.items()},
-    }
 
 
 def shown(report: Report) -> Table:
@@ -244,11 +223,11 @@ def shown(report: Report) -> Table:
         table.add_row(f"  {name}", *(f"{extremes[side]:,.0f}" for side in (FLINK, LOOP)), f"{summary(report.ratios()):.2f}", "")
     row("actions/s until committed, median", "{:,.0f}", per_drain(lambda one: one.actions / one.committed_seconds))
     cores = os.cpu_count() or 1
-    at_most = per_drain(lambda one: cores * one.actions / sum(one.cpu_seconds.values()))
+    at_most = per_drain(lambda one: cores * one.actions / one.cpu_seconds_in_all)
     row(f"actions/s that the CPU of {cores} cores allows, spread evenly", "{:,.0f}", at_most)
     table.add_section()
     groups = list(dict.fromkeys(group for side in (FLINK, LOOP) for one in report.drains[side] for group in one.cpu_seconds))
-    row("CPU seconds per million actions", "{:,.1f}", per_drain(lambda one: sum(one.cpu_seconds.values()) / one.actions * 1e6))
+    row("CPU seconds per million actions", "{:,.1f}", per_drain(lambda one: one.cpu_seconds_in_all / one.actions * 1e6))
     for group in groups:
         row(f"  {group}", "{:,.1f}", per_drain(partial(_seconds_per_million, group)))
     table.add_section()
@@ -278,14 +257,14 @@ def main(
     rounds: Annotated[int, typer.Option(min=1, help="drains of each side, in turn")] = 3,
     json_file: Annotated[Path | None, typer.Option("--json", help="write everything there too")] = None,
     changed: Annotated[list[str] | None, typer.Option("--set", help="a setting, as SCORE_EVENTS_PARALLELISM=2")] = None,
+    here: Annotated[bool, typer.Option("--here", help="on the stack that the environment names, up and applied, without jobs")] = False,
 ) -> None:
     """Measure the job score_events beside a plain loop. Example: python -m tests.benchmarks.score_events --rounds 5"""
     console = Console(width=None if sys.stdout.isatty() else 140)
     try:
-        overrides = dict(_setting(text) for text in changed or [])
-        # what apply and Feast print is none of the report
-        with contextlib.redirect_stdout(sys.stderr), fresh_stack("benchmark", keep=False, **overrides) as settings:
-            report = run(settings, actions, seconds, rounds, overrides)
+        settings_changed = overrides(changed or [])
+        with stack(settings_changed, here=here) as settings:
+            report = run(settings, actions, seconds, rounds, settings_changed)
     except StreamhouseError as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
@@ -295,14 +274,6 @@ def main(
         console.print(f"the Flink job restarted {report.restarts} times: its speed says nothing")
     if json_file is not None:
         json_file.write_bytes(report.as_json())
-
-
-def _setting(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        message = f"--set {text!r}: expected KEY=VALUE, as SCORE_EVENTS_PARALLELISM=2"
-        raise StreamhouseError(message)
-    return key, value
 
 
 if __name__ == "__main__":

@@ -46,7 +46,8 @@ class Side:
         """Add what was committed since the last call."""
         for message in self.predictions.read():
             got.add(message)
-        got.dead_letters += len(self.dead_letters.read())
+        for message in self.dead_letters.read():
+            got.add_refusal(message)
 
 
 def flink_side(settings: Settings, name: str) -> Side:

@@ -1,0 +1,69 @@
+"""Where a benchmark measures: on a stack of its own, or one that the environment names; and what is told of the machine."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.metadata import version
+
+import confluent_kafka
+import psutil
+
+from infra.config import Settings, load_settings
+from infra.errors import StreamhouseError
+from tests.end_to_end.stacks import fresh_stack
+
+_PACKAGES = ("apache-flink", "confluent-kafka", "onnxruntime", "numpy", "pyarrow", "redis")
+
+
+@contextlib.contextmanager
+def stack(changed: Mapping[str, str], *, here: bool) -> Iterator[Settings]:
+    """A stack of its own, ended and deleted afterwards; or, `here`, the one of the environment's STREAMHOUSE_ variables, which is up.
+
+    Raises:
+        StreamhouseError: settings are to be changed `here`, where the services have read them already.
+
+    """
+    if here and changed:
+        message = "--set cannot change a stack that is up: set it as STREAMHOUSE_KEY=VALUE for `./streamhouse up`, or leave out --here"
+        raise StreamhouseError(message)
+    # what apply and Feast print is none of the report
+    with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as ends:
+        yield load_settings() if here else ends.enter_context(fresh_stack("benchmark", keep=False, **changed))
+
+
+def overrides(texts: Sequence[str]) -> dict[str, str]:
+    """Settings as --set takes them.
+
+    Raises:
+        StreamhouseError: a text without an equals sign.
+
+    """
+    found = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals:
+            message = f"--set {text!r}: expected KEY=VALUE, as SCORE_EVENTS_PARALLELISM=2"
+            raise StreamhouseError(message)
+        found[key] = value
+    return found
+
+
+def machine(settings: Settings, changed: Mapping[str, str], load: float) -> dict[str, str]:
+    """What a number depends on besides the code. `load`: the load average before the measurement."""
+    return {
+        "cores": str(os.cpu_count()),
+        "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
+        "load average": f"{load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end",
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        **{name: version(name) for name in _PACKAGES},
+        "librdkafka": confluent_kafka.libversion()[0],
+        "model": settings.score_events.model,
+        "score_events": f"parallelism {settings.score_events.parallelism}, {settings.score_events.batch_rows} rows a batch,"
+        f" checkpoint every {settings.score_events.checkpoint_interval}",
+        **{f"set {key}": value for key, value in changed.items()},
+    }
