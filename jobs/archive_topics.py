@@ -89,7 +89,8 @@ def configuration(settings: Settings) -> dict[str, str]:
         "parallelism.default": str(settings.archive_topics.parallelism),
         "execution.checkpointing.interval": settings.archive_topics.checkpoint_interval,
         # when both jobs lost their TaskManager, scoring has the machine to itself first
-        "restart-strategy.exponential-delay.initial-backoff": "5 s",
+        "restart-strategy.exponential-delay.initial-backoff": "10 s",
+        "restart-strategy.exponential-delay.max-backoff": "20 s",
         "python.fn-execution.bundle.time": "20",  # also what bounds a bundle's bytes where every value is a megabyte
         "python.fn-execution.bundle.size": "5000",
         "python.fn-execution.arrow.batch.size": "2000",
