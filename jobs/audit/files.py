@@ -6,41 +6,14 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from infra.config import Settings
 from jobs.audit.findings import Finding, Findings, Unproven
+from jobs.audit.gaps import Held
 from jobs.audit.pins import PinnedTopic
 from lakehouse.chain import Break, Kind, broken
 from lakehouse.ledger import ledger
 from lakehouse.measured import MeasuredFile, measured_files
 from lakehouse.receipts import APPEND, Receipt
-
-
-@dataclass(frozen=True)
-class Held:
-    """What the topic says of one partition: `holes` (k, 2) are the runs of offsets without a committed record, from `low` on."""
-
-    low: int
-    holes: NDArray[np.int64]
-
-    def empty(self, first: int, last: int) -> int:
-        """How many of the offsets `first` to `last` hold no committed record."""
-        if len(self.holes) == 0:
-            return 0
-        begin, end = np.searchsorted(self.holes[:, 1], first, side="right"), np.searchsorted(self.holes[:, 0], last, side="right")
-        runs = self.holes[begin:end]
-        return int((np.minimum(runs[:, 1], last + 1) - np.maximum(runs[:, 0], first)).sum())
-
-    def first_record(self, first: int, last: int) -> int:
-        """The first of the offsets `first` to `last` that holds a committed record; there is one."""
-        offset = first
-        for begin, end in self.holes[np.searchsorted(self.holes[:, 1], first, side="right") :].tolist():
-            if begin > offset:
-                break
-            offset = max(offset, end)
-        return min(offset, last)
 
 
 @dataclass
@@ -89,14 +62,17 @@ def _judged(found: Break, held: Held | None) -> tuple[bool, str | None]:
         return True, f"{found}: that its rows were complete when it was committed is not proven"
     if not found.asks_topic or held is None or found.first is None or found.last is None:
         return False, str(found)
-    if found.first < held.low:
-        return True, f"{found}; the topic begins at offset {held.low}: that none of them held a record is not proven"
-    empty = held.empty(found.first, found.last)
-    if found.kind == Kind.GAP and empty < found.count:
-        first = held.first_record(found.first, found.last)
-        return False, f"{found}, and the topic holds {found.count - empty} records there, the first at offset {first}"
-    if found.kind == Kind.SPARSE and empty != found.count:
-        return False, f"{found}, and in the topic {empty} of them hold no record"
+    told = held.told(found.first, found.last)
+    cut = f"{found}; the topic begins at offset {held.low}: that none of those before it held a record is not proven"
+    if found.kind == Kind.GAP and told.committed:
+        first = held.first_committed(found.first, found.last)
+        return False, f"{found}; the topic holds {told} there, the first committed one at offset {first}"
+    if found.kind == Kind.GAP and found.last >= held.end:
+        return False, f"{found}; the topic ends before offset {held.end}"
+    if told.not_retained:
+        return True, cut
+    if found.kind == Kind.SPARSE and told.aborted + told.neither != found.count:
+        return False, f"{found}; the topic holds {told} there"
     return False, None
 
 

@@ -39,6 +39,8 @@ class Compared:
     beyond: int = 0
     """Records behind the table's last row."""
     first_beyond: int = 2**63 - 1
+    dropped: int = 0
+    """Records that lack a row before it."""
     alien: list[int] = field(default_factory=list)
     """Offsets of rows without a committed record."""
     moved: dict[int, tuple[bytes | None, bytes | None]] = field(default_factory=dict)
@@ -67,6 +69,7 @@ def compare(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared: 
         compared.beyond += len(beyond)
     for offset in lacking[lacking < side.end].tolist():
         compared.findings.add(dropped(side, offset))
+        compared.dropped += 1
     compared.alien += single[~np.isin(single, step.offset)].tolist()
     in_both = np.isin(step.offset, single)
     if not in_both.all():

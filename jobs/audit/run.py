@@ -18,8 +18,9 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import flink_rest
 from jobs.audit.answers import out_of_order
-from jobs.audit.files import Held, Measured, judge, measure
+from jobs.audit.files import Measured, judge, measure
 from jobs.audit.findings import Finding, Findings, Unproven
+from jobs.audit.gaps import Told
 from jobs.audit.join import Expect, Joined, join, unanswered_action
 from jobs.audit.pins import ACTIONS, ANSWERS, LETTERS, PREDICTIONS, REPLAYS, PinnedTopic, pin
 from jobs.audit.replays import Place, Replay, accepted_twice, asked, unmatched
@@ -41,7 +42,9 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Counts:
-    """What was looked at. `unanswered` and `not_archived`: what may still come."""
+    """What was looked at. `unanswered` and `not_archived`: what may still come; `without_row`: what the topic holds where the table has no
+    row, below its last one.
+    """
 
     actions: int
     predictions: int
@@ -52,6 +55,7 @@ class Counts:
     not_archived: dict[str, int]
     records: dict[str, int]
     rows_alone: dict[str, int]
+    without_row: dict[str, Told]
     snapshots: dict[str, int]
     files: dict[str, int]
 
@@ -182,7 +186,7 @@ def _report(pinned: dict[str, PinnedTopic], outcome: _Outcome, *, settled: bool,
         strands = outcome.strands.get(name, [])
         findings.merge([strand.findings for strand in strands])
         unproven += [one for strand in strands for one in strand.unproven]
-        held = {strand.pin.partition: Held(strand.pin.low, strand.holes) for strand in strands}
+        held = {strand.pin.partition: strand.held for strand in strands}
         measured = judge(topic, outcome.measured[name], held)
         findings.merge([measured.findings])
         unproven += measured.unproven
@@ -233,6 +237,7 @@ def _counts(pinned: dict[str, PinnedTopic], outcome: _Outcome, replays: Sequence
         not_archived={name: 0 if settled else count for name, count in by_topic(lambda strand: strand.beyond).items()},
         records=records,
         rows_alone=alone,
+        without_row={name: sum((strand.without_row for strand in outcome.strands.get(name, [])), Told()) for name in pinned},
         snapshots={name: len({receipt.snapshot_id for receipt in outcome.measured[name].receipts}) for name in pinned},
         files={name: len(outcome.measured[name].files) for name in pinned},
     )

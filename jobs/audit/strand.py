@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,15 +15,15 @@ from infra.contracts.codec import EventTimeWindow
 from jobs.archive_rows import COLUMNS, ENVELOPE, Row
 from jobs.audit.answers import Model, Order, Scores, actions, answers, event_prints, rescore
 from jobs.audit.findings import Finding, Findings, Unproven
+from jobs.audit.gaps import Held, Holes, Runs, Told, concatenated, inside
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, ANSWERS, PREDICTIONS, REPLAYS, Pin
 from jobs.audit.replays import Note, Replay, notes_of, replays_of
 from jobs.audit.rows import Compared, Side, compare, typed_rows, whose
 from jobs.audit.spill import Rows, Spill
 from jobs.audit.table_log import END, TableLog
 from jobs.audit.topic_log import Step, archived_step, steps
+from jobs.audit.uncommitted import Uncommitted
 from models.manifest import ModelRefused, published
-
-_LOOKED_UP = 20  # rows without a committed record of which it is told whether an aborted one lies there
 
 
 @dataclass(frozen=True)
@@ -39,11 +40,16 @@ class Work:
 
 @dataclass
 class Strand:
-    """What a strand came to. Offsets by action partition: `last` answered, `kept_first` in the topic, `cut_last` in the table alone."""
+    """What a strand came to. Offsets by action partition: `last` answered, `kept_first` in the topic, `cut_last` in the table alone.
+
+    `held` tells aborted records from the rest below the table's last row alone: what lies behind it is still on its way.
+    """
 
     pin: Pin
+    held: Held
     records: int = 0
     rows_alone: int = 0
+    without_row: Told = field(default_factory=Told)
     beyond: int = 0
     first_beyond: int = END
     findings: Findings = field(default_factory=Findings)
@@ -51,7 +57,6 @@ class Strand:
     order: Order = field(default_factory=Order)
     kept_first: dict[int, int] = field(default_factory=dict)
     cut_last: dict[int, int] = field(default_factory=dict)
-    holes: NDArray[np.int64] = field(default_factory=lambda: np.zeros((0, 2), np.int64))
     replays: list[Replay] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
 
@@ -63,7 +68,9 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
         NotAuditable: the broker does not answer, or retention cut the topic meanwhile.
 
     """
-    pin, strand = work.pin, Strand(work.pin)
+    pin = work.pin
+    holes, aborted = Holes(pin.low), list[Runs]()
+    strand = Strand(pin, Held(pin.low, pin.end, holes.runs, concatenated(aborted)))
     compared = Compared()
     held_end = 0 if pin.held is None else pin.held[1]
     side = Side(pin.topic, work.table, pin.partition, held_end)
@@ -85,23 +92,30 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
             passed(int(step.offset[-1]) + 1 - seen)
             seen = int(step.offset[-1]) + 1
         strand.unproven.append(_cut(pin, work.table, strand.rows_alone))
-    holes = Holes(pin.low)
-    for step in steps(settings, pin.topic, pin.partition, pin.low, pin.end):
-        last = int(step.offset[-1]) + 1
-        take(step, table.below(last), is_cut=False)
-        strand.records += len(step)
-        holes.add(step.offset)
-        passed(last - seen)
-        seen = last
-    strand.holes = holes.closed(pin.end)
+    with closing(Uncommitted(settings, pin.topic, pin.partition)) as uncommitted:
+        for step in steps(settings, pin.topic, pin.partition, pin.low, pin.end):
+            last = int(step.offset[-1]) + 1
+            take(step, table.below(last), is_cut=False)
+            strand.records += len(step)
+            aborted.append(uncommitted.records(_before(held_end, holes.add(step.offset))))
+            passed(last - seen)
+            seen = last
+        aborted.append(uncommitted.records(_before(held_end, holes.close(pin.end))))
+    strand.held = Held(pin.low, pin.end, holes.runs, concatenated(aborted))
     passed(max(0, pin.end - seen))
     for rows in table.pieces_below(END):
         compared.alien += rows["topic_offset"].to_pylist()
+    aliens = np.unique(np.array(compared.alien, np.int64))
+    strand.without_row = strand.held.without_row(held_end, compared.dropped, aliens, strand.rows_alone)
     strand.beyond, strand.first_beyond = compared.beyond, compared.first_beyond
     strand.findings.merge([compared.findings])
     strand.findings.extend(whose(side, compared))
-    strand.findings.extend(_aliens(settings, side, pin, sorted(set(compared.alien))))
+    strand.findings.extend(_aliens(side, strand.held, aliens))
     return strand
+
+
+def _before(offset: int, runs: Runs) -> Runs:
+    return runs[runs[:, 0] < offset]
 
 
 def _take(strand: Strand, work: Work, spill: Spill, step: Step, typed: list[Row], models: Models, *, is_cut: bool) -> None:
@@ -165,36 +179,13 @@ def _cut(pin: Pin, table: str, rows: int) -> Unproven:
     return Unproven(pin.topic, pin.partition, 0, pin.low - 1, sentence)
 
 
-def _aliens(settings: Settings, side: Side, pin: Pin, offsets: list[int]) -> Iterator[Finding]:
-    for number, offset in enumerate(offsets):
-        why = "no committed record"
-        if number < _LOOKED_UP and pin.low <= offset < pin.end:
-            there = any(True for _ in steps(settings, pin.topic, pin.partition, offset, offset + 1, "read_uncommitted"))
-            why = "the record of an aborted transaction" if there else "no record"
-        elif offset >= pin.end:
-            why = f"only records up to offset {pin.end - 1}"
+def _aliens(side: Side, held: Held, offsets: NDArray[np.int64]) -> Iterator[Finding]:
+    for offset, is_aborted in zip(offsets.tolist(), inside(held.aborted, offsets).tolist(), strict=True):
+        why = "the record of an aborted transaction" if is_aborted else "no record, committed or aborted"
+        if offset >= held.end:
+            why = f"only records up to offset {held.end - 1}"
         sentence = f"table {side.table} holds a row at partition {side.partition}, offset {offset}, where topic {side.topic} has {why}"
         yield Finding(side.table, "row_without_record", side.partition, offset, sentence)
-
-
-class Holes:
-    """Runs of offsets without a committed record: control records and aborted ones."""
-
-    def __init__(self, start: int) -> None:
-        self._next = start
-        self._found: list[NDArray[np.int64]] = []
-
-    def add(self, offsets: NDArray[np.int64]) -> None:
-        """The next records' offsets."""
-        before = np.concatenate([[self._next - 1], offsets[:-1]])
-        gap = offsets - before > 1
-        self._found.append(np.stack([before[gap] + 1, offsets[gap]], axis=1))
-        self._next = int(offsets[-1]) + 1
-
-    def closed(self, end: int) -> NDArray[np.int64]:
-        """(k, 2): first offset of each run and the one after its last, up to `end`."""
-        last = [np.array([[self._next, end]], np.int64)] if self._next < end else []
-        return np.concatenate([*self._found, *last]) if self._found or last else np.zeros((0, 2), np.int64)
 
 
 class Models:

@@ -37,6 +37,10 @@ def show(report: Report, console: Console) -> None:
         behind, alone = counts.not_archived[name], counts.rows_alone[name]
         table.add_row(name, *(f"{n:,}" for n in (records, behind, alone, counts.snapshots[name], counts.files[name])))
     console.print(table)
+    told = Table("offsets without a row", "lost", "aborted", "control or compacted", "not retained")
+    for name, gaps in counts.without_row.items():
+        told.add_row(name, *(f"{n:,}" for n in (gaps.committed, gaps.aborted, gaps.neither, gaps.not_retained)))
+    console.print(told)
     said = [
         f"{counts.actions:,} actions, {counts.predictions:,} predictions, {counts.dead_letters:,} dead letters, {counts.replays:,} replays",
         f"{counts.repeated_event_ids:,} actions repeat the event id of another",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +19,10 @@ from jobs.audit.pins import NotAuditable, unreachable
 Headers = dict[str, bytes | None]
 STEP_ROWS = 10_000
 STEP_BYTES = 32 << 20
+_LARGE_FETCHES = {"fetch.message.max.bytes": 4 << 20, "queued.max.messages.kbytes": STEP_BYTES >> 10}
 _BATCH = 2000
 _FILL_SECONDS = 0.05
-_SILENT_SECONDS = 60.0
+SILENT_SECONDS = 60.0
 """How long a broker may say nothing before its end is reached."""
 
 
@@ -40,8 +41,8 @@ class Step:
         return len(self.values)
 
 
-def steps(settings: Settings, topic: str, partition: int, first: int, end: int, isolation: str = "read_committed") -> Iterator[Step]:
-    """Records with `first <= offset < end`, 20,000 or 32 MiB of them at a time.
+def steps(settings: Settings, topic: str, partition: int, first: int, end: int) -> Iterator[Step]:
+    """Committed records with `first <= offset < end`, 20,000 or 32 MiB of them at a time.
 
     Raises:
         NotAuditable: the broker does not answer, or retention cut the topic meanwhile.
@@ -49,7 +50,7 @@ def steps(settings: Settings, topic: str, partition: int, first: int, end: int, 
     """
     waiting: list[Message] = []
     size = 0
-    for messages in _read(settings, topic, partition, first, end, isolation):
+    for messages in _read(settings, topic, partition, first, end):
         waiting += messages
         size += sum(len(message) for message in messages)
         if len(waiting) >= STEP_ROWS or size >= STEP_BYTES:
@@ -79,26 +80,31 @@ def milliseconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
     return np.asarray(micro, np.int64) // 1000
 
 
-def _read(settings: Settings, topic: str, partition: int, first: int, end: int, isolation: str) -> Iterator[list[Message]]:
+def consumer(settings: Settings, isolation: str, fetching: Mapping[str, int] = _LARGE_FETCHES) -> Consumer:
+    """A reader that commits nothing, is told of a partition's end and of an offset that retention has taken."""
+    return Consumer(
+        {
+            **settings.kafka.client(),
+            "group.id": "streamhouse-audit",
+            "enable.auto.commit": False,
+            "isolation.level": isolation,
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,
+            "log_level": 2,
+            **fetching,
+        }
+    )
+
+
+def _read(settings: Settings, topic: str, partition: int, first: int, end: int) -> Iterator[list[Message]]:
     if first >= end:
         return
-    client = {
-        **settings.kafka.client(),
-        "group.id": "streamhouse-audit",
-        "enable.auto.commit": False,
-        "isolation.level": isolation,
-        "auto.offset.reset": "error",
-        "enable.partition.eof": True,
-        "fetch.message.max.bytes": 4 << 20,
-        "queued.max.messages.kbytes": STEP_BYTES >> 10,
-        "log_level": 2,
-    }
-    with closing(Consumer(client)) as consumer:
-        consumer.assign([TopicPartition(topic, partition, first)])
+    with closing(consumer(settings, "read_committed")) as reader:
+        reader.assign([TopicPartition(topic, partition, first)])
         silent = 0.0
         while True:
             found, ended = [], False
-            for message in consumer.consume(_BATCH, timeout=_FILL_SECONDS):
+            for message in reader.consume(_BATCH, timeout=_FILL_SECONDS):
                 error = message.error()
                 if error is None:
                     ended = ended or (message.offset() or 0) >= end - 1
@@ -107,21 +113,27 @@ def _read(settings: Settings, topic: str, partition: int, first: int, end: int, 
                 elif error.code() == KafkaError._PARTITION_EOF:
                     ended = True
                 else:
-                    raise _failed(settings, topic, partition, error)
+                    raise failed(settings, topic, partition, error)
             if found:
                 yield found
             silent = 0.0 if found else silent + _FILL_SECONDS
             if ended:
                 return
-            if silent > _SILENT_SECONDS:
-                raise unreachable(settings, KafkaException(f"nothing of {topic}, partition {partition}, for {_SILENT_SECONDS:.0f} s"))
+            if silent > SILENT_SECONDS:
+                raise silence(settings, topic, partition)
 
 
-def _failed(settings: Settings, topic: str, partition: int, error: KafkaError) -> Exception:
+def failed(settings: Settings, topic: str, partition: int, error: KafkaError) -> Exception:
+    """What a reader makes of an error."""
     if error.code() == KafkaError._AUTO_OFFSET_RESET:
         message = f"{topic}, partition {partition}: expected the records that it held when the audit began, got a topic cut meanwhile"
         return NotAuditable(f"{message}; audit again")
     return unreachable(settings, KafkaException(error))
+
+
+def silence(settings: Settings, topic: str, partition: int) -> NotAuditable:
+    """What to say of a broker that says nothing any more."""
+    return unreachable(settings, KafkaException(f"nothing of {topic}, partition {partition}, for {SILENT_SECONDS:.0f} s"))
 
 
 def _step(messages: list[Message]) -> Step:

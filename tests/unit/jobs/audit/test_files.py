@@ -3,14 +3,13 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
 from infra.contracts.load import load_contracts
 from jobs.archive_rows import COLUMNS
-from jobs.audit.files import Held, Measured, judge
+from jobs.audit.files import Measured, judge
 from jobs.audit.findings import KEPT, Finding, Findings
+from jobs.audit.gaps import Held, Holes, runs_of
 from jobs.audit.pins import PinnedTopic
-from jobs.audit.strand import Holes
 from lakehouse.receipts import Receipt
 from lakehouse.tables import ARCHIVES
 
@@ -19,11 +18,12 @@ FIRST = Receipt("predictions", 1, None, 1, 0, "append", None, None, 0, 0, 9, 10,
 NEXT = replace(FIRST, snapshot_id=2, parent_id=1, sequence_number=2, first_offset=12, last_offset=20, records=9)
 
 
-def held(*offsets: int, end: int, low: int = 0) -> dict[int, Held]:
+def held(*offsets: int, end: int, low: int = 0, aborted: tuple[int, ...] = ()) -> dict[int, Held]:
     holes = Holes(low)
     for offset in offsets:
         holes.add(np.array([offset]))
-    return {0: Held(low, holes.closed(end))}
+    holes.close(end)
+    return {0: Held(low, end, holes.runs, runs_of(np.array(aborted, np.int64)))}
 
 
 def judged(topic: dict[int, Held], *receipts: Receipt) -> tuple[list[str], list[str]]:
@@ -31,48 +31,41 @@ def judged(topic: dict[int, Held], *receipts: Receipt) -> tuple[list[str], list[
     return [finding.sentence for finding in measured.findings.kept], [one.sentence for one in measured.unproven]
 
 
-@pytest.mark.parametrize(
-    ("offsets", "end", "runs"), [([2, 3, 6], 9, [[0, 2], [4, 6], [7, 9]]), ([0, 1], 2, []), ([], 3, [[0, 3]]), ([], 0, [])]
-)
-def test_holes_are_runs_without_a_record(offsets: list[int], end: int, runs: list[list[int]]) -> None:
-    holes = Holes(0)
-    for offset in offsets:
-        holes.add(np.array([offset]))
-    assert holes.closed(end).tolist() == runs
-
-
-def test_how_many_offsets_of_a_range_are_empty() -> None:
-    (topic,) = held(2, 3, 6, end=9).values()
-    for first in range(9):
-        for last in range(first, 9):
-            empty = sorted(set(range(first, last + 1)) - {2, 3, 6})
-            assert topic.empty(first, last) == len(empty)
-            if records := sorted(set(range(first, last + 1)) & {2, 3, 6}):
-                assert topic.first_record(first, last) == records[0]
-
-
-def test_a_gap_is_right_where_the_topic_has_no_record() -> None:
+def test_a_gap_is_right_where_the_topic_has_no_committed_record() -> None:
     records = [*range(10), *range(12, 21)]
-    assert judged(held(*records, end=22), FIRST, NEXT) == ([], [])
-    (wrong,), _ = judged(held(*records[:10], 11, *records[10:], end=22), FIRST, NEXT)
+    assert judged(held(*records, end=22, aborted=(10,)), FIRST, NEXT) == ([], [])
+    later = replace(NEXT, first_offset=14, records=7)
+    (wrong,), _ = judged(held(*range(10), 12, *range(14, 21), end=22, aborted=(10, 11)), FIRST, later)
     assert wrong == (
-        "table predictions, partition 0: offsets 10-11 are in no snapshot, between snapshots 1 and 2,"
-        " and the topic holds 1 records there, the first at offset 11"
+        "table predictions, partition 0: offsets 10-13 are in no snapshot, between snapshots 1 and 2;"
+        " the topic holds 1 committed records, 2 aborted ones and 1 offsets with neither there, the first committed one at offset 12"
     )
 
 
 def test_a_range_with_fewer_records_than_offsets_is_right_where_the_topic_has_as_few() -> None:
     sparse = replace(FIRST, records=8)
     records = [0, 1, 2, 5, 6, 7, 8, 9]
-    assert judged(held(*records, end=10), sparse) == ([], [])
-    (wrong,), _ = judged(held(0, 1, 2, 3, 5, 6, 7, 8, 9, end=10), sparse)
-    assert wrong.endswith("2 of offsets 0-9 have no record in snapshot 1, and in the topic 1 of them hold no record")
+    assert judged(held(*records, end=10, aborted=(3,)), sparse) == ([], [])
+    for topic, told in (
+        (held(0, 1, 2, 3, 5, 6, 7, 8, 9, end=10), "9 committed records, 0 aborted ones and 1 offsets with neither"),
+        (held(0, 1, 2, 5, 6, 7, 9, end=10, aborted=(3, 4)), "7 committed records, 2 aborted ones and 1 offsets with neither"),
+    ):
+        (wrong,), _ = judged(topic, sparse)
+        assert wrong.endswith(f"2 of offsets 0-9 have no record in snapshot 1; the topic holds {told} there")
 
 
-def test_where_retention_has_cut_the_topic_a_gap_is_not_proven() -> None:
-    wrong, (unproven,) = judged(held(*range(12, 21), low=12, end=22), FIRST, NEXT)
+def test_where_retention_has_cut_the_topic_a_gap_is_not_proven_unless_what_is_left_shows_a_loss() -> None:
+    wrong, (unproven,) = judged(held(*range(12, 21), low=11, end=22), FIRST, NEXT)
     assert wrong == []
-    assert unproven.endswith("the topic begins at offset 12: that none of them held a record is not proven")
+    assert unproven.endswith("the topic begins at offset 11: that none of those before it held a record is not proven")
+    (loss,), still_unproven = judged(held(*range(11, 21), low=11, end=22), FIRST, NEXT)
+    assert still_unproven == []
+    assert loss.endswith("1 committed records, 0 aborted ones and 0 offsets with neither there, the first committed one at offset 11")
+
+
+def test_offsets_that_the_topic_has_not_reached_are_found() -> None:
+    (wrong,), _ = judged(held(*range(10), end=11), FIRST, NEXT)
+    assert wrong.endswith("offsets 10-11 are in no snapshot, between snapshots 1 and 2; the topic ends before offset 11")
 
 
 def test_what_no_topic_can_excuse_is_found() -> None:
