@@ -75,16 +75,29 @@ class Writer:
 
     def send(self, records: Iterable[tuple[str, Sent]], *, commit: bool = True) -> list[tuple[int, int]]:
         """Send (topic, record) in one transaction, committed or aborted; answers where each came to lie."""
-        places: dict[int, tuple[int, int]] = {}
+        self.begin()
+        places = self.put(records)
+        self.end(commit=commit)
+        return places
+
+    def begin(self) -> None:
+        """Open a transaction."""
         self._producer.begin_transaction()
+
+    def put(self, records: Iterable[tuple[str, Sent]]) -> list[tuple[int, int]]:
+        """Send (topic, record) in the open transaction; answers where each came to lie."""
+        places: dict[int, tuple[int, int]] = {}
         for number, (topic, sent) in enumerate(records):
             self._produce(topic, sent, self._placing(places, number))
         assert self._producer.flush(120) == 0
+        return [places[number] for number in range(len(places))]
+
+    def end(self, *, commit: bool) -> None:
+        """Commit the open transaction, or abort it."""
         if commit:
             self._producer.commit_transaction(60)
         else:
             self._producer.abort_transaction(60)
-        return [places[number] for number in range(len(places))]
 
     def send_many(self, records: Iterable[tuple[str, Sent]]) -> None:
         """As `send`, for many records of which nobody asks where they lie."""

@@ -372,6 +372,7 @@ def test_what_retention_has_cut_is_read_from_the_archive_and_called_not_proven(c
     said = [one for one in report.unproven if one.where == "user-actions"]
     assert [(one.partition, one.first, one.last) for one in said] == [(p, 0, 19) for p in range(PARTITIONS)]
     assert "topic user-actions, partition 0 begins at offset 20: of what lay before, table user_actions holds 20 rows" in said[0].sentence
+    assert {name: told.not_retained for name, told in report.counts.without_row.items() if told.not_retained} == {}
 
 
 def test_a_changed_row_is_found_where_only_the_archive_is_left(cut: tuple[Settings, dict[str, int]]) -> None:
@@ -390,4 +391,6 @@ def test_answers_that_are_nowhere_any_more_are_not_called_missing(cut: tuple[Set
     report = audit(bare, settled=True)
     assert kinds(report) == {}
     assert report.counts.predictions == 400 - 15 * PARTITIONS
+    not_retained = {name: told.not_retained for name, told in report.counts.without_row.items()}
+    assert (not_retained["user-actions"], not_retained["predictions"]) == (20 * PARTITIONS, 15 * PARTITIONS)
     assert any("retention has cut the topics of answers there" in one.sentence for one in report.unproven)
