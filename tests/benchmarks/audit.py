@@ -1,9 +1,10 @@
 """How long `./streamhouse audit` takes for a million actions with their answers and tables.
 
-    .streamhouse/env/bin/python -m tests.benchmarks.audit [--actions N] [--rounds R] [--json FILE]
+    .streamhouse/env/bin/python -m tests.benchmarks.audit [--actions N] [--transaction N] [--rounds R] [--json FILE]
 
 A broker and a lake of its own, no Flink: the clickstream again and again with other users, answered by the scoring path and archived in
-files by partition and day. The exit status is 1 unless every round is clean. Numbers of a shared machine are worth little: the load is
+files by partition and day. Each transaction leaves a control record, an offset without a row, in each partition that it wrote to: a small
+`--transaction` makes many. The exit status is 1 unless every round is clean. Numbers of a shared machine are worth little: the load is
 told beside them, and CPU seconds are steadier than the clock's.
 """
 
@@ -32,11 +33,11 @@ from jobs.clickstream import open_clickstream, rows
 from tests.audited import PARTITIONS, Archive, Scorer, Sent, Writer, audited_system
 
 _STATE = ROOT / ".streamhouse" / "audit-benchmark"
-_TRANSACTION = 100_000
 
 
 def main(
     actions: Annotated[int, typer.Option(min=1)] = 1_000_000,
+    transaction: Annotated[int, typer.Option(min=1, help="how many actions are committed at once")] = 100_000,
     rounds: Annotated[int, typer.Option(min=1)] = 2,
     file: Annotated[Path | None, typer.Option("--json", help="where to write the numbers")] = None,
 ) -> None:
@@ -44,23 +45,27 @@ def main(
     shutil.rmtree(_STATE, ignore_errors=True)
     try:
         with audited_system(_STATE) as settings:
-            _fill(settings, actions)
+            _fill(settings, actions, transaction)
             measured = [_round(settings) for _ in range(rounds)]
     finally:
         shutil.rmtree(_STATE, ignore_errors=True)
     if file is not None:
-        file.write_bytes(orjson.dumps({"actions": actions, "rounds": [numbers for _, numbers in measured]}, option=orjson.OPT_INDENT_2))
+        file.write_bytes(
+            orjson.dumps(
+                {"actions": actions, "transaction": transaction, "rounds": [numbers for _, numbers in measured]}, option=orjson.OPT_INDENT_2
+            )
+        )
     raise typer.Exit(0 if all(report.is_clean and report.counts.actions == actions for report, _ in measured) else 1)
 
 
-def _fill(settings: Settings, actions: int) -> None:
+def _fill(settings: Settings, actions: int, transaction: int) -> None:
     began = time.monotonic()
 
     def step(text: str) -> None:
         print(f"{time.monotonic() - began:6.1f} s  {text}", file=sys.stderr, flush=True)
 
     shop, made = Writer(settings, "shop"), _actions(actions)
-    while some := list(islice(made, _TRANSACTION)):
+    while some := list(islice(made, transaction)):
         shop.send_many(("user-actions", sent) for sent in some)
     step(f"{actions:,} actions are sent")
     Scorer(settings).answer()
@@ -86,6 +91,7 @@ def _round(settings: Settings) -> tuple[Report, dict[str, float]]:
         "load_before": round(load, 1),
         "load_after": round(os.getloadavg()[0], 1),
         "findings": report.findings.total,
+        "offsets_without_row": sum(told.neither for told in report.counts.without_row.values()),
         "files": sum(report.counts.files.values()),
     }
     print("  ".join(f"{name} {value}" for name, value in numbers.items()), flush=True)
