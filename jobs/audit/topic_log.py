@@ -90,6 +90,7 @@ def consumer(settings: Settings, isolation: str, fetching: Mapping[str, int] = _
             "isolation.level": isolation,
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 20,  # the broker holds back the answer that says "the end" for so long, half a second by default
             "log_level": 2,
             **fetching,
         }

@@ -22,7 +22,6 @@ _SMALL_FETCHES = {
     "queued.min.messages": 1_000,
     "queued.max.messages.kbytes": 8 << 10,
     "fetch.queue.backoff.ms": 1,
-    "fetch.wait.max.ms": 20,
 }
 
 
