@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from datetime import UTC, date, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,21 @@ class ContractError(StreamhouseError):
 def load_contracts(folder: Path = FOLDER) -> Contracts:
     """Read `topics/*.yaml`, `schemas/*.schema.json` and `examples/` below `folder`, and hold them to every rule.
 
+    The project's own are read once: a process keeps the contracts that it began with.
+
     Raises:
         ContractError: a file with an unknown, missing or mistyped key, or every sentence of every broken rule.
 
     """
+    return _own() if folder == FOLDER else _held_to_every_rule(folder)
+
+
+@cache
+def _own() -> Contracts:
+    return _held_to_every_rule(FOLDER)
+
+
+def _held_to_every_rule(folder: Path) -> Contracts:
     contracts = read_contracts(folder)
     broken = [sentence for rule in RULES.values() for sentence in rule(contracts)]
     if broken:

@@ -36,6 +36,13 @@ def test_the_contracts_say_what_the_system_rests_on() -> None:
     assert {example.value is None for example in actions.invalid} == {True, False}
 
 
+def test_a_process_keeps_the_contracts_that_it_began_with_and_another_folder_is_read_as_it_is(folder: Path) -> None:
+    assert load_contracts() is load_contracts()
+    for partitions in (4, 8):
+        change(folder, "partitions", partitions)
+        assert load_contracts(folder).topics["predictions"].partitions == partitions
+
+
 def test_an_unknown_key_is_refused_with_its_file(folder: Path) -> None:
     change(folder, "partitons", 4)
     with pytest.raises(ContractError, match=r"predictions\.yaml: unknown key 'partitons'; expected only"):
