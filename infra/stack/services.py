@@ -251,6 +251,7 @@ def kafka_properties(settings: Settings) -> dict[str, object]:
         "transaction.state.log.min.isr": 1,
         "transaction.state.log.num.partitions": 4,
         "transaction.max.timeout.ms": 7_200_000,
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": 1000,  # every ten seconds by default; readers wait so much longer
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,

@@ -50,6 +50,7 @@ FAULTS: dict[str, Fault] = {
     "freeze_taskmanager": Fault(process_faults.freeze_taskmanager, points=points.SCORING),
     "zombie": Fault(process_faults.zombie, 1, points.SCORING),
     "stopped_for_long": Fault(process_faults.stopped_for_long, 1, points.SCORING),
+    "all_stopped_for_long": Fault(process_faults.all_stopped_for_long, 1, points.SCORING),
     "second_copy": Fault(process_faults.second_copy, 1),
     "freeze_redis": Fault(service_faults.freeze_redis),
     "empty_redis": Fault(service_faults.empty_redis, points=points.SCORING),

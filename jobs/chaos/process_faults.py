@@ -6,6 +6,7 @@ import random
 import re
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 import psutil
@@ -21,7 +22,7 @@ from jobs.submit import flink_run
 TRANSACTION_SECONDS = 45
 """How long a transaction of the jobs may stay open on a stack that is broken on purpose."""
 _HEARTBEAT = 10.0  # seconds after which Flink gives up a TaskManager that is silent
-_BROKER_CLEANS = 12.0  # seconds between two looks of the broker at expired transactions, and some
+_BROKER_CLEANS = 3.0  # seconds between two looks of the broker at expired transactions, and some
 _RUN_SECONDS = 120
 
 
@@ -139,7 +140,15 @@ def freeze_taskmanager(ground: Ground, rng: random.Random) -> str:
 
 def stopped_for_long(ground: Ground, rng: random.Random) -> str:
     """Nothing of the jobs runs for longer than their transactions live, so that the broker aborts what was not committed."""
-    services = rng.choice((TASKMANAGERS, (*TASKMANAGERS, "jobmanager")))
+    return _stopped_for_long(ground, TASKMANAGERS)
+
+
+def all_stopped_for_long(ground: Ground, rng: random.Random) -> str:
+    """The same, and the JobManager has forgotten them."""
+    return _stopped_for_long(ground, (*TASKMANAGERS, "jobmanager"))
+
+
+def _stopped_for_long(ground: Ground, services: Sequence[str]) -> str:
     seconds = TRANSACTION_SECONDS + _BROKER_CLEANS
     processes = [ground.process(service) for service in services]
     processes += [child for process in processes for child in children(process)]

@@ -44,6 +44,7 @@ LEFT_OUT = {
     "wrong_type_in_redis": "it is kept above",
     "kill_taskmanager_twice": "kill_taskmanager, three times",
     "kill_jobmanager": "corrupt_checkpoint kills it too",
+    "all_stopped_for_long": "stopped_for_long; power_cut and corrupt_checkpoint kill the JobManager too",
     "kill_redis": "tests/end_to_end/test_redis.py",
     "freeze_redis": "tests/end_to_end/test_redis.py",
     "empty_redis": "tests/end_to_end/test_redis.py",
