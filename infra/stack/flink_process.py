@@ -33,11 +33,12 @@ def main() -> None:
     They would hold 300 MB each, and write until the fence of the store stops them.
     """
     name, settings = sys.argv[1], load_settings()
+    kept = _kept(settings, name)
     if name in TASKMANAGERS:
         supervise.end(supervise.orphans(settings), 0)
-        if _kept(settings, name):
+        if kept:
             _let_the_other_recover(settings)
-    if kept := _kept(settings, name):
+    if kept:
         command, exported = kept
         os.execve(command[0], command, {**os.environ, **exported})
     script, named = ("taskmanager.sh", ("-D", f"taskmanager.resource-id={name}")) if name in TASKMANAGERS else ("jobmanager.sh", ())

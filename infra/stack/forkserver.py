@@ -26,8 +26,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from infra.config import Settings, load_settings
-from infra.stack.fork_client import GO, LENGTH, READY, STATUS, ask
+from infra.config import load_settings
+from infra.stack.fork_client import GO, LENGTH, READY, STATUS
 from infra.stack.sockets import forkserver_socket
 
 # without onnxruntime, which starts a thread when it is imported: a fork would lose it
@@ -51,15 +51,6 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 class _Worker:
     pid: int
     connection: socket.socket
-
-
-def is_ready(settings: Settings) -> bool:
-    """Whether it would fork now."""
-    connection = ask(str(forkserver_socket(settings)), {})
-    if connection is None:
-        return False
-    connection.close()
-    return True
 
 
 def main() -> None:
@@ -124,9 +115,7 @@ def _worker(connection: socket.socket, inherited: list[socket.socket]) -> _Worke
     outputs: list[int] = []
     try:
         head, outputs, _, _ = socket.recv_fds(connection, LENGTH.size, 2)
-        if len(head) < LENGTH.size:
-            message = f"a request that ends after {len(head)} bytes"
-            raise ValueError(message)
+        head += _exactly(connection, LENGTH.size - len(head))
         request = json.loads(_exactly(connection, LENGTH.unpack(head)[0]))
         connection.sendall(READY)
         if connection.recv(1) != GO:
@@ -139,7 +128,7 @@ def _worker(connection: socket.socket, inherited: list[socket.socket]) -> _Worke
         if pid == 0:
             _become(lambda: _run(request, outputs, parent), [*inherited, connection])
         return _Worker(pid, connection)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         print(f"no worker was forked: {error!r}", flush=True)
         connection.close()
         return None

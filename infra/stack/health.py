@@ -12,7 +12,9 @@ import psutil
 
 from infra.config import Settings
 from infra.plain_http import NO_AUTHORITIES
+from infra.stack import fork_client
 from infra.stack.services import TASKMANAGERS, Service
+from infra.stack.sockets import forkserver_socket
 
 _BEAT_SECONDS = 10.0
 
@@ -61,9 +63,9 @@ def _told(url: str) -> Any:  # noqa: ANN401 - JSON
 
 
 def _forkserver(settings: Settings) -> bool:
-    from infra.stack.forkserver import is_ready
-
-    return is_ready(settings)
+    if connection := fork_client.ask(str(forkserver_socket(settings)), {}):
+        connection.close()
+    return connection is not None
 
 
 def beat(settings: Settings) -> None:

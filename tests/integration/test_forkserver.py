@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from infra.config import Settings, load_settings
-from infra.stack import fork_client, forkserver
+from infra.stack import fork_client, health
 from infra.stack.sockets import forkserver_socket
 
 CLIENT = [sys.executable, "-I", "-S", fork_client.__file__]
@@ -52,7 +52,7 @@ def folder(tmp_path: Path) -> Path:
 def _serve(settings: Settings) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **settings.environment}
     server = subprocess.Popen([sys.executable, "-m", "infra.stack.forkserver"], env=environment, stdout=subprocess.DEVNULL)
-    _until(lambda: forkserver.is_ready(settings), 30)
+    _until(lambda: health.answers(settings, "forkserver"), 30)
     return server
 
 
