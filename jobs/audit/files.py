@@ -63,14 +63,13 @@ def _judged(found: Break, held: Held | None) -> tuple[bool, str | None]:
     if not found.asks_topic or held is None or found.first is None or found.last is None:
         return False, str(found)
     told = held.told(found.first, found.last)
-    cut = f"{found}; the topic begins at offset {held.low}: that none of those before it held a record is not proven"
     if found.kind == Kind.GAP and told.committed:
         first = held.first_committed(found.first, found.last)
         return False, f"{found}; the topic holds {told} there, the first committed one at offset {first}"
     if found.kind == Kind.GAP and found.last >= held.end:
         return False, f"{found}; the topic ends before offset {held.end}"
     if told.not_retained:
-        return True, cut
+        return True, f"{found}; the topic begins at offset {held.low}: that none of those before it held a record is not proven"
     if found.kind == Kind.SPARSE and told.aborted + told.neither != found.count:
         return False, f"{found}; the topic holds {told} there"
     return False, None

@@ -42,7 +42,7 @@ class Step:
 
 
 def steps(settings: Settings, topic: str, partition: int, first: int, end: int) -> Iterator[Step]:
-    """Committed records with `first <= offset < end`, 20,000 or 32 MiB of them at a time.
+    """Committed records with `first <= offset < end`, some 10,000 or 32 MiB of them at a time.
 
     Raises:
         NotAuditable: the broker does not answer, or retention cut the topic meanwhile.
@@ -104,28 +104,36 @@ def _read(settings: Settings, topic: str, partition: int, first: int, end: int) 
         reader.assign([TopicPartition(topic, partition, first)])
         silent = 0.0
         while True:
-            found, ended = [], False
-            for message in reader.consume(_BATCH, timeout=_FILL_SECONDS):
-                error = message.error()
-                if error is None:
-                    ended = ended or (message.offset() or 0) >= end - 1
-                    if (message.offset() or 0) < end:
-                        found.append(message)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    ended = True
-                else:
-                    raise failed(settings, topic, partition, error)
-            if found:
+            messages, ended = some(reader, _BATCH, _FILL_SECONDS, settings, topic, partition)
+            if found := [message for message in messages if (message.offset() or 0) < end]:
                 yield found
             silent = 0.0 if found else silent + _FILL_SECONDS
-            if ended:
+            if ended or (messages and (messages[-1].offset() or 0) >= end - 1):
                 return
             if silent > SILENT_SECONDS:
                 raise silence(settings, topic, partition)
 
 
-def failed(settings: Settings, topic: str, partition: int, error: KafkaError) -> Exception:
-    """What a reader makes of an error."""
+def some(reader: Consumer, count: int, seconds: float, settings: Settings, topic: str, partition: int) -> tuple[list[Message], bool]:
+    """The next records, at most `count` and none after so many seconds; and whether the partition ends behind them.
+
+    Raises:
+        NotAuditable: the broker does not answer, or retention cut the topic meanwhile.
+
+    """
+    found, ended = [], False
+    for message in reader.consume(count, timeout=seconds):
+        error = message.error()
+        if error is None:
+            found.append(message)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            ended = True
+        else:
+            raise _failed(settings, topic, partition, error)
+    return found, ended
+
+
+def _failed(settings: Settings, topic: str, partition: int, error: KafkaError) -> Exception:
     if error.code() == KafkaError._AUTO_OFFSET_RESET:
         message = f"{topic}, partition {partition}: expected the records that it held when the audit began, got a topic cut meanwhile"
         return NotAuditable(f"{message}; audit again")

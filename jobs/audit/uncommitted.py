@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from numpy.typing import NDArray
 
 from infra.config import Settings
 from jobs.audit.gaps import Runs, concatenated, runs_of
 from jobs.audit.table_log import END
-from jobs.audit.topic_log import SILENT_SECONDS, consumer, failed, silence
+from jobs.audit.topic_log import SILENT_SECONDS, consumer, silence, some
 
 _APART = 1_000
 """Offsets between two gaps from which on a seek, a millisecond or two, is quicker than to read them, a microsecond or two each."""
@@ -77,20 +77,10 @@ class Uncommitted:
         """The next offsets, at least one unless the topic ends here."""
         silent = 0.0
         while silent <= SILENT_SECONDS:
-            offsets, ended = [], False
-            for message in reader.consume(_BATCH, timeout=_FILL_SECONDS):
-                error = message.error()
-                if error is None:
-                    offsets.append(message.offset() or 0)
-                elif error.code() == KafkaError._PARTITION_EOF:
-                    ended = True
-                else:
-                    raise failed(self._settings, self._topic, self._partition, error)
-            if offsets:
-                self._next = offsets[-1] + 1
-            if ended:
-                self._next = END
-            if offsets or ended:
-                return np.array(offsets, np.int64)
+            messages, ended = some(reader, _BATCH, _FILL_SECONDS, self._settings, self._topic, self._partition)
+            if messages or ended:
+                offsets = np.array([message.offset() for message in messages], np.int64)
+                self._next = END if ended else int(offsets[-1]) + 1
+                return offsets
             silent += _FILL_SECONDS
         raise silence(self._settings, self._topic, self._partition)
