@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import TypeVar
 
 import psutil
 
@@ -18,6 +19,7 @@ from jobs.chaos.proxy import Proxy
 from jobs.chaos.traffic import Traffic
 
 _FIND_SECONDS = 60.0
+_T = TypeVar("_T")
 _WORKER, _CLIENT = "beam_boot", "fork_client"
 
 
@@ -45,15 +47,15 @@ class Ground:
             StreamhouseError: none within a minute.
 
         """
-        deadline = time.monotonic() + _FIND_SECONDS
-        while time.monotonic() < deadline:
+
+        def running() -> psutil.Process | None:
             for state in supervise.states(self.settings):
                 if state.name == service and state.pid:
                     with suppress(psutil.NoSuchProcess):
                         return psutil.Process(state.pid)
-            time.sleep(0.05)
-        message = f"service {service}: expected it to run within {_FIND_SECONDS:.0f} s, got none; see {self.settings.state / 'logs'}"
-        raise StreamhouseError(message)
+            return None
+
+        return self._found(running, f"service {service} to run")
 
     def workers(self, *, scoring: bool) -> list[psutil.Process]:
         """Python workers, of the scoring job or of the archive; waits until there are some.
@@ -64,13 +66,7 @@ class Ground:
             StreamhouseError: none within a minute.
 
         """
-        deadline = time.monotonic() + _FIND_SECONDS
-        while time.monotonic() < deadline:
-            if fitting := [worker for worker in self._workers() if self._scores(worker) == scoring]:
-                return fitting
-            time.sleep(0.05)
-        message = f"expected Python workers within {_FIND_SECONDS:.0f} s, got none; see {self.settings.state / 'logs' / 'taskmanager.log'}"
-        raise StreamhouseError(message)
+        return self._found(lambda: [worker for worker in self._workers() if self._scores(worker) == scoring], "Python workers")
 
     def taskmanager(self) -> str:
         """The service that runs the scoring job, or a part of it: its worker talks to it.
@@ -79,14 +75,21 @@ class Ground:
             StreamhouseError: none within a minute.
 
         """
+
+        def asked() -> str | None:
+            ports = {port for worker in self.workers(scoring=True) for port in _ports(worker, remote=True)}
+            return next((name for name in TASKMANAGERS if ports & _ports(self.process(name), remote=False)), None)
+
+        return self._found(asked, "a TaskManager to which a Python worker talks")
+
+    def _found(self, look: Callable[[], _T | None], what: str) -> _T:
+        """Look until there is something."""
         deadline = time.monotonic() + _FIND_SECONDS
         while time.monotonic() < deadline:
-            asked = {port for worker in self.workers(scoring=True) for port in _ports(worker, remote=True)}
-            for name in TASKMANAGERS:
-                if asked & _ports(self.process(name), remote=False):
-                    return name
+            if there := look():
+                return there
             time.sleep(0.05)
-        message = f"expected a TaskManager to which a Python worker talks within {_FIND_SECONDS:.0f} s, got none"
+        message = f"expected {what} within {_FIND_SECONDS:.0f} s, got none; see {self.settings.state / 'logs'}"
         raise StreamhouseError(message)
 
     def _workers(self) -> list[psutil.Process]:

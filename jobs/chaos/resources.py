@@ -21,8 +21,6 @@ from jobs.chaos.reader import LETTERS, PREDICTIONS
 
 _CHUNK = 1 << 22
 _PAGES = ("", "/config", "/plan", "/exceptions", "/checkpoints")
-
-
 _TOGETHER = "both TaskManagers"
 
 
