@@ -9,12 +9,17 @@ import msgspec
 from confluent_kafka import Consumer, Message, TopicPartition
 
 from infra.config import Settings
+from infra.errors import StreamhouseError
 from jobs.committed_records import end_offsets, read_to_end
 
 Place = tuple[int, int]
 """Partition and offset of a record of the input."""
 Sent = dict[Place, str | None]
 """What lies where: the reason of the dead letter that must answer it; None: a prediction must."""
+
+
+class AnswersWrong(StreamhouseError):
+    """An answer is missing, came twice or differs: no speed counts."""
 
 
 class _Data(msgspec.Struct, rename="camel"):

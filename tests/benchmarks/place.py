@@ -1,4 +1,4 @@
-"""Where a benchmark measures: on a stack of its own, or one that the environment names; and what is told of the machine."""
+"""Where a benchmark measures: a stack of its own or the one that is named; the profiles it needs; what is told of the machine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,18 @@ import os
 import platform
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 
 import confluent_kafka
 import psutil
 
+from features.materialize import materialize_profiles
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
+from jobs.clickstream import Clickstream
+from lakehouse.append import overwrite
+from tests.benchmarks.actions import Section, section_profiles
 from tests.end_to_end.stacks import fresh_stack
 
 _PACKAGES = ("apache-flink", "confluent-kafka", "onnxruntime", "numpy", "pyarrow", "redis")
@@ -50,6 +55,12 @@ def overrides(texts: Sequence[str]) -> dict[str, str]:
             raise StreamhouseError(message)
         found[key] = value
     return found
+
+
+def bring_profiles(settings: Settings, clickstream: Clickstream, sections: list[Section]) -> None:
+    """Profiles of the sections' users, and no others, into their table and the online store."""
+    overwrite(settings, "user_profiles", section_profiles(clickstream, sections), "benchmark")
+    materialize_profiles(settings, datetime.now(UTC))
 
 
 def machine(settings: Settings, changed: Mapping[str, str], load: float) -> dict[str, str]:

@@ -46,10 +46,9 @@ from jobs.clickstream import Clickstream, open_clickstream
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC
 from jobs.submit import submit
 from tests.benchmarks.actions import Section, records, section_rows
-from tests.benchmarks.answers import Answers, faults
+from tests.benchmarks.answers import Answers, AnswersWrong, faults
 from tests.benchmarks.drain import Drain, drain
-from tests.benchmarks.place import machine, overrides, stack
-from tests.benchmarks.score_events import AnswersWrong, bring_profiles
+from tests.benchmarks.place import bring_profiles, machine, overrides, stack
 from tests.benchmarks.sides import Side, flink_side
 from tests.benchmarks.streams import MEGABYTES, ONE_BAD_IN, kinds, poisoned, with_megabytes
 

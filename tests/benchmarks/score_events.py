@@ -16,7 +16,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -27,7 +26,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from features.materialize import materialize_profiles
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
@@ -35,12 +33,11 @@ from infra.stack import flink_rest
 from jobs.clickstream import Clickstream, open_clickstream
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC
 from jobs.submit import submit
-from lakehouse.append import overwrite
-from tests.benchmarks.actions import Section, records, section_profiles, section_rows
-from tests.benchmarks.answers import Answers, Sent, differences, faults
+from tests.benchmarks.actions import Section, records, section_rows
+from tests.benchmarks.answers import Answers, AnswersWrong, Sent, differences, faults
 from tests.benchmarks.drain import Drain, drain
 from tests.benchmarks.latency import ISOLATIONS, PERCENTILES, Latency, latency
-from tests.benchmarks.place import machine, overrides, stack
+from tests.benchmarks.place import bring_profiles, machine, overrides, stack
 from tests.benchmarks.sides import Side, flink_side, loop_side
 
 PER_SECOND = 1000
@@ -54,10 +51,6 @@ _HOW = (
     "min, max of Flink / loop: by round\n"
     "shared machine: compare ratios; CPU seconds are steadier than the clock's"
 )
-
-
-class AnswersWrong(StreamhouseError):
-    """An answer is missing, came twice or differs: no speed counts."""
 
 
 @dataclass(frozen=True)
@@ -169,12 +162,6 @@ def run(settings: Settings, actions: int, seconds: int, rounds: int, settings_ch
                 raise AnswersWrong("\n".join(said))
     restarts = sum(job.restarts for job in flink_rest.jobs(settings, details=True) if job.name == GROUP)
     return Report(machine(settings, settings_changed, load), actions, rounds, drains, latencies, compared, restarts)
-
-
-def bring_profiles(settings: Settings, clickstream: Clickstream, sections: list[Section]) -> None:
-    """Profiles of the sections' users, and no others, into their table and the online store."""
-    overwrite(settings, "user_profiles", section_profiles(clickstream, sections), "benchmark")
-    materialize_profiles(settings, datetime.now(UTC))
 
 
 def _drained(settings: Settings, side: Side, clickstream: Clickstream, section: Section, partitions: int) -> tuple[Drain, Answered]:
