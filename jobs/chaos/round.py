@@ -148,7 +148,7 @@ class Round:
             found.append(f"the consumer that read all the time ended: {self.reader.error}")
         found += self.groups.falls.backwards(time.monotonic())
         found += resources.left_behind(self.settings) + resources.grown(self.before, resources.used(self.settings))
-        return found + resources.told(self.settings) + status(self.settings).troubles
+        return found + resources.told(self.settings) + troubles(self.settings)
 
     def close(self) -> None:
         """End the consumers."""
@@ -166,6 +166,14 @@ def audited(settings: Settings, sent: Sent) -> list[str]:
     repeated = sent.by_kind().get("again", 0)
     if report.counts.repeated_event_ids < repeated:
         said.append(f"audit: {repeated} events were sent again at least, it counts {report.counts.repeated_event_ids} repeated event ids")
+    return said
+
+
+def troubles(settings: Settings) -> list[str]:
+    """What does not come back to be well; a killed TaskManager waits for the other before it starts, and may have been the last fault's."""
+    deadline = time.monotonic() + _LOST_SECONDS
+    while (said := status(settings).troubles) and time.monotonic() < deadline:
+        time.sleep(1)
     return said
 
 

@@ -12,12 +12,11 @@ from collections.abc import Iterator
 import pytest
 
 from infra.config import ROOT
-from infra.stack.report import status
 from jobs.chaos import resources
 from jobs.chaos.accounting import Count
 from jobs.chaos.actions import GOOD, POISON
 from jobs.chaos.place import broken_on_purpose
-from jobs.chaos.round import Round, audited
+from jobs.chaos.round import Round, audited, troubles
 from jobs.chaos.schedule import Draw
 from tests.faults.seeds import KEPT, short_round
 
@@ -90,7 +89,7 @@ def test_everything_is_back_where_it_was(broken: Round, settled: Count) -> None:
     assert broken.found == []
     assert resources.left_behind(broken.settings) == []
     assert resources.grown(broken.before, resources.used(broken.settings)) == []
-    assert status(broken.settings).troubles == []
+    assert troubles(broken.settings) == []
 
 
 def test_no_secret_and_no_payload_stands_in_a_log(broken: Round, settled: Count) -> None:
