@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from types import TracebackType
 
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
@@ -50,12 +51,16 @@ class Transactions:
 
     def __init__(self, settings: Settings, topic: str, clock: Clock) -> None:
         self._topic, self._clock = topic, clock
+        # the client counts a record that the broker refused; the broker misses it at the next one of that partition and refuses that
+        # too; once this second transaction is aborted, the client counts anew
+        self._is_misnumbered = False
         self._producer = Producer(
             {
                 **settings.kafka.client(),
                 "transactional.id": TRANSACTIONAL_ID,
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "partitioner": "murmur2_random",
+                "max.in.flight": 1,  # what is on its way behind a refused record hangs until it times out, with the whole transaction
                 "compression.type": "zstd",  # a letter may come from a value that only compression brought under the topic's limit
                 "message.max.bytes": _LARGEST_VALUE,
                 "linger.ms": 5,
@@ -82,12 +87,14 @@ class Transactions:
             TransactionError: nothing of the batch was sent, or it was and the answer was lost: the notes tell.
 
         """
+        too_large = self._committed(partial(self._send_records, batch)) if batch else []
+        if not too_large or len(batch) == 1:
+            return too_large
         refused: list[Outgoing] = []
-        while left := [record for record in batch if record not in refused]:
-            too_large = self._committed(partial(self._send_records, left))
-            if not too_large:
-                break
-            refused += too_large
+        for is_suspect, group in groupby(batch, key=lambda record: record in too_large):
+            # whatever shares a request with one that is too large is refused with it, so each of these is tried by itself
+            for part in [[record] for record in group] if is_suspect else [list(group)]:
+                refused += self.send(part)
         return refused
 
     def note(self, notes: Sequence[Note]) -> None:
@@ -110,12 +117,24 @@ class Transactions:
             self._producer.begin_transaction()
             too_large = produce()
             if too_large:
+                self._is_misnumbered = True
                 self._producer.abort_transaction(30)
             else:
                 self._commit()
         except KafkaException as error:
+            if self._is_misnumbered and self._is_aborted():
+                self._is_misnumbered = False
+                return self._committed(produce)
             raise self._stopped(error.args[0]) from error
         return too_large
+
+    def _is_aborted(self) -> bool:
+        """Whether the open transaction could be aborted, so that nothing of it will be seen."""
+        try:
+            self._producer.abort_transaction(30)
+        except KafkaException:
+            return False
+        return True
 
     def _commit(self) -> None:
         for left in reversed(range(_COMMIT_TRIES)):

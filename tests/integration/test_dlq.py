@@ -14,7 +14,7 @@ import orjson
 import pyarrow as pa
 import pytest
 from confluent_kafka import Message, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource  # type: ignore[attr-defined]
 
 from infra.config import Settings, load_settings
 from infra.contracts import topics
@@ -428,19 +428,41 @@ def test_a_record_too_large_for_its_letter_is_sent_from_the_topic_or_its_archive
     assert dlq(settings, out, "show", f"{partition}:{places[1][1]}").count("x") > 4000
 
 
-def test_a_value_that_the_broker_does_not_take_is_left_out_and_the_rest_is_sent(settings: Settings, out: Path, tmp_path: Path) -> None:
-    places = send(settings, [a_record("version", number) for number in range(3)])
+def set_limit(settings: Settings, limit: int) -> None:
+    """Let the broker take no larger records of the source topic."""
+    entry = ConfigEntry("max.message.bytes", str(limit), incremental_operation=AlterConfigOpType.SET)
+    client = AdminClient(dict(settings.kafka.client()))
+    for future in client.incremental_alter_configs([ConfigResource("topic", ACTIONS, incremental_configs=[entry])]).values():
+        future.result(20)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "size"),
+    [
+        pytest.param((1, 0, 5), 3_000_000, id="alone in its partition"),
+        pytest.param((0, 1, 6), 3_000_000, id="before another"),
+        pytest.param((6, 1, 2), 3_000_000, id="between others"),
+        pytest.param((0, 6, 1), 3_000_000, id="behind another"),
+        pytest.param((6, 1, 2), 300_000, id="in a request with others"),
+    ],
+)
+def test_a_value_that_the_broker_does_not_take_is_left_out_and_the_rest_is_sent(
+    settings: Settings, out: Path, tmp_path: Path, numbers: tuple[int, ...], size: int
+) -> None:
+    set_limit(settings, 200_000)
+    places = send(settings, [a_record("version", number) for number in numbers])
+    place = places[numbers.index(1)]
     Scorer(settings).run()
     file = tmp_path / "swell.py"
     file.write_text(
         "import random\ndef swell(event):\n"
-        "    return random.Random(7).randbytes(3_000_000) if event['eventId'].endswith('1') else event | {'version': 1}\n",
+        f"    return random.Random(7).randbytes({size}) if event['eventId'].endswith('01') else event | {{'version': 1}}\n",
         "utf-8",
     )
     said = dlq(settings, out, "replay", "--all", "--yes", "--edit", f"{file}:swell")
     assert "2 sent again" in said
-    assert f"1 left out: the broker takes no value of that size; make it smaller by --edit ({places[1][0]}:{places[1][1]})" in said
-    assert {original for original, _ in sent_again(settings).values()} == {places[0], places[2]}
+    assert f"1 left out: the broker takes no value of that size; make it smaller by --edit ({place[0]}:{place[1]})" in said
+    assert {original for original, _ in sent_again(settings).values()} == set(places) - {place}
     found = listing(settings, out)
     assert (found["open"], found["unanswered"]) == (1, 2)
 
