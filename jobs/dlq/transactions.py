@@ -70,6 +70,7 @@ class Transactions:
 
     def __enter__(self) -> Transactions:
         try:
+            self._producer.list_topics(self._topic, timeout=60)  # a client without a connection asks for its coordinator half a second late
             self._producer.init_transactions(60)
         except KafkaException as error:
             message = f"expected transactional id {TRANSACTIONAL_ID!r}, got {error.args[0].str()}; see `./streamhouse status`"
