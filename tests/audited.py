@@ -23,9 +23,8 @@ from jobs.committed_records import read_to_end
 from jobs.scoring_parts import as_records, model, rules
 from jobs.scoring_path import answer
 from lakehouse import migrate
-from tests.brokers import embedded_broker
+from tests.brokers import empty_topics, own_broker
 from tests.lake import put_records
-from tests.ports import free_ports
 
 Headers = list[tuple[str, str | bytes | None]]
 PARTITIONS = load_contracts().topics["user-actions"].partitions
@@ -44,14 +43,19 @@ class Sent:
 
 @contextlib.contextmanager
 def audited_system(state: Path) -> Iterator[Settings]:
-    """A broker with the topics of the contracts, and a lake with every table; empty."""
-    broker, controller = free_ports(2)
-    own = {"STREAMHOUSE_STATE": str(state), "STREAMHOUSE_KAFKA_PORT": broker, "STREAMHOUSE_KAFKA_CONTROLLER_PORT": controller}
-    embedded = load_settings(own)
-    with embedded_broker(embedded):
-        topics.apply(embedded)
-        migrate.apply(embedded)
-        yield embedded
+    """A broker of its own with the topics of the contracts, and a lake with every table; empty."""
+    with own_broker(state) as settings:
+        topics.apply(settings)
+        migrate.apply(settings)
+        yield settings
+
+
+def audited_anew(broker: Settings, state: Path) -> Settings:
+    """A broker that runs, with the topics of the contracts made anew, and a lake of its own with every table; empty."""
+    settings = load_settings({"STREAMHOUSE_STATE": str(state), "STREAMHOUSE_KAFKA_PORT": str(broker.kafka.port)})
+    empty_topics(settings)
+    migrate.apply(settings)
+    return settings
 
 
 class Writer:
@@ -71,6 +75,7 @@ class Writer:
                 "log_level": 0,
             }
         )
+        self._producer.list_topics(timeout=60)  # once it is connected, the next takes no half second
         self._producer.init_transactions(60)
 
     def send(self, records: Iterable[tuple[str, Sent]], *, commit: bool = True) -> list[tuple[int, int]]:

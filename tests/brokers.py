@@ -12,8 +12,11 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from infra.config import Settings, load_settings
+from infra.contracts import topics
+from infra.contracts.load import load_contracts
 from infra.stack.jars import install, installed
 from infra.stack.services import java_home, kafka_properties
+from tests.ports import free_ports
 
 _SECONDS = 90
 
@@ -52,6 +55,29 @@ def embedded_broker(settings: Settings) -> Iterator[None]:
     formatting = ["--cluster-id", "embedded", "--standalone", "--ignore-formatted", "--feature", "transaction.version=1"]
     with running_broker(settings.state, properties, formatting, settings.kafka.servers):
         yield
+
+
+@contextlib.contextmanager
+def own_broker(state: Path) -> Iterator[Settings]:
+    """The embedded broker by itself on free ports, with its state in a folder; without topics."""
+    clients, controller = free_ports(2)
+    ports = {"STREAMHOUSE_KAFKA_PORT": clients, "STREAMHOUSE_KAFKA_CONTROLLER_PORT": controller}
+    settings = load_settings({"STREAMHOUSE_STATE": str(state), **ports})
+    with embedded_broker(settings):
+        yield settings
+
+
+def empty_topics(settings: Settings) -> None:
+    """Make the topics of the contracts anew, without records."""
+    client, declared = AdminClient(dict(settings.kafka.client())), load_contracts().topics
+    if there := [name for name in declared if name in client.list_topics(timeout=10).topics]:
+        for future in client.delete_topics(there).values():
+            future.result(20)
+    deadline = time.monotonic() + 30
+    while any(name in declared for name in client.list_topics(timeout=10).topics):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    topics.apply(settings)
 
 
 def _answers(bootstrap_servers: str) -> bool:

@@ -1,4 +1,4 @@
-"""One real Redis for the tests that need one, on a free port, ended by its process id."""
+"""One real Redis and one real broker for the tests that need one, on free ports, ended by their process ids."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from collections.abc import Iterator
 import pytest
 import redis
 
+from infra.config import Settings
 from infra.stack.services import redis_server
+from tests.brokers import own_broker
 from tests.ports import free_ports
 
 
@@ -45,3 +47,10 @@ def empty_redis(redis_port: int) -> Iterator[int]:
     client.flushall()
     yield redis_port
     client.close()
+
+
+@pytest.fixture(scope="session")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """The embedded broker by itself. Whoever uses it makes its topics anew first: `empty_topics`."""
+    with own_broker(tmp_path_factory.mktemp("broker")) as settings:
+        yield settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -18,31 +17,16 @@ from infra.contracts.load import load_contracts
 from jobs import answered, group_offsets
 from jobs.begin import OtherTopicError, RecordsCutError, score_events
 from jobs.offset_ranges import NONE
-from tests.brokers import embedded_broker
-from tests.ports import free_ports
+from tests.brokers import empty_topics
 
 ACTIONS, PREDICTIONS, DEAD_LETTERS = "user-actions", "predictions", "user-actions-dlq"
 PARTITIONS = load_contracts().topics[ACTIONS].partitions
 
 
-@pytest.fixture(scope="module")
-def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The embedded broker, by itself."""
-    folder = tmp_path_factory.mktemp("begin")
-    ports = dict(zip(("KAFKA_PORT", "KAFKA_CONTROLLER_PORT"), free_ports(2), strict=True))
-    settings = load_settings({"STREAMHOUSE_STATE": str(folder), **{f"STREAMHOUSE_{name}": port for name, port in ports.items()}})
-    with embedded_broker(settings):
-        yield settings
-
-
 @pytest.fixture
 def empty(broker: Settings, tmp_path: Path) -> Settings:
     """Its topics without records, and a state folder without memory."""
-    client = admin(broker)
-    there = [name for name in client.list_topics(timeout=10).topics if name in load_contracts().topics]
-    for future in (client.delete_topics(there) if there else {}).values():
-        future.result(20)
-    topics.apply(broker)
+    empty_topics(broker)
     return load_settings({**broker.overrides, "STREAMHOUSE_STATE": str(tmp_path)}, ROOT)
 
 
