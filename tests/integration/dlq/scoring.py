@@ -32,6 +32,7 @@ class Scorer:
                 "message.max.bytes": 2 * load_contracts().topics[SOURCE_TOPIC].max_message_bytes,
             }
         )
+        self._producer.list_topics(timeout=30)  # once it is connected, the next takes no half second
         self._producer.init_transactions(30)
 
     def run(self, rng: random.Random | None = None) -> int:
