@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -15,15 +14,15 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from rich.console import Console
 
 from infra.config import Settings, load_settings
-from jobs.audit.findings import Finding
 from jobs.audit.gaps import Holes, Runs, Told
-from jobs.audit.run import Report, audit
+from jobs.audit.run import audit
 from jobs.audit.tell import as_dict, show
 from jobs.audit.topic_log import steps
 from jobs.audit.uncommitted import Uncommitted
 from jobs.committed_records import end_offsets, read_all
 from lakehouse import migrate
-from tests.audited import PARTITIONS, Archive, Scorer, Sent, Writer, action, archived, audited_system
+from tests.audited import PARTITIONS, Archive, Scorer, Sent, Writer, action, archived, audited_anew
+from tests.integration.audit.reports import found, kinds
 from tests.lake import put_records
 
 TOPIC, TABLE, USER = "user-actions", "user_actions", "user_1"
@@ -31,10 +30,9 @@ PARTITION = action(USER, 0).partition
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+def system(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
     """Topics without records."""
-    with audited_system(tmp_path_factory.mktemp("gaps") / "state") as settings:
-        yield settings
+    return audited_anew(broker, tmp_path_factory.mktemp("gaps"))
 
 
 @pytest.fixture(scope="module")
@@ -78,14 +76,6 @@ def rows_at(settings: Settings, offsets: list[int]) -> pa.Table:
     return rows.filter(pc.is_in(rows["topic_offset"], pa.array(offsets, pa.int64())))
 
 
-def kinds(report: Report) -> dict[tuple[str, str], int]:
-    return dict(report.findings.counts)
-
-
-def found(report: Report, kind: str) -> list[Finding]:
-    return [finding for finding in report.findings.kept if (finding.where, finding.kind) == (TABLE, kind)]
-
-
 def test_control_records_and_aborted_records_are_no_losses(lake: Settings, placed: dict[str, list[int]]) -> None:
     put_records(lake, TABLE, rows_at(lake, placed["first"]))
     put_records(lake, TABLE, rows_at(lake, placed["second"] + placed["between"] + placed["third"]))
@@ -103,10 +93,12 @@ def test_losses_are_told_from_aborted_records_beside_them(lake: Settings, placed
     report = audit(lake, settled=True)
     assert report.counts.without_row[TOPIC] == Told(committed=4, aborted=8, neither=5)
     assert kinds(report) == {(TABLE, "dropped_row"): 4, (TABLE, "receipt_sparse"): 1, (TABLE, "receipt_gap"): 2}
-    assert [(one.partition, one.offset) for one in found(report, "dropped_row")] == [(PARTITION, o) for o in [within, *between, *alone]]
-    (sparse,) = found(report, "receipt_sparse")
+    assert [(one.partition, one.offset) for one in found(report, TABLE, "dropped_row")] == [
+        (PARTITION, o) for o in [within, *between, *alone]
+    ]
+    (sparse,) = found(report, TABLE, "receipt_sparse")
     assert "; the topic holds 10 committed records, 0 aborted ones and 0 offsets with neither there" in sparse.sentence
-    first, second = (gap.sentence for gap in found(report, "receipt_gap"))
+    first, second = (gap.sentence for gap in found(report, TABLE, "receipt_gap"))
     told = "the topic holds 2 committed records, 7 aborted ones and 2 offsets with neither there, the first committed one at offset"
     assert f"offsets {placed['first'][-1] + 1}-{between[1]} are in no snapshot" in first
     assert first.endswith(f"{told} {between[0]}")
@@ -128,7 +120,7 @@ def test_a_row_that_holds_an_aborted_record_is_found(lake: Settings, placed: dic
     offsets = pa.array([marker, placed["aborted"][2], placed["aborted alone"][0]], pa.int64())
     put_records(lake, TABLE, forged.set_column(forged.column_names.index("topic_offset"), "topic_offset", offsets))
     report = audit(lake, settled=True)
-    on_marker, *on_aborted = found(report, "row_without_record")
+    on_marker, *on_aborted = found(report, TABLE, "row_without_record")
     assert on_marker.offset == marker
     assert on_marker.sentence.endswith("where topic user-actions has no record, committed or aborted")
     assert [finding.offset for finding in on_aborted] == offsets.to_pylist()[1:]
