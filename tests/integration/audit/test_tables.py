@@ -16,10 +16,10 @@ from tests.integration.audit.reports import found, kinds, with_value
 from tests.lake import put_records, rewrite_records
 
 
-def change(settings: Settings, table: str, edit: Callable[[pa.Table, int], pa.Table]) -> tuple[int, int]:
-    """Rewrite a table with one edit at a row in the middle of a partition; answers the row's place."""
+def change(settings: Settings, table: str, edit: Callable[[pa.Table, int], pa.Table], further: int = 0) -> tuple[int, int]:
+    """Rewrite a table with one edit at the row in its middle, or some rows further; answers the row's place."""
     rows = read(settings, table).sort_by([("topic_partition", "ascending"), ("topic_offset", "ascending")])
-    at = len(rows) // 2
+    at = len(rows) // 2 + further
     place = rows["topic_partition"][at].as_py(), rows["topic_offset"][at].as_py()
     rewrite_records(settings, table, lambda _: edit(rows, at))
     return place
@@ -61,9 +61,8 @@ def test_a_swapped_offset_is_found(lake: Settings) -> None:
     assert "expected the record of that offset, got the one of offset" in finding.sentence
 
 
-@pytest.mark.parametrize(
-    ("table", "column", "value"),
-    [
+def test_each_changed_column_is_found_and_nothing_else(lake: Settings) -> None:
+    planted: list[tuple[str, str, object]] = [
         ("predictions", "score", 0.123),
         ("predictions", "action_offset", 3),
         ("predictions", "value", b"{}"),
@@ -73,13 +72,18 @@ def test_a_swapped_offset_is_found(lake: Settings) -> None:
         ("user_actions", "user_id", None),
         ("user_actions", "kafka_time", 1_704_067_200_000_000),
         ("user_actions_dlq", "source_offset", 1),
-    ],
-)
-def test_a_changed_column_is_found(lake: Settings, table: str, column: str, value: object) -> None:
-    partition, offset = change(lake, table, lambda rows, at: with_value(rows, column, at, value))
-    (finding,) = audit(lake, settled=True).findings.kept
-    assert (finding.where, finding.kind) == (table, f"changed_{column}")
-    assert (finding.partition, finding.offset) == (partition, offset)
+    ]
+    expected = []
+    for number, (table, column, value) in enumerate(planted):
+
+        def changed(rows: pa.Table, at: int, column: str = column, value: object = value) -> pa.Table:
+            return with_value(rows, column, at, value)
+
+        place = change(lake, table, changed, further=0 if table == "user_actions_dlq" else number)
+        expected.append((table, f"changed_{column}", *place))
+    report = audit(lake, settled=True)
+    assert sorted((one.where, one.kind, one.partition, one.offset) for one in report.findings.kept) == sorted(expected)
+    assert report.findings.total == len(expected)
 
 
 def test_rows_without_a_committed_record_are_found(lake: Settings) -> None:
