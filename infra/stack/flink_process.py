@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -18,7 +19,8 @@ from pathlib import Path
 import psutil
 
 from infra.config import Settings, load_settings
-from infra.stack import health, supervise
+from infra.errors import StreamhouseError
+from infra.stack import flink_rest, health, supervise
 from infra.stack.services import TASKMANAGERS, flink_environment, flink_home
 
 NAMES = ("jobmanager", *TASKMANAGERS)
@@ -28,30 +30,48 @@ _EXPORTED = ("MAX_LOG_FILE_NUMBER", "ROOT_LOG_LEVEL", "FLINK_BIN_DIR")
 
 
 def main() -> None:
-    """Become the service. Before a TaskManager starts, the Python workers that a killed one left behind are ended.
+    """Become the service, once what a killed one left behind is gone.
 
-    They would hold 300 MB each, and write until the fence of the store stops them.
+    Python workers would hold 300 MB each, and write until the fence of the store stops them. Temporary files would be 60 MB each time,
+    the broker's password among them; and a TaskManager reads all jars of jobs that it finds there before it answers.
     """
     name, settings = sys.argv[1], load_settings()
-    kept = _kept(settings, name)
+    kept, temporary = _kept(settings, name), settings.state / "flink" / "tmp" / name
     if name in TASKMANAGERS:
         supervise.end(supervise.orphans(settings), 0)
         if kept:
             _let_the_other_recover(settings)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True, exist_ok=True)
     if kept:
         command, exported = kept
         os.execve(command[0], command, {**os.environ, **exported})
-    script, named = ("taskmanager.sh", ("-D", f"taskmanager.resource-id={name}")) if name in TASKMANAGERS else ("jobmanager.sh", ())
-    program = str(flink_home() / "bin" / script)
-    os.execv(program, [program, "start-foreground", *named])
+    own = ["-D", f"io.tmp.dirs={temporary}"]
+    if name in TASKMANAGERS:
+        own += ["-D", f"taskmanager.resource-id={name}"]
+    program = str(flink_home() / "bin" / ("taskmanager.sh" if name in TASKMANAGERS else "jobmanager.sh"))
+    os.execv(program, [program, "start-foreground", *own])
 
 
 def _let_the_other_recover(settings: Settings) -> None:
-    """Wait while the other TaskManager takes over what this one did when it died: a Java that starts would take a core from it."""
-    others = [other for other in TASKMANAGERS if other != sys.argv[1]]
-    deadline = time.monotonic() + _WAITS_SECONDS
-    while time.monotonic() < deadline and any(health.answers(settings, other) for other in others):
+    """Wait while the other TaskManager takes over what this one did when it died: a Java that starts would take a core from it.
+
+    But not longer than that takes: until this one is there, nobody takes over when the other dies.
+    """
+    others, began = [other for other in TASKMANAGERS if other != sys.argv[1]], time.monotonic()
+    while (waited := time.monotonic() - began) < _WAITS_SECONDS and any(health.answers(settings, other) for other in others):
+        if _has_recovered(settings, waited):
+            return
         time.sleep(_LOOK_SECONDS)
+
+
+def _has_recovered(settings: Settings, seconds: float) -> bool:
+    """Whether each job that runs has completed a checkpoint in the last so many seconds."""
+    try:
+        running = [job for job in flink_rest.jobs(settings, details=True) if job.state == "RUNNING"]
+    except StreamhouseError:
+        return False
+    return bool(running) and all(job.checkpoint_age is not None and job.checkpoint_age < seconds for job in running)
 
 
 def keep_command(settings: Settings, name: str, pid: int) -> None:

@@ -217,6 +217,7 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
         "rest.port": flink.rest_port,
         "web.submit.enable": False,  # no jar upload through the browser; `flink run` takes another way
         "io.tmp.dirs": str(state / "tmp"),
+        "blob.service.cleanup.interval": 60,  # seconds; by default a TaskManager keeps the jars of a job that ended for an hour
         "state.backend.type": "hashmap",
         "execution.checkpointing.dir": (state / "checkpoints").as_uri(),
         "execution.checkpointing.savepoint-dir": (state / "savepoints").as_uri(),

@@ -20,6 +20,7 @@ from jobs.chaos.place import PASSWORD, PAYLOAD
 from jobs.chaos.reader import LETTERS, PREDICTIONS
 
 _CHUNK = 1 << 22
+_TEMPORARY_MOST = 600 << 20  # 20 MB for each of Flink's processes, and 40 for each job that it ran
 _PAGES = ("", "/config", "/plan", "/exceptions", "/checkpoints")
 _TOGETHER = "both TaskManagers"
 
@@ -71,14 +72,24 @@ def grown(before: dict[str, Used], after: dict[str, Used]) -> list[str]:
 
 
 def left_behind(settings: Settings) -> list[str]:
-    """Processes without a parent, and transactions that nobody ends."""
+    """Processes without a parent, temporary files of processes that are gone, and transactions that nobody ends."""
     said = [f"process {process.pid} ({process.name()}) was left behind" for process in supervise.orphans(settings)]
+    if (temporary := _size(settings.state / "flink" / "tmp")) > _TEMPORARY_MOST:
+        said.append(f"Flink's temporary folder holds {temporary >> 20} MiB, expected at most {_TEMPORARY_MOST >> 20}")
     for topic in (PREDICTIONS, LETTERS):
         for partition in range(load_contracts().topics[topic].partitions):
             stable, end = (_end(settings, TopicPartition(topic, partition), level) for level in ("read_committed", "read_uncommitted"))
             if stable != end:
                 said.append(f"topic {topic}, partition {partition}: a transaction hangs at offset {stable}, the end is {end}")
     return said
+
+
+def _size(folder: Path) -> int:
+    total = 0
+    for file in folder.rglob("*"):
+        with suppress(FileNotFoundError):
+            total += file.lstat().st_size
+    return total
 
 
 def _end(settings: Settings, place: TopicPartition, level: str) -> int:

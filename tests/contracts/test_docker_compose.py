@@ -314,7 +314,11 @@ def test_the_keeper_is_started_as_the_embedded_one() -> None:
 def test_commands_name_programs_that_the_image_has() -> None:
     packages = Path(SERVICES["jobmanager"]["environment"]["FLINK_HOME"])
     for name in ("jobmanager", *TASKMANAGERS):
-        program, how, *named = SERVICES[name]["command"]
+        shell, option, script = SERVICES[name]["command"]
+        assert (shell, option) == ("bash", "-c")
+        emptied, started = script.split("; exec ")
+        assert emptied == "rm -rf /tmp/*"
+        program, how, *named = shlex.split(started)
         assert named == (["-D", f"taskmanager.resource-id={name}"] if name in TASKMANAGERS else [])
         assert how == "start-foreground"
         assert Path(program).is_relative_to(packages)
