@@ -8,6 +8,8 @@ scorer: each checkpoint is a snapshot.
 
 from __future__ import annotations
 
+import sys
+
 from pyflink.table import StatementSet, TableEnvironment
 
 from infra.config import Settings
@@ -98,5 +100,10 @@ def configuration(settings: Settings) -> dict[str, str]:
     }
 
 
+def start() -> bool:
+    """Submit it, as `jobs.flink.launch.launch` says."""
+    return launch(NAME, configuration, build)
+
+
 if __name__ == "__main__":
-    launch(NAME, configuration, build)
+    sys.exit(not start())

@@ -116,15 +116,21 @@ def apply(dry_run: Annotated[bool, typer.Option("--dry-run", help="only print th
 
 @app.command()
 def submit(
-    name: Annotated[str, typer.Argument(help="score_events or archive_topics")],
+    names: Annotated[list[str], typer.Argument(help="score_events, archive_topics, or both")],
     release_brake: Annotated[bool, typer.Option("--release-brake", help="what the brake stopped it for is mended")] = False,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="go on behind records that retention took")] = False,
 ) -> None:
-    """Start a job behind what its outputs hold; one that runs is left alone. Example: ./streamhouse submit score_events"""
-    from jobs.submit import submit as start
+    """Start jobs behind what their outputs hold; one that runs is left alone. Example: ./streamhouse submit score_events"""
+    from jobs.submit import submit_all
 
     flags = ["--release-brake"] * release_brake + ["--accept-loss"] * accept_loss
-    _say(start(load_settings(), name, flags))
+    outcomes = submit_all(load_settings(), names, flags).values()
+    for outcome in outcomes:
+        if isinstance(outcome, str):
+            _say(outcome)
+    for outcome in outcomes:
+        if isinstance(outcome, StreamhouseError):
+            raise outcome
 
 
 def _above_zero(speed: float | None) -> float | None:

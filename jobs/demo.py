@@ -20,7 +20,7 @@ from infra.errors import StreamhouseError
 from jobs import apply
 from jobs.clickstream import Clickstream, Row, open_clickstream, profiles
 from jobs.play import Played, play
-from jobs.submit import submit
+from jobs.submit import JOBS, submit
 from jobs.watch import Watch
 from lakehouse.append import append
 from lakehouse.query import query
@@ -70,8 +70,8 @@ def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: flo
     step("topics, schemas, tables and features are as declared")
     with ThreadPoolExecutor(1) as pool:
         profiles_there = pool.submit(bring_profiles, settings, clickstream)  # Feast needs seconds of its own
-        for job in ("score_events", "archive_topics"):
-            step(submit(settings, job))
+        for sentence in submit(settings, *JOBS):
+            step(sentence)
         profiles_there.result()
     step("user profiles are in their table and in the online store")
 

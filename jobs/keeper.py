@@ -2,7 +2,7 @@
 
     every second    a job that should run and does not, as after its JobManager died, is started again
     every 2 s       the answers that came: too many rejections pull the brake
-    every 5 s       a job that completes no checkpoint for half of its transactions' life is ended before they time out, and starts
+    every 5 s       a job that completes no checkpoint for two thirds of its transactions' life is ended before they time out, and starts
                     again behind its outputs: what Flink would lose from its checkpoint is answered, and in order
     every 10 s      a record that was read and has had no answer for long, as after a transaction that timed out all the same: likewise
     every minute    receipts of new snapshots are copied to the ledger before the snapshots expire
@@ -13,6 +13,7 @@ Each of these is asked of the services anew, so a keeper that is killed goes on 
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,12 +30,14 @@ from jobs import group_offsets
 from jobs.answered import DEAD_LETTERS, Answered, answered, first_unanswered
 from jobs.brake import Recent, verdict
 from jobs.scoring_parts import SOURCE_TOPIC
-from jobs.submit import SCORER, submit
+from jobs.submit import SCORER, submit_all
 from lakehouse.ledger import record
 
 log = logging.getLogger("keeper")
 
 _LOOK, _ANSWERS, _OVERDUE, _LOST = 1.0, 2.0, 5.0, 10.0  # seconds between two looks
+_OVERDUE_SHARE = 2 / 3  # of the life of a transaction; what is left must do to end the job
+_SLOW_SECONDS = 2.0  # an answer of the broker that takes longer came after it was away
 _LONGEST_PAUSE = 30.0  # seconds between two attempts to start a job
 _FAULTS = (StreamhouseError, KafkaException, OSError)  # a service that is away: asked again at the next look
 
@@ -67,7 +70,7 @@ class Attempt:
 
     failed: int = 0
     due: float = 0.0
-    running: Future[str] | None = None
+    running: Future[dict[str, str | StreamhouseError]] | None = None  # the same for jobs that are started together
 
 
 @dataclass
@@ -79,6 +82,7 @@ class Keeper:
     recent: Recent = field(default_factory=Recent)
     known: Answered | None = None
     stuck: dict[int, tuple[int, float]] = field(default_factory=dict)  # partition -> first unanswered offset, and since when
+    away: float = 0.0  # when the broker last did not answer within seconds
     ended: float = 0.0  # when it last ended a job for its lost records
 
 
@@ -104,10 +108,10 @@ def main() -> None:
 
 
 def restart_missing(settings: Settings, keeper: Keeper, pool: ThreadPoolExecutor, now: float) -> None:
-    """Start what should run and does not, each job by itself; failed attempts are repeated after 2, 4, 8 ... 30 seconds."""
+    """Start what should run and does not, all that is due by one client; what failed is tried again after 2, 4, 8 ... 30 seconds."""
     for name, attempt in keeper.attempts.items():
         if attempt.running is not None and attempt.running.done():
-            failure = attempt.running.exception()
+            failure = _failure(name, attempt.running)
             attempt.running = None
             attempt.failed = attempt.failed + 1 if failure else 0
             attempt.due = now + min(2.0**attempt.failed, _LONGEST_PAUSE) if failure else now
@@ -119,11 +123,19 @@ def restart_missing(settings: Settings, keeper: Keeper, pool: ThreadPoolExecutor
     missing = flink_rest.missing(settings, known)
     if not missing or not _could_run(settings):
         return
-    for name in missing:
-        attempt = keeper.attempts.setdefault(name, Attempt())
-        if attempt.running is None and now >= attempt.due and name not in brakes.pulled(settings):
-            log.info("%s should run and does not; starting it", name)
-            attempt.running = pool.submit(submit, settings, name)
+    attempts = {name: keeper.attempts.setdefault(name, Attempt()) for name in missing if name not in brakes.pulled(settings)}
+    if due := {name: attempt for name, attempt in attempts.items() if attempt.running is None and now >= attempt.due}:
+        log.info("%s: expected to run, got nothing of it; starting", " and ".join(due))
+        started = pool.submit(submit_all, settings, list(due))
+        for attempt in due.values():
+            attempt.running = started
+
+
+def _failure(name: str, started: Future[dict[str, str | StreamhouseError]]) -> BaseException | None:
+    if error := started.exception():
+        return error
+    outcome = started.result()[name]
+    return outcome if isinstance(outcome, StreamhouseError) else None
 
 
 def _could_run(settings: Settings) -> bool:
@@ -138,7 +150,12 @@ def watch_answers(settings: Settings, keeper: Keeper) -> None:
     def heard(topic: str, ms: int) -> None:
         keeper.recent.add(ms, is_dead_letter=topic == DEAD_LETTERS)
 
-    keeper.known = answered(settings, heard)
+    began = time.monotonic()
+    try:
+        keeper.known = answered(settings, heard)
+    finally:
+        if sys.exc_info()[0] is not None or time.monotonic() - began > _SLOW_SECONDS:
+            keeper.away = time.monotonic()
     keeper.recent.forget(since)
     if SCORER not in brakes.pulled(settings) and (sentence := verdict(keeper.recent, settings.brake)):
         log.error("the brake stops %s: %s", SCORER, sentence)
@@ -153,8 +170,9 @@ def end_overdue(settings: Settings) -> None:
     A checkpoint names transactions that are committed when the job is restored from it. Where the broker has aborted them by
     then, Flink goes on without them, and their records would be answered behind later ones.
     """
+    most = settings.score_events.transaction_timeout_seconds * _OVERDUE_SHARE
     for job in flink_rest.jobs(settings, details=True):
-        if job.name == SCORER and job.is_alive and (job.checkpoint_age or 0.0) > settings.score_events.transaction_timeout_seconds / 2:
+        if job.name == SCORER and job.is_alive and (job.checkpoint_age or 0.0) > most:
             log.error(
                 "%s completed no checkpoint for %.0f s, and its transactions would time out; it starts again", SCORER, job.checkpoint_age
             )
@@ -170,7 +188,7 @@ def find_lost(settings: Settings, keeper: Keeper, now: float) -> None:
     """End a job that was given a record and gave no answer for long; `restart_missing` starts it behind its outputs.
 
     The group's offsets are committed with a checkpoint, and so are the answers: where the offsets are ahead for long, a
-    transaction was lost.
+    transaction was lost. As long as the broker is away, neither can be committed, and its time does not count.
     """
     job = flink_rest.alive(settings, SCORER)
     if job is None or job.state != "RUNNING" or keeper.known is None:
@@ -183,7 +201,7 @@ def find_lost(settings: Settings, keeper: Keeper, now: float) -> None:
     if now - keeper.ended > 10 * keeper.patience:
         keeper.patience = float(settings.keeper.lost_seconds)
     for partition, (offset, since) in keeper.stuck.items():
-        if now - since < keeper.patience:
+        if now - max(since, keeper.away) < keeper.patience:
             continue
         log.error(
             "record %d of %s, partition %d, was read and has had no answer for %.0f s: its transaction is lost;"

@@ -9,6 +9,8 @@ reads again with the same features, so the same scores are published once.
 
 from __future__ import annotations
 
+import sys
+
 from pyflink.table import StatementSet, TableEnvironment
 
 from infra.config import Settings
@@ -66,5 +68,10 @@ def configuration(settings: Settings) -> dict[str, str]:
     }
 
 
+def start() -> bool:
+    """Submit it, as `jobs.flink.launch.launch` says."""
+    return launch(NAME, configuration, build, outputs=(PREDICTIONS, DEAD_LETTERS))
+
+
 if __name__ == "__main__":
-    launch(NAME, configuration, build, outputs=(PREDICTIONS, DEAD_LETTERS))
+    sys.exit(not start())

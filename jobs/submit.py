@@ -1,4 +1,4 @@
-"""Start a Flink job on the local cluster; from where it goes on is decided in its own program (jobs.begin)."""
+"""Start Flink jobs on the local cluster; from where one goes on is decided in its own program (jobs.begin)."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from filelock import FileLock
 
@@ -21,57 +22,89 @@ JOBS = (SCORER, "archive_topics")
 _SECONDS = 600  # it may have to wait for another start, and then to read all outputs
 
 
-def submit(settings: Settings, name: str, flags: Sequence[str] = ()) -> str:
-    """Submit `jobs/<name>.py` and answer a sentence; a job that runs already is left alone. Two at a time wait for each other.
+def submit(settings: Settings, *names: str, flags: Sequence[str] = ()) -> list[str]:
+    """Submit each `jobs/<name>.py` and answer a sentence each; a job that runs already is left alone.
 
     `flags` as the job's program takes them: `--release-brake`, `--accept-loss`.
 
     Raises:
-        StreamhouseError: no such job, a model that cannot be loaded, the brake holds it, or Flink refused it.
+        StreamhouseError: no such job, a model that cannot be loaded, the brake holds it, or Flink refused it; others were started.
 
     """
-    if name not in JOBS:
-        message = f"no job {name!r}; expected one of {', '.join(JOBS)}"
+    outcomes = submit_all(settings, names, flags).values()
+    for outcome in outcomes:
+        if isinstance(outcome, StreamhouseError):
+            raise outcome
+    return [str(outcome) for outcome in outcomes]
+
+
+def submit_all(settings: Settings, names: Sequence[str], flags: Sequence[str] = ()) -> dict[str, str | StreamhouseError]:
+    """The same, and for each job its sentence, or why it was not started. One program of Flink's client starts all of them.
+
+    Two that start the same job at a time wait for each other.
+
+    Raises:
+        StreamhouseError: no job of such a name; none is started.
+
+    """
+    if unknown := [name for name in names if name not in JOBS]:
+        message = f"no job {unknown[0]!r}; expected one of {', '.join(JOBS)}"
         raise StreamhouseError(message)
-    if name == SCORER:
-        # a model that cannot be loaded is said here, in one sentence, and not by workers that restart
-        load_scorer(published(settings.root / "models" / "published", settings.score_events.model))
     settings.state.mkdir(parents=True, exist_ok=True)
-    with FileLock(settings.state / f"submit-{name}.lock"):
-        return _submit(settings, name, flags)
+    with ExitStack() as locks:
+        for name in sorted(names):
+            locks.enter_context(FileLock(settings.state / f"submit-{name}.lock"))
+        outcomes = {name: _without_start(settings, name, flags) for name in names}
+        started = {}
+        if left := [name for name, known in outcomes.items() if known is None]:
+            done = flink_run(settings, left, flags, _SECONDS)
+            started = {name: outcome(settings, name, done) for name in left}
+    return {name: known or started[name] for name, known in outcomes.items()}
 
 
-def _submit(settings: Settings, name: str, flags: Sequence[str]) -> str:
-    if running := flink_rest.running(settings, name):
-        return f"{name} runs already as job {running}"
-    if "--release-brake" not in flags:
-        brakes.refuse_while_pulled(settings, name)
-    done = flink_run(settings, name, flags, _SECONDS)
-    said = done.stdout + done.stderr
-    found = re.search(r"JobID ([0-9a-f]{32})", done.stdout)
-    if done.returncode or not found:
-        if refused := re.search(r"^error: (.+)$", said, re.MULTILINE):
-            raise StreamhouseError(refused[1])
-        log = settings.state / "logs" / f"submit-{name}.log"
-        log.write_text(said, "utf-8")
-        causes = re.findall(r"(?:Caused by|Error|Exception): *(.+)", done.stderr + done.stdout) or ["no job id in its output"]
-        message = f"Flink refused {name}: {causes[-1][:200]}; everything it said is in {log}"
-        raise StreamhouseError(message)
-    behind = re.search(r"^goes on behind its outputs: (.+) \(read in", said, re.MULTILINE)
-    return f"{name} started as job {found[1]}" + (f": {behind[1]}" if behind else "")
+def _without_start(settings: Settings, name: str, flags: Sequence[str]) -> str | StreamhouseError | None:
+    """What there is to say before Flink is asked; None: it is to be started."""
+    try:
+        if name == SCORER:
+            # a model that cannot be loaded is said here, in one sentence, and not by workers that restart
+            load_scorer(published(settings.root / "models" / "published", settings.score_events.model))
+        if running := flink_rest.running(settings, name):
+            return f"{name} runs already as job {running}"
+        if "--release-brake" not in flags:
+            brakes.refuse_while_pulled(settings, name)
+    except StreamhouseError as error:
+        return error
+    return None
 
 
-def flink_run(settings: Settings, name: str, flags: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
-    """`flink run` of `jobs/<name>.py`, as a person would call it, and what came of it.
+def outcome(settings: Settings, name: str, done: subprocess.CompletedProcess[str]) -> str | StreamhouseError:
+    """The sentence about one of the jobs that `flink_run` was to start, or why it did not."""
+    all_said = done.stdout + done.stderr
+    _, *parts = re.split(r"^starting (\w+)$", all_said, flags=re.MULTILINE)
+    said = dict(zip(parts[::2], parts[1::2], strict=True)).get(name, "")
+    if found := re.search(rf"^submitted {name} as job ([0-9a-f]{{32}})$", said, re.MULTILINE):
+        behind = re.search(r"^goes on behind its outputs: (.+) \(read in", said, re.MULTILINE)
+        return f"{name} started as job {found[1]}" + (f": {behind[1]}" if behind else "")
+    if refused := re.search(r"^error: (.+)$", said, re.MULTILINE):
+        return StreamhouseError(refused[1])
+    log = settings.state / "logs" / f"submit-{name}.log"
+    log.write_text(all_said, "utf-8")
+    causes = re.findall(r"(?:Caused by|Error|Exception): *(.+)", all_said) or ["no job id in its output"]
+    return StreamhouseError(f"Flink refused {name}: {causes[-1][:200]}; everything it said is in {log}")
+
+
+def flink_run(settings: Settings, names: Sequence[str], flags: Sequence[str], seconds: float) -> subprocess.CompletedProcess[str]:
+    """`flink run` of a job's file, or of that for several jobs, as a person would call it, and what came of it.
 
     Raises:
         subprocess.TimeoutExpired: it took longer than `seconds`.
 
     """
     where = f"{settings.flink.host}:{settings.flink.rest_port}"
-    program, job = str(flink_home() / "bin" / "flink"), str(settings.root / "jobs" / f"{name}.py")
+    program, jobs = str(flink_home() / "bin" / "flink"), settings.root / "jobs"
+    file, words = (jobs / f"{names[0]}.py", ()) if len(names) == 1 else (jobs / "together.py", names)
     return subprocess.run(
-        [program, "run", "--detached", "-m", where, "-py", job, *flags],
+        [program, "run", "--detached", "-m", where, "-py", str(file), *words, *flags],
         env={**supervise.inherited(os.environ), **settings.environment, **flink_environment(settings)},
         cwd=settings.state,
         capture_output=True,

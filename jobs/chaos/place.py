@@ -19,10 +19,9 @@ from jobs import apply
 from jobs.chaos.actions import START_MS, USERS, user_name
 from jobs.chaos.process_faults import TRANSACTION_SECONDS
 from jobs.chaos.proxy import Proxy
-from jobs.submit import submit
+from jobs.submit import JOBS, submit
 from lakehouse.append import append
 
-JOBS = ("score_events", "archive_topics")
 PASSWORD = "canary-of-the-password-5b1e0c"
 PAYLOAD = "canary-of-the-payload-93d7aa"
 """Stands in every event as a part of its session and correlation ids."""
@@ -74,11 +73,10 @@ def start(settings: Settings) -> None:
     """Up, applied, profiles of every other user in the store, both jobs submitted."""
     up(settings, silent)
     apply.main(settings, console=Console(quiet=True))
-    with ThreadPoolExecutor(3) as pool:
-        brought, started = pool.submit(_bring_profiles, settings), [pool.submit(submit, settings, job) for job in JOBS]
+    with ThreadPoolExecutor(1) as pool:
+        brought = pool.submit(_bring_profiles, settings)
+        submit(settings, *JOBS)
         brought.result()
-        for job in started:
-            job.result()
 
 
 def profiles() -> pa.Table:

@@ -174,7 +174,7 @@ def second_copy(ground: Ground, rng: random.Random) -> str:
     """
     settings = ground.settings
     before = {job.id for job in flink_rest.jobs(settings) if job.is_alive}
-    done = flink_run(settings, "score_events", (), _RUN_SECONDS)
+    done = flink_run(settings, ["score_events"], (), _RUN_SECONDS)
     said = done.stdout + done.stderr
     (settings.state / "logs" / "second-copy.log").write_text(said, "utf-8")
     taken = [job for job in flink_rest.jobs(settings) if job.is_alive and job.id not in before and job.name == "score_events"]

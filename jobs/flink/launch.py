@@ -24,25 +24,27 @@ _RESTORES = "execution.state-recovery.path"
 Build = Callable[[TableEnvironment, Settings, Begin], StatementSet]
 
 
-def launch(name: str, configure: Callable[[Settings], Mapping[str, str]], build: Build, outputs: Sequence[str] = ()) -> None:
+def launch(name: str, configure: Callable[[Settings], Mapping[str, str]], build: Build, outputs: Sequence[str] = ()) -> bool:
     """Submit the job `name`, behind what its outputs hold; `outputs` are the topics that it writes in transactions.
 
-    `--explain` prints the plan instead; `--release-brake` and `--accept-loss` say that a person has looked. Ends the program with
-    status 1 and a sentence where the job must not start.
+    `--explain` prints the plan instead; `--release-brake` and `--accept-loss` say that a person has looked. False, after a sentence,
+    where the job must not start. `jobs.submit` reads what is printed, so each line is out before the next.
     """
+    print(f"starting {name}", flush=True)
     settings = load_settings()
     table_environment = environment.streaming(settings, name, configure(settings))
     if "--explain" in sys.argv:
         print(build(table_environment, settings, EXPLAINED).explain())
-        return
+        return True
     try:
         if "--release-brake" in sys.argv:
             brakes.release(settings, name, system_clock())
         with alone(settings, name):
             _start(table_environment, settings, name, build, outputs)
     except (StreamhouseError, KafkaException) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(1)
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def _start(table_environment: TableEnvironment, settings: Settings, name: str, build: Build, outputs: Sequence[str]) -> None:
@@ -51,13 +53,13 @@ def _start(table_environment: TableEnvironment, settings: Settings, name: str, b
         raise StreamhouseError(message)
     started = time.monotonic()
     for lingering in abort_lingering(settings, [transactional_prefix(topic) for topic in outputs]) if outputs else []:
-        print(f"aborted transaction {lingering}, which an earlier run left open")
+        print(f"aborted transaction {lingering}, which an earlier run left open", flush=True)
     begin = BEGINS[name](settings, accept_loss="--accept-loss" in sys.argv)
     group_offsets.commit(settings, name, begin.offsets)
     flink_rest.clear_checkpoints(settings, name)
-    print(f"goes on behind its outputs: {begin.sentence} (read in {time.monotonic() - started:.1f} s)")
+    print(f"goes on behind its outputs: {begin.sentence} (read in {time.monotonic() - started:.1f} s)", flush=True)
     client = build(table_environment, settings, begin).execute().get_job_client()
     assert client is not None
     job_id = str(client.get_job_id())
     flink_rest.note_started(settings, name, job_id)
-    print(f"submitted {name} as job {job_id}")
+    print(f"submitted {name} as job {job_id}", flush=True)

@@ -140,7 +140,8 @@ def run(settings: Settings, actions: int, megabytes: int, rounds: int, seed: int
         plan += [(number, stream, _section(f"round{number}", stream, actions, megabytes)) for stream in STREAMS[:: 1 if number % 2 else -1]]
     bring_profiles(settings, clickstream, [section for *_, section in plan])
     step("profiles of all users are in the online store")
-    step(submit(settings, GROUP))
+    for sentence in submit(settings, GROUP):
+        step(sentence)
     flink, job = flink_side(settings, GROUP), [(flink_rest.running(settings, GROUP), 0)]
     drains: dict[str, list[Drain]] = {stream: [] for stream in STREAMS}
     answered: Counter[str] = Counter()

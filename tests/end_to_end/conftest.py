@@ -30,11 +30,10 @@ _QUICK = {
 @pytest.fixture(scope="package")
 def stack() -> Iterator[Settings]:
     """Everything up, applied, and both jobs submitted; ended and deleted afterwards unless KEEP_STACK is set."""
-    from jobs.submit import submit
+    from jobs.submit import JOBS, submit
 
     with fresh_stack("test", keep=bool(os.environ.get("KEEP_STACK")), **_QUICK) as settings:
-        submit(settings, "score_events")
-        submit(settings, "archive_topics")
+        submit(settings, *JOBS)
         yield settings
 
 

@@ -27,7 +27,7 @@ def scoring_afterwards(archived: Settings) -> Iterator[Settings]:
     try:
         yield archived
     finally:
-        submit(archived, "score_events", ["--release-brake"])
+        submit(archived, "score_events", flags=["--release-brake"])
         wait_for(lambda: status(archived).is_well)
 
 
@@ -57,7 +57,7 @@ def test_a_flood_of_bad_records_stops_the_job_until_a_person_releases_it(scoring
 
     # released, it answers the rest, each once, and what was rejected before counts no more
     late = send(stack, "after-the-brake", *minutes(0, 1))
-    submit(stack, "score_events", ["--release-brake"])
+    submit(stack, "score_events", flags=["--release-brake"])
     wait_for(lambda: set(late) <= set(answered(stack)))
     wait_for(lambda: len({place_of(message) for message in records(stack, "user-actions-dlq")} - before) >= BAD)
     assert len(records(stack, "user-actions-dlq")) == len(before) + BAD

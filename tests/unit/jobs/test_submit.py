@@ -1,0 +1,67 @@
+"""What Flink's client said about several jobs is told apart, and the programs of jobs are found by their names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infra.config import ROOT, Settings, load_settings
+from infra.errors import StreamhouseError
+from jobs.submit import JOBS, outcome, submit_all
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "logs").mkdir()
+    return load_settings({"STREAMHOUSE_STATE": str(tmp_path)})
+
+
+def ended(said: str, status: int = 0) -> subprocess.CompletedProcess[str]:
+    return subprocess.CompletedProcess([], status, said, "")
+
+
+def test_each_job_has_its_own_sentence(settings: Settings) -> None:
+    first, second = "0" * 32, "1" * 32
+    done = ended(
+        "starting score_events\naborted transaction a-0-1, which an earlier run left open\n"
+        "goes on behind its outputs: 12 of 20 (read in 0.1 s)\n"
+        f"Job has been submitted with JobID {first}\nsubmitted score_events as job {first}\n"
+        f"starting archive_topics\nsubmitted archive_topics as job {second}\n"
+    )
+    assert outcome(settings, "score_events", done) == f"score_events started as job {first}: 12 of 20"
+    assert outcome(settings, "archive_topics", done) == f"archive_topics started as job {second}"
+
+
+def test_a_refused_job_leaves_the_other_its_start(settings: Settings) -> None:
+    done = ended(
+        f"starting score_events\nerror: it runs already\nstarting archive_topics\nsubmitted archive_topics as job {'1' * 32}\n", 31
+    )
+    refused = outcome(settings, "score_events", done)
+    assert isinstance(refused, StreamhouseError)
+    assert str(refused) == "it runs already"
+    assert outcome(settings, "archive_topics", done) == f"archive_topics started as job {'1' * 32}"
+
+
+def test_a_client_that_ended_before_a_job_refuses_it_with_its_cause_and_its_log(settings: Settings) -> None:
+    done = ended(f"starting score_events\nsubmitted score_events as job {'0' * 32}\nCaused by: java.io.IOException: no space\n", 1)
+    refused = outcome(settings, "archive_topics", done)
+    assert isinstance(refused, StreamhouseError)
+    log = settings.state / "logs" / "submit-archive_topics.log"
+    assert str(refused) == f"Flink refused archive_topics: java.io.IOException: no space; everything it said is in {log}"
+    assert "submitted score_events" in log.read_text("utf-8")
+
+
+def test_an_unknown_job_is_refused_before_anything_is_started(settings: Settings) -> None:
+    with pytest.raises(StreamhouseError, match="no job 'score'; expected one of score_events, archive_topics"):
+        submit_all(settings, ["score_events", "score"])
+
+
+def test_the_program_for_several_jobs_knows_each_of_them() -> None:
+    said = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "together.py"), "score_event"], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert said.returncode == 1
+    assert said.stderr.strip() == f"error: expected names among {', '.join(JOBS)}, got score_event"
