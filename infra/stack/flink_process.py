@@ -14,13 +14,14 @@ import os
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
-from infra.stack import flink_rest, health, supervise
+from infra.stack import flink_rest, supervise
 from infra.stack.services import TASKMANAGERS, flink_environment, flink_home
 
 NAMES = ("jobmanager", *TASKMANAGERS)
@@ -58,11 +59,17 @@ def _let_the_other_recover(settings: Settings) -> None:
 
     But not longer than that takes: until this one is there, nobody takes over when the other dies.
     """
-    others, began = [other for other in TASKMANAGERS if other != sys.argv[1]], time.monotonic()
-    while (waited := time.monotonic() - began) < _WAITS_SECONDS and any(health.answers(settings, other) for other in others):
-        if _has_recovered(settings, waited):
-            return
+    began = time.monotonic()
+    while (waited := time.monotonic() - began) < _WAITS_SECONDS and _another_runs(settings) and not _has_recovered(settings, waited):
         time.sleep(_LOOK_SECONDS)
+
+
+def _another_runs(settings: Settings) -> bool:
+    """Whether the other TaskManager is a Java already, also one that does not answer yet: what starts takes over first."""
+    others = [state.pid for state in supervise.states(settings) if state.name in TASKMANAGERS and state.name != sys.argv[1]]
+    with suppress(psutil.NoSuchProcess):
+        return any(psutil.Process(pid).name() == "java" for pid in others if pid)
+    return False
 
 
 def _has_recovered(settings: Settings, seconds: float) -> bool:
