@@ -94,6 +94,7 @@ class Enricher:
         self._restore_profiles = restore_profiles
         self._marks: dict[int, Mark] = {}
         self._doubted: dict[int, int] = {}  # partition -> the offset up to which this worker had brought it
+        self._spoilt: set[int] = set()  # partitions whose rows cannot be gone on with
 
     def __call__(self, batch: Batch, first_offsets: dict[int, int], last_offsets: dict[int, int]) -> Enriched:
         """Enrich a batch whose records, rejected ones included, span `first_offsets` to `last_offsets` of their partitions.
@@ -111,8 +112,7 @@ class Enricher:
             except StoreEmpty:
                 self._doubt()  # rebuilt from the log on the next round
             except (RewoundError, OtherLayoutError):
-                for partition in first_offsets:
-                    self._store.forget(partition)
+                self._spoilt.update(first_offsets)
                 self._doubt()
             except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
                 if waited >= self._wait:
@@ -159,9 +159,10 @@ class Enricher:
         mark = self._store.acquire(partition)
         if mark.progress < 0:
             self._restore_profiles()
-        if first < mark.compacted:
+        if first < mark.compacted or partition in self._spoilt:
             # the job went back further than the histories can answer: fold the log again from its start
             self._store.forget(partition)
+            self._spoilt.discard(partition)
             mark = Mark(-1, 0)
         self._marks[partition] = mark
         if mark.progress + 1 < first:

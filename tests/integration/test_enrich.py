@@ -108,6 +108,29 @@ def test_what_another_program_wrote_over_a_row_or_a_mark_is_folded_again(empty_r
     client.close()
 
 
+def test_marks_that_go_while_merged_histories_are_met_again_are_no_failure(empty_redis: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = random_log(random.Random(6), 200)
+    worker, mark = a_worker(empty_redis, log, lambda: log[150].offset), f"{PROJECT}:{ACTIVITY}:partition:0"
+    for begin in (0, 100):  # the second time what the first wrote is merged
+        ask(worker, log, begin, begin + 100)
+    client: Any = redis.Redis(port=empty_redis)
+    store = OnlineStore("127.0.0.1", empty_redis, timeout=1.0)
+    forget, went = store.forget, list[int]()
+
+    def forget_as_another_worker_clears(partition: int) -> int:
+        went.append(partition)
+        if len(went) == 1:
+            client.delete(mark)
+        return forget(partition)
+
+    monkeypatch.setattr(store, "forget", forget_as_another_worker_clears)
+    client.delete(mark)
+    anew = Enricher(store, a_log(log), lambda _: 0, lambda _: None, wait_seconds=1.0)
+    np.testing.assert_array_equal(ask(anew, log, 0, 200), [expected(log, a) for a in log])
+    assert len(went) == 2
+    client.close()
+
+
 def test_an_older_run_that_wakes_up_late_writes_nothing(empty_redis: int) -> None:
     log = random_log(random.Random(3), 40)
     old, new = (a_worker(empty_redis, log, lambda: 0) for _ in range(2))
