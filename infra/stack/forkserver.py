@@ -22,7 +22,7 @@ import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -79,7 +79,7 @@ def _serve(listener: socket.socket) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(listener, selectors.EVENT_READ)
         selector.register(woken, selectors.EVENT_READ)
-        inherited = [listener, woken, wakes]
+        inherited: list[socket.socket | selectors.BaseSelector] = [listener, woken, wakes, selector]
         while True:
             for key, _ in selector.select():
                 if key.fileobj is listener:
@@ -109,7 +109,7 @@ def _reap(workers: dict[int, _Worker], selector: selectors.BaseSelector) -> None
         del workers[descriptor]
 
 
-def _worker(connection: socket.socket, inherited: list[socket.socket]) -> _Worker | None:
+def _worker(connection: socket.socket, inherited: Sequence[socket.socket | selectors.BaseSelector]) -> _Worker | None:
     """Fork the worker that a new connection asks for; None: it asks for none, or has gone."""
     connection.settimeout(_SECONDS)
     outputs: list[int] = []
@@ -151,7 +151,7 @@ def _exactly(connection: socket.socket, count: int) -> bytes:
     return got
 
 
-def _become(run: Callable[[], None], inherited: list[socket.socket]) -> NoReturn:
+def _become(run: Callable[[], None], inherited: Sequence[socket.socket | selectors.BaseSelector]) -> NoReturn:
     """In the forked process: leave nothing of the server's behind, run, and end without what would be the server's to clean up."""
     status = 1
     try:

@@ -22,8 +22,18 @@ from infra.stack.sockets import forkserver_socket
 CLIENT = [sys.executable, "-I", "-S", fork_client.__file__]
 WORKER = """
 import json, os, sys, time
+from contextlib import suppress
+
+def opened():
+    found = []
+    for number in os.listdir("/proc/self/fd") if os.path.exists("/proc/self/fd") else []:
+        with suppress(FileNotFoundError):  # the folder's own, which is closed again
+            found.append(os.readlink("/proc/self/fd/" + number))
+    return found
+
 json.dump({"arguments": sys.argv[1:], "folder": os.getcwd(), "told": os.environ["TOLD"], "pid": os.getpid(),
-           "imported": "pyflink.fn_execution.beam.beam_operations" in sys.modules}, sys.stdout)
+           "imported": "pyflink.fn_execution.beam.beam_operations" in sys.modules,
+           "opened": opened()}, sys.stdout)
 sys.stdout.flush()
 print("and to error", file=sys.stderr, flush=True)
 if sys.argv[1] == "wait":
@@ -99,6 +109,7 @@ def test_a_worker_has_the_environment_folder_arguments_and_outputs_of_its_client
     assert error == b"and to error\n"
     assert client.returncode == 7
     assert said["pid"] != client.pid
+    assert not [name for name in said["opened"] if name.startswith("socket:") or "eventpoll" in name]  # the server's
 
 
 def test_a_worker_ends_with_its_client(settings: Settings, folder: Path) -> None:
