@@ -88,7 +88,11 @@ def score_events(settings: Settings, *, accept_loss: bool) -> Begin:
         offsets = {(SOURCE_TOPIC, partition): offset for partition, offset in first.items()}
     beyond = {partition: ranges[ranges[:, 0] >= first[partition]] for partition, ranges in known.ranges.items()}
     count = sum(int((ranges[:, 1] - ranges[:, 0]).sum()) for ranges in known.ranges.values())
-    return Begin(offsets, {partition: ranges for partition, ranges in beyond.items() if len(ranges)}, f"{count:,} actions are answered")
+    return Begin(
+        offsets,
+        {partition: ranges for partition, ranges in beyond.items() if len(ranges)},
+        f"{count:,} offsets of {SOURCE_TOPIC} are answered",
+    )
 
 
 def archive_topics(settings: Settings, *, accept_loss: bool) -> Begin:

@@ -235,6 +235,7 @@ def audit(
 ) -> None:
     """Prove that each action has one answer and that topics and tables agree, or name each record. Example: ./streamhouse audit
 
+    It reads all of the topics and tables, so the broker must be up; scores are computed again, receipts compared with rows.
     Exit status 0: nothing is wrong; 1: there are findings; 2: the audit could not run.
     """
     from jobs.audit.command import main

@@ -145,7 +145,6 @@ def _could_run(settings: Settings) -> bool:
 
 def watch_answers(settings: Settings, keeper: Keeper) -> None:
     """Count recent answers, and pull the brake where the rule says so; a job that it holds already is stopped, if it still runs."""
-    since = max(brakes.released_ms(settings, SCORER), system_clock() - settings.brake.seconds * 1000)
 
     def heard(topic: str, ms: int) -> None:
         keeper.recent.add(ms, is_dead_letter=topic == DEAD_LETTERS)
@@ -156,10 +155,11 @@ def watch_answers(settings: Settings, keeper: Keeper) -> None:
     finally:
         if sys.exc_info()[0] is not None or time.monotonic() - began > _SLOW_SECONDS:
             keeper.away = time.monotonic()
+    # a release while the answers were read makes all that was heard of it old
+    since = max(brakes.released_ms(settings, SCORER), system_clock() - settings.brake.seconds * 1000)
     keeper.recent.forget(since)
-    if SCORER not in brakes.pulled(settings) and (sentence := verdict(keeper.recent, settings.brake)):
+    if (sentence := verdict(keeper.recent, settings.brake)) and brakes.pull(settings, SCORER, sentence, since):
         log.error("the brake stops %s: %s", SCORER, sentence)
-        brakes.pull(settings, SCORER, sentence)
     if SCORER in brakes.pulled(settings) and (job := flink_rest.alive(settings, SCORER)):
         log.info("%s stopped with a savepoint: %s", SCORER, flink_rest.stop_with_savepoint(settings, job))
 

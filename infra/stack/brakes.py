@@ -7,18 +7,29 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from filelock import BaseFileLock, FileLock
+
 from infra.config import Settings
 from infra.errors import StreamhouseError
 
 
-def pull(settings: Settings, name: str, sentence: str) -> None:
-    """From now on the job is not started; it lasts like the files of the state folder."""
-    _write(settings, _read(settings) | {name: {"pulled": sentence}})
+def pull(settings: Settings, name: str, sentence: str, counted_from_ms: int) -> bool:
+    """From now on the job is not started; it lasts like the files of the state folder.
+
+    False: it is pulled already, or was released after `counted_from_ms`, so that what the sentence counts does not count any more.
+    """
+    with _alone(settings):
+        held = _read(settings)
+        if "pulled" in held.get(name, {}) or held.get(name, {}).get("released_ms", 0) > counted_from_ms:
+            return False
+        _write(settings, held | {name: {"pulled": sentence}})
+        return True
 
 
 def release(settings: Settings, name: str, now_ms: int) -> None:
     """Let the job be started again; rejections from before now count no more."""
-    _write(settings, _read(settings) | {name: {"released_ms": now_ms}})
+    with _alone(settings):
+        _write(settings, _read(settings) | {name: {"released_ms": now_ms}})
 
 
 def pulled(settings: Settings) -> dict[str, str]:
@@ -43,6 +54,11 @@ def refuse_while_pulled(settings: Settings, name: str) -> None:
         raise StreamhouseError(message)
 
 
+def _alone(settings: Settings) -> BaseFileLock:
+    settings.jobs_folder.mkdir(parents=True, exist_ok=True)
+    return FileLock(settings.jobs_folder / "brakes.lock")
+
+
 def _file(settings: Settings) -> Path:
     return settings.jobs_folder / "brakes.json"
 
@@ -54,7 +70,6 @@ def _read(settings: Settings) -> dict[str, dict[str, Any]]:
 
 def _write(settings: Settings, held: dict[str, dict[str, Any]]) -> None:
     file = _file(settings)
-    file.parent.mkdir(parents=True, exist_ok=True)
     written = file.with_suffix(f".{uuid.uuid4().hex}")
     written.write_text(json.dumps(held), "utf-8")
     written.replace(file)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from jobs.audit.findings import Finding
 from jobs.audit.run import Report
@@ -32,12 +32,12 @@ def as_dict(report: Report) -> dict[str, Any]:
 def show(report: Report, console: Console) -> None:
     """A table of what was looked at, then each finding, then the outcome in a sentence."""
     counts = report.counts
-    table = Table("topic", "records", "not archived yet", "rows of what retention cut", "snapshots", "files")
+    table = Table(Column("topic", no_wrap=True), "records", "not archived yet", "rows of what retention cut", "snapshots", "files")
     for name, records in counts.records.items():
         behind, alone = counts.not_archived[name], counts.rows_alone[name]
         table.add_row(name, *(f"{n:,}" for n in (records, behind, alone, counts.snapshots[name], counts.files[name])))
     console.print(table)
-    told = Table("offsets without a row", "lost", "aborted", "control or compacted", "not retained")
+    told = Table(Column("offsets without a row", no_wrap=True), "lost", "aborted", "control or compacted", "not retained")
     for name, gaps in counts.without_row.items():
         told.add_row(name, *(f"{n:,}" for n in (gaps.committed, gaps.aborted, gaps.neither, gaps.not_retained)))
     console.print(told)
@@ -47,6 +47,8 @@ def show(report: Report, console: Console) -> None:
     ]
     if counts.unanswered:
         said.append(f"{counts.unanswered:,} actions behind the last answer of their partition are not answered yet; score_events runs")
+    if not report.scorer_runs:
+        said.append("score_events does not run: each action without an answer is a finding")
     for line in said:
         console.print(escape(line), highlight=False)
     for one in report.unproven:

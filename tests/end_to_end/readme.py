@@ -1,4 +1,4 @@
-"""The README's section of the four uses: its commands, run as they stand there."""
+"""The README's section of the five uses: its commands, run as they stand there."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import subprocess
 
 from infra.config import ROOT, Settings
 
-SECTION = (ROOT / "README.md").read_text("utf-8").split("\n## Four ways to use it\n")[1].split("\n## ")[0]
+SECTION = (ROOT / "README.md").read_text("utf-8").split("\n## Five ways to use it\n")[1].split("\n## ")[0]
 
 
 def shown(start: str, **values: str) -> str:

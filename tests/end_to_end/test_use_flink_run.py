@@ -67,7 +67,7 @@ def test_a_job_started_by_bare_flink_run_goes_on_and_is_found_by_its_name(scorin
     refused = said(stack, shell, f"flink run -s {savepoint} -py jobs/score_events.py", status=31)
     assert "error: score_events goes on behind what its outputs hold" in refused
     started = said(stack, shown("./streamhouse submit"))
-    assert re.fullmatch(r"score_events started as job \w{32}: [\d,]+ actions are answered\n", started)
+    assert re.fullmatch(r"score_events started as job \w{32}: [\d,]+ offsets of user-actions are answered\n", started)
     wait_for(lambda: set(between) <= set(answered(stack)))
     assert answered(stack) == before + Counter([*missed, *between])
 

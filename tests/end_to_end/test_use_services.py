@@ -25,7 +25,7 @@ class Service:
 
     def __init__(self, settings: Settings, group: str, file: Path) -> None:
         self.file = file
-        start = shown(".streamhouse/env/bin/python examples/")
+        start = shown(".streamhouse/env/bin/python examples/follow")
         assert start.endswith(" my-service")
         command = [*start.split()[:-1], group, settings.kafka.servers]
         with file.open("wb") as out:
@@ -37,6 +37,24 @@ class Service:
     def stop(self) -> None:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.wait(60) == 0, self.file.read_text()[-2000:]
+
+
+def test_a_service_publishes_actions_and_finds_the_bad_one_among_the_dead_letters(archived: Settings) -> None:
+    command = shown(".streamhouse/env/bin/python examples/send_actions").removesuffix("ada")
+    sent = said(archived, f"{command} sends-{uuid.uuid4()} {archived.kafka.servers}")
+    places = [(int(partition), int(offset)) for partition, offset in re.findall(r"^user-actions (\d)/(\d+)$", sent, re.MULTILINE)]
+    assert len(places) == 3
+    *good, bad = sorted(places)  # one user's, so in one partition, in order
+    wait_for(lambda: set(good) <= set(answered(archived)))
+
+    def letters() -> set[Place]:
+        letters = (value_of(message)["data"] for message in records(archived, "user-actions-dlq"))
+        return {(data["sourcePartition"], data["sourceOffset"]) for data in letters}
+
+    wait_for(lambda: bad in letters())
+    assert not set(good) & letters()
+    assert bad not in answered(archived)
+    assert "user-actions" in said(archived, shown("./streamhouse dlq list"))
 
 
 def test_two_services_each_hear_every_prediction_and_a_restarted_one_goes_on(archived: Settings, tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_a_job_that_a_person_ended_by_its_id_is_not_started_again_when_the_jobma
 
 
 def test_a_job_that_the_brake_holds_is_not_well_until_it_is_released(settings: Settings) -> None:
-    brakes.pull(settings, "score_events", "9 of the last 10 records were rejected")
+    brakes.pull(settings, "score_events", "9 of the last 10 records were rejected", 1)
     assert brakes.pulled(settings) == {"score_events": "9 of the last 10 records were rejected"}
     held = Report(UP, [HEALTHY], brakes=brakes.pulled(settings))
     assert held.troubles == ["the brake holds score_events: 9 of the last 10 records were rejected"]
