@@ -128,9 +128,8 @@ def submit(
     for outcome in outcomes:
         if isinstance(outcome, str):
             _say(outcome)
-    for outcome in outcomes:
-        if isinstance(outcome, StreamhouseError):
-            raise outcome
+    if refused := [str(outcome) for outcome in outcomes if isinstance(outcome, StreamhouseError)]:
+        raise StreamhouseError("; ".join(refused))
 
 
 def _above_zero(speed: float | None) -> float | None:

@@ -52,9 +52,9 @@ def submit_all(settings: Settings, names: Sequence[str], flags: Sequence[str] = 
         raise StreamhouseError(message)
     settings.state.mkdir(parents=True, exist_ok=True)
     with ExitStack() as locks:
-        for name in sorted(names):
+        for name in sorted(set(names)):  # in one order for all, or two would wait for each other
             locks.enter_context(FileLock(settings.state / f"submit-{name}.lock"))
-        outcomes = {name: _without_start(settings, name, flags) for name in names}
+        outcomes = {name: _without_start(settings, name, flags) for name in dict.fromkeys(names)}
         started = {}
         if left := [name for name, known in outcomes.items() if known is None]:
             done = flink_run(settings, left, flags, _SECONDS)
@@ -86,7 +86,9 @@ def outcome(settings: Settings, name: str, done: subprocess.CompletedProcess[str
         behind = re.search(r"^goes on behind its outputs: (.+) \(read in", said, re.MULTILINE)
         return f"{name} started as job {found[1]}" + (f": {behind[1]}" if behind else "")
     if refused := re.search(r"^error: (.+)$", said, re.MULTILINE):
-        return StreamhouseError(refused[1])
+        # another start, as by `flink run`, was first
+        running = re.match(rf"{name} runs already as job [0-9a-f]{{32}}", refused[1])
+        return running[0] if running else StreamhouseError(refused[1])
     log = settings.state / "logs" / f"submit-{name}.log"
     log.write_text(all_said, "utf-8")
     causes = re.findall(r"(?:Caused by|Error|Exception): *(.+)", all_said) or ["no job id in its output"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 
@@ -34,8 +35,13 @@ def main(settings: Settings, *, as_json: bool, settled: bool, wait_seconds: floa
     except StreamhouseError as error:
         print(f"error: {error}", file=sys.stderr)
         return COULD_NOT
-    if as_json:
-        print(json.dumps(as_dict(report)))
-    else:
-        show(report, Console())
+    try:
+        if as_json:
+            print(json.dumps(as_dict(report)), flush=True)
+        else:
+            show(report, Console())
+    except (BrokenPipeError, SystemExit):  # rich makes the second of the first, with the status of findings
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails at its end
+        print("error: the report was not read to its end", file=sys.stderr)
+        return COULD_NOT
     return CLEAN if report.is_clean else FOUND

@@ -37,7 +37,7 @@ def load_edit(text: str) -> Edit:
             found = runpy.run_path(str(Path(named["file"])))[named["name"]]
         else:
             found = eval(text, {"json": json, "re": re})
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a function that ends the program would end it in silence
         message = f"--edit {text!r}: {type(error).__name__}: {error}; expected a function as 'lambda event: {{**event, \"version\": 1}}'"
         message += " or as FILE.py:NAME"
         raise EditError(message) from error
@@ -61,7 +61,7 @@ def apply_edit(edit: Edit, value: bytes | None, place: Place) -> tuple[bytes, bo
     before = _encoded(event, place) if isinstance(event, dict) else None
     try:
         answer = edit(event)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"--edit failed for {as_text(place)}: {type(error).__name__}: {error}; mend the function, or leave that one out by None"
         raise EditError(message) from error
     if answer is None:

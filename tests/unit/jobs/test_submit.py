@@ -45,6 +45,12 @@ def test_a_refused_job_leaves_the_other_its_start(settings: Settings) -> None:
     assert outcome(settings, "archive_topics", done) == f"archive_topics started as job {'1' * 32}"
 
 
+def test_a_job_that_another_start_was_first_with_is_left_alone(settings: Settings) -> None:
+    running = f"score_events runs already as job {'2' * 32}"
+    said = f"starting score_events\nerror: {running}; one copy of a job runs at a time: stop that one first\n"
+    assert outcome(settings, "score_events", ended(said, 31)) == running
+
+
 def test_a_client_that_ended_before_a_job_refuses_it_with_its_cause_and_its_log(settings: Settings) -> None:
     done = ended(f"starting score_events\nsubmitted score_events as job {'0' * 32}\nCaused by: java.io.IOException: no space\n", 1)
     refused = outcome(settings, "archive_topics", done)

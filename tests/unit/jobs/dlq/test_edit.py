@@ -35,6 +35,13 @@ def test_an_object_that_is_left_as_it_was_keeps_its_bytes(value: bytes) -> None:
     assert edited("lambda event: dict(event)", value) == (value, False)
 
 
+def test_a_function_that_ends_the_program_is_named() -> None:
+    with pytest.raises(EditError, match=r"--edit failed for 1:7: SystemExit: 0"):
+        edited("lambda event: exit(0)", b"{}")
+    with pytest.raises(EditError, match=r"--edit 'exit\(\)': SystemExit"):
+        load_edit("exit()")
+
+
 def test_true_is_not_one() -> None:
     assert edited('lambda event: {"version": 1}', b'{"version":true}') == (b'{"version":1}', True)
     assert edited('lambda event: {"version": 1}', b'{"version":1.0}') == (b'{"version":1}', True)
