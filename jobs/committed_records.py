@@ -12,7 +12,7 @@ from infra.config import Settings
 
 _BATCH = 2000
 _ANSWER_SECONDS = 15.0
-_NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE)
+_NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._DESTROY_BROKER)
 _FILL_SECONDS = 0.05  # how long a batch waits to fill; also what bounds its bytes where every value is a megabyte
 
 
@@ -91,7 +91,7 @@ def _offsets(settings: Settings, places: Iterable[tuple[str, int]], wanted: Offs
 
 
 def _is_not_yet(error: BaseException) -> bool:
-    """Whether a topic was just made, or a broker just came back."""
+    """Whether a topic was just made, a broker just came back, or the client just learnt the broker's number and asks it anew."""
     return isinstance(error, KafkaException) and error.args[0].code() in _NOT_YET
 
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported in silence
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from infra.config import Settings
 from infra.contracts.change import Change
@@ -40,7 +42,10 @@ def plan(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Chan
 
 
 def apply(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Change]:
-    """Create the topics that are missing, set what differs, answer the plan carried out; twice changes nothing."""
+    """Create the topics that are missing, set what differs, answer the plan carried out; twice changes nothing.
+
+    A new topic can be read and written when this returns.
+    """
     client, contracted = _client(settings), _contracted(topics)
     changes = _planned(client, settings, contracted)
     actions = {change.name: change.action for change in changes}
@@ -50,7 +55,23 @@ def apply(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Cha
     futures |= client.incremental_alter_configs(differing) if differing else {}
     for future in futures.values():
         _answer(future, settings)
+    _wait_for(client, settings, missing)
     return changes
+
+
+def _wait_for(client: AdminClient, settings: Settings, made: list[NewTopic]) -> None:
+    """A broker answers that it made a topic before it leads its partitions."""
+    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+    asked = {TopicPartition(topic.topic, partition): latest for topic in made for partition in range(topic.num_partitions)}
+    try:
+        for attempt in Retrying(
+            retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_SECONDS), wait=wait_fixed(0.1), reraise=True
+        ):
+            with attempt:
+                for future in client.list_offsets(asked, request_timeout=_SECONDS).values() if asked else ():
+                    future.result(_SECONDS)
+    except (KafkaException, TimeoutError) as error:
+        raise _unreachable(settings, error) from error
 
 
 def configuration(topic: Topic) -> dict[str, str]:
