@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from hashlib import sha256
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from infra.contracts.partitioner import murmur2
 from jobs.archive_rows import Row
 from jobs.audit.findings import Finding, Findings
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, PREDICTIONS
 from jobs.audit.spill import ACTION, ANSWER, Rows
 from jobs.audit.topic_log import Step
+from jobs.dlq.letters import Original, original_of
 
 
 class Scores(Protocol):
@@ -37,12 +41,17 @@ Model = tuple[str, str, str]
 """Name, version and sha256, as a prediction names them."""
 Find = Callable[[Model], Scores | str]
 """The model that a prediction names, or why there is none."""
+_NO_VALUE = (1).to_bytes(8, "little")
+_NO_DIGEST = 2  # of no value
+_DIGEST_BYTES = 32
+_UNREADABLE = Original(None, None, elsewhere=True, sha256="")
 
 
 def actions(step: Step, typed: Sequence[Row]) -> Rows:
-    """Who acted, by offset."""
+    """Who acted and with which bytes, by offset."""
     rows = np.zeros(len(step), ACTION)
     rows["offset"] = step.offset
+    rows["value"], rows["key"] = _of_values(step.values), _of_keys(step.key.to_pylist())
     rows["identity"] = identities([row.get("event_id") for row in typed], [row.get("user_id") for row in typed])
     return rows
 
@@ -74,7 +83,61 @@ def answers(topic: str, partition: int, step: Step, typed: Sequence[Row]) -> tup
     else:
         keys = step.key.to_pylist()
         rows["user"] = prints([(keys[i] or b"").decode("utf-8", "replace") for i in named])
+        rows["value"], rows["key"] = _held([step.values[i] for i in named])
     return rows, findings
+
+
+def _held(letters: Sequence[bytes | None]) -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """Of the records that letters hold or name, fingerprints of value and key; 0 where a letter does not say."""
+    held = [original_of(letter) or _UNREADABLE for letter in letters]
+    value, key = _of_values([one.value for one in held]), _of_keys([one.key for one in held])
+    for i, one in enumerate(held):
+        if one.elsewhere:
+            key[i] = 0
+            if one.sha256 is not None:
+                value[i] = _of_digest(one.sha256)
+    return value, key
+
+
+def _of_values(values: Sequence[bytes | None]) -> NDArray[np.uint64]:
+    """The first 64 bits of each value's sha256, which a letter tells of what it does not hold."""
+    return np.frombuffer(b"".join(_NO_VALUE if value is None else sha256(value).digest()[:8] for value in values), "<u8").copy()
+
+
+def _of_digest(text: str) -> int:
+    digest = b""
+    with contextlib.suppress(ValueError):
+        digest = bytes.fromhex(text)
+    return int.from_bytes(digest[:8], "little") if len(digest) == _DIGEST_BYTES else _NO_DIGEST
+
+
+def _of_keys(keys: Sequence[bytes | None]) -> NDArray[np.uint64]:
+    made = prints([(key or b"").decode("latin-1") for key in keys])
+    made[[key is None for key in keys]] = 1
+    return made
+
+
+def misplaced(topic: str, rows: Rows, keys: Sequence[bytes | None], partitions: int, source_partitions: int) -> Iterator[Finding]:
+    """Answers that lie elsewhere than their key's other answers, where nothing keeps them in order. `keys` are their records'.
+
+    A prediction's user shares the number of the partition with the action, where both topics have as many.
+    """
+    doubted = np.arange(len(rows))
+    if topic == PREDICTIONS and partitions == source_partitions:
+        doubted = np.flatnonzero(rows["partition"] != rows["action_partition"])
+    for i in doubted.tolist():
+        row, key = rows[i], keys[i]
+        if key is not None and (expected := _partition(key, partitions)) != row["partition"]:
+            sentence = (
+                f"topic {topic}, partition {row['partition']}, offset {row['lies_at']}: the {ANSWER_NAME[topic]} for action"
+                f" {row['action_partition']}:{row['offset']} belongs in partition {expected} by its key, where it would be in order"
+            )
+            yield Finding(topic, "other_partition", int(row["partition"]), int(row["lies_at"]), sentence)
+
+
+@lru_cache(maxsize=1 << 18)
+def _partition(key: bytes, partitions: int) -> int:
+    return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def identities(events: Sequence[str | None], users: Sequence[str | None]) -> NDArray[np.uint64]:

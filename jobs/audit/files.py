@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.config import Settings
 from jobs.audit.findings import Finding, Findings, Unproven
 from jobs.audit.gaps import Held
 from jobs.audit.pins import PinnedTopic
+from jobs.audit.table_log import END, TableLog
 from lakehouse.chain import Break, Kind, broken
 from lakehouse.ledger import ledger
 from lakehouse.measured import MeasuredFile, measured_files
@@ -39,6 +40,7 @@ def measure(settings: Settings, topic: PinnedTopic) -> Measured:
     for file in measured.files:
         measured.findings.extend(_file(topic.table, file))
     measured.findings.extend(_sums(topic.table, measured.files, measured.receipts))
+    measured.findings.extend(_strangers(settings, topic, measured.files))
     return measured
 
 
@@ -73,6 +75,17 @@ def _judged(found: Break, held: Held | None) -> tuple[bool, str | None]:
     if found.kind == Kind.SPARSE and told.aborted + told.neither != found.count:
         return False, f"{found}; the topic holds {told} there"
     return False, None
+
+
+def _strangers(settings: Settings, topic: PinnedTopic, files: Sequence[MeasuredFile]) -> Iterator[Finding]:
+    """Rows of partitions that the topic does not have; no strand comes by them."""
+    there = {pin.partition for pin in topic.partitions}
+    for partition in sorted({partition for file in files for partition in file.found} - there):
+        why = f"has partitions 0 to {max(there)} alone"
+        for rows in TableLog(settings, topic.table, partition, topic.snapshot_id, ["topic_offset"]).pieces_below(END):
+            for offset in rows["topic_offset"].to_pylist():
+                sentence = f"table {topic.table} holds a row at partition {partition}, offset {offset}, where topic {topic.name} {why}"
+                yield Finding(topic.table, "row_without_record", partition, offset, sentence)
 
 
 def _file(table: str, file: MeasuredFile) -> list[Finding]:

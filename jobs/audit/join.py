@@ -44,7 +44,7 @@ class Joined:
 
 
 def join(expect: Expect, actions: Rows, answers: Mapping[str, Rows], asked: frozenset[int] = frozenset()) -> Joined:
-    """Whether each action has one answer, each answer an action, and each prediction the action that it names."""
+    """Whether each action has one answer, each answer an action, each prediction the action that it names, each letter its record."""
     joined, partition = Joined(expect.partition), expect.partition
     joined.predicted, joined.refused = len(answers[PREDICTIONS]), len(answers[LETTERS])
     every = np.concatenate([answers[PREDICTIONS], answers[LETTERS]])
@@ -77,6 +77,7 @@ def join(expect: Expect, actions: Rows, answers: Mapping[str, Rows], asked: froz
         joined.findings.add(Finding(name, kind, int(every[j]["partition"]), int(every[j]["lies_at"]), sentence))
 
     _identities(joined, expect, actions, every, topic, there)
+    _held(joined, expect, actions, every, topic, there)
     if asked:
         joined.accepted = set(asked) & set(answers[PREDICTIONS]["offset"].tolist())
     return joined
@@ -98,6 +99,18 @@ def _identities(joined: Joined, expect: Expect, actions: Rows, every: Rows, topi
             f" {ACTIONS} {expect.partition}:{row['offset']}"
         )
         joined.findings.add(Finding(PREDICTIONS, "other_action", int(row["partition"]), int(row["lies_at"]), sentence))
+
+
+def _held(joined: Joined, expect: Expect, actions: Rows, every: Rows, topic: NDArray[np.str_], there: NDArray[np.bool_]) -> None:
+    at = np.flatnonzero(there & (topic == LETTERS))
+    acted, said = actions[np.searchsorted(actions["offset"], every["offset"][at])], every[at]
+    differs = (said["value"] != 0) & (said["value"] != acted["value"]) | (said["key"] != 0) & (said["key"] != acted["key"])
+    for row in said[differs]:
+        sentence = (
+            f"{_place(LETTERS, row)}: key and value that it holds are not those of the record that it answers,"
+            f" {ACTIONS} {expect.partition}:{row['offset']}"
+        )
+        joined.findings.add(Finding(LETTERS, "other_record", int(row["partition"]), int(row["lies_at"]), sentence))
 
 
 def _place(topic: str, row: np.void) -> str:

@@ -141,7 +141,11 @@ def _follow(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, t
     ends = {p.partition: p.end for p in pinned[ACTIONS].partitions}
     bits = max(0, math.ceil(math.log2(max(1, sum(ends.values())) / _EVENTS_AT_ONCE)))
     window = rules().window
-    works = [Work(p, topic.table, topic.snapshot_id, ends, bits, window) for topic in pinned.values() for p in topic.partitions]
+    works = [
+        Work(p, len(topic.partitions), topic.table, topic.snapshot_id, ends, bits, window)
+        for topic in pinned.values()
+        for p in topic.partitions
+    ]
     works.sort(key=lambda work: work.pin.size * (2 if work.pin.topic == PREDICTIONS else 1), reverse=True)
     measuring = {name: pool.submit(_measure, topic) for name, topic in pinned.items()}
     strands = [pool.submit(_strand, work) for work in works]

@@ -12,12 +12,24 @@ from numpy.typing import NDArray
 
 BUCKET = 19
 """Offsets of one action partition in a bucket, as a power of two."""
-ACTION = np.dtype([("offset", "<i8"), ("identity", "<u8")])
-"""`identity`: fingerprint of event id and user, 0 where the record is no action."""
+_BYTES = [("value", "<u8"), ("key", "<u8")]
+ACTION = np.dtype([("offset", "<i8"), ("identity", "<u8"), *_BYTES])
+"""`identity`: fingerprint of event id and user, 0 where the record is no action; `value`, `key`: of the record's bytes."""
 ANSWER = np.dtype(
-    [("offset", "<i8"), ("identity", "<u8"), ("user", "<u8"), ("lies_at", "<i8"), ("partition", "<i4"), ("action_partition", "<i4")]
+    [
+        ("offset", "<i8"),
+        ("identity", "<u8"),
+        ("user", "<u8"),
+        ("lies_at", "<i8"),
+        ("partition", "<i4"),
+        ("action_partition", "<i4"),
+        *_BYTES,
+    ]
 )
-"""`offset`, `action_partition`: of the action; `lies_at`, `partition`: of the answer. `identity` 0 where the answer tells of none."""
+"""`offset`, `action_partition`: of the action; `lies_at`, `partition`: of the answer. `identity` 0 where the answer tells of none.
+
+`value`, `key`: of the bytes that a dead letter says the record has; 0 where it does not say.
+"""
 
 Rows = NDArray[np.void]
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from infra.config import Settings
 from infra.contracts.codec import EventTimeWindow
 from jobs.archive_rows import COLUMNS, ENVELOPE, Row
-from jobs.audit.answers import Model, Order, Scores, actions, answers, event_prints, rescore
+from jobs.audit.answers import Model, Order, Scores, actions, answers, event_prints, misplaced, rescore
 from jobs.audit.findings import Finding, Findings, Unproven
 from jobs.audit.gaps import Held, Holes, Runs, Told, concatenated, inside
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, ANSWERS, PREDICTIONS, REPLAYS, Pin
@@ -28,9 +28,10 @@ from models.manifest import ModelRefused, published
 
 @dataclass(frozen=True)
 class Work:
-    """What a strand needs to know. `action_ends`: the pinned end of each partition of the source topic."""
+    """What a strand needs to know. `partitions` of its topic; `action_ends`: the pinned end of each partition of the source topic."""
 
     pin: Pin
+    partitions: int
     table: str
     snapshot_id: int | None
     action_ends: dict[int, int]
@@ -133,6 +134,8 @@ def _take(strand: Strand, work: Work, spill: Spill, step: Step, typed: list[Row]
     elif pin.topic in ANSWERS:
         rows, faults = answers(pin.topic, pin.partition, step, typed)
         strand.findings.extend(faults)
+        keys = step.key.take(pa.array(np.searchsorted(step.offset, rows["lies_at"]))).to_pylist()
+        strand.findings.extend(misplaced(pin.topic, rows, keys, work.partitions, len(work.action_ends)))
         rows, faults = _to_actions(pin, rows, work.action_ends)
         strand.findings.extend(faults)
         if len(rows):

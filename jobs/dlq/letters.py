@@ -42,11 +42,12 @@ class Letter:
 
 @dataclass(frozen=True)
 class Original:
-    """The refused record. `elsewhere`: the letter names only its place, and key and value are not known from it."""
+    """The refused record. `elsewhere`: the letter names only its place, and key and value are not known from it but for `sha256`."""
 
     key: bytes | None
     value: bytes | None
     elsewhere: bool = False
+    sha256: str | None = None
 
 
 class _Error(msgspec.Struct):
@@ -65,6 +66,7 @@ class _Data(msgspec.Struct, rename="camel"):
     original_bytes: str | None
     original_key: str | None
     original_place: str | None = None
+    original_sha256: str | None = None
 
 
 class _DeadLetter(msgspec.Struct):
@@ -95,13 +97,14 @@ def read_letter(value: bytes | None, at: Place, topic: str, partitions: int) -> 
     )
 
 
-def original_of(value: bytes | None) -> Original:
-    """The refused record of a letter that `read_letter` took, byte for byte."""
+def original_of(value: bytes | None) -> Original | None:
+    """The refused record of a letter, byte for byte; None: it is no letter. Never raises."""
     data = _read(value)
-    assert data is not None
+    if data is None:
+        return None
     key = None if data.original_key is None else base64.b64decode(data.original_key)
     if data.original_place is not None:
-        return Original(None, None, elsewhere=True)
+        return Original(None, None, elsewhere=True, sha256=data.original_sha256)
     if data.original_bytes is not None:
         return Original(key, base64.b64decode(data.original_bytes))
     event = bytes(data.original_event)

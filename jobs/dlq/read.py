@@ -141,7 +141,7 @@ def originals(settings: Settings, letters: Iterable[Letter]) -> Iterator[tuple[L
             letter = wanted.pop((message.partition() or 0, message.offset() or 0), None)
             if letter is not None:
                 original = original_of(message.value())
-                yield letter, record_at(settings, letter.place) if original.elsewhere else original
+                yield letter, record_at(settings, letter.place) if original is None or original.elsewhere else original
         if not wanted:
             return
 

@@ -47,6 +47,15 @@ def test_a_doubled_file_is_found(lake: Settings) -> None:
     assert doubled <= kinds(report).keys() <= doubled | {("predictions", "receipt_sparse")}
 
 
+def test_rows_of_a_partition_that_the_topic_has_not_are_named(lake: Settings) -> None:
+    one = read(lake, "user_actions").slice(0, 1)
+    for partition, offset in ((8, 0), (9, 5)):
+        put_records(lake, "user_actions", with_value(with_value(one, "topic_partition", 0, partition), "topic_offset", 0, offset))
+    report = audit(lake, settled=True)
+    strangers = [(one.partition, one.offset) for one in found(report, "user_actions", "row_without_record")]
+    assert strangers == [(8, 0), (9, 5)]
+
+
 def test_a_swapped_offset_is_found(lake: Settings) -> None:
     def swapped(rows: pa.Table, at: int) -> pa.Table:
         assert rows["topic_partition"][at - 1] == rows["topic_partition"][at]

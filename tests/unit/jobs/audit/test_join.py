@@ -13,12 +13,12 @@ from jobs.audit.spill import ACTION, ANSWER, Rows, Spill
 REST = Expect(partition=1, tail_from=2**63 - 1, answers_known_from=0, actions_known_from=0)
 
 
-def actions(*offsets: int, identity: int = 7) -> Rows:
-    return np.array([(offset, identity) for offset in offsets], ACTION)
+def actions(*offsets: int, identity: int = 7, value: int = 3, key: int = 4) -> Rows:
+    return np.array([(offset, identity, value, key) for offset in offsets], ACTION)
 
 
-def answers(*offsets: int, identity: int = 7, lies_at: int = 100, user: int = 5) -> Rows:
-    return np.array([(offset, identity, user, lies_at + i, 2, 1) for i, offset in enumerate(offsets)], ANSWER)
+def answers(*offsets: int, identity: int = 7, lies_at: int = 100, user: int = 5, value: int = 0, key: int = 0) -> Rows:
+    return np.array([(offset, identity, user, lies_at + i, 2, 1, value, key) for i, offset in enumerate(offsets)], ANSWER)
 
 
 def joined(expect: Expect, acted: Rows, predicted: Rows, refused: Rows | None = None, asked: frozenset[int] = frozenset()) -> Joined:
@@ -35,6 +35,14 @@ def test_one_answer_each_is_clean_in_whatever_order_they_lie() -> None:
     result = joined(REST, actions(3, 4, 6, 9), answers(9, 3), answers(6, 4, identity=0))
     assert found(result) == []
     assert (result.predicted, result.refused) == (2, 2)
+
+
+def test_a_letter_that_holds_another_record_is_named() -> None:
+    letters = np.concatenate([answers(3, value=3, key=4), answers(4, value=3), answers(6, value=9, key=4), answers(9, value=3, key=9)])
+    letters["lies_at"] = range(50, 54)
+    result = joined(REST, actions(3, 4, 6, 9), answers(), letters)
+    assert found(result) == [("other_record", 2, 52), ("other_record", 2, 53)]
+    assert "are not those of the record that it answers, user-actions 1:6" in result.findings.kept[0].sentence
 
 
 def test_missing_and_doubled_answers_are_named_by_the_action() -> None:
