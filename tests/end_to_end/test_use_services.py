@@ -54,7 +54,7 @@ def test_a_service_publishes_actions_and_finds_the_bad_one_among_the_dead_letter
     wait_for(lambda: bad in letters())
     assert not set(good) & letters()
     assert bad not in answered(archived)
-    assert "user-actions" in said(archived, shown("./streamhouse dlq list"))
+    assert "sends them again" in said(archived, shown("./streamhouse dlq list"))
 
 
 def test_two_services_each_hear_every_prediction_and_a_restarted_one_goes_on(archived: Settings, tmp_path: Path) -> None:
