@@ -13,7 +13,6 @@ Each of these is asked of the services anew, so a keeper that is killed goes on 
 from __future__ import annotations
 
 import logging
-import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -152,9 +151,11 @@ def watch_answers(settings: Settings, keeper: Keeper) -> None:
     began = time.monotonic()
     try:
         keeper.known = answered(settings, heard)
-    finally:
-        if sys.exc_info()[0] is not None or time.monotonic() - began > _SLOW_SECONDS:
-            keeper.away = time.monotonic()
+    except Exception:
+        keeper.away = time.monotonic()
+        raise
+    if time.monotonic() - began > _SLOW_SECONDS:
+        keeper.away = time.monotonic()
     # a release while the answers were read makes all that was heard of it old
     since = max(brakes.released_ms(settings, SCORER), system_clock() - settings.brake.seconds * 1000)
     keeper.recent.forget(since)

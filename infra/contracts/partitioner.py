@@ -31,6 +31,6 @@ def murmur2(data: bytes) -> int:
 
 
 @lru_cache(maxsize=1 << 18)
-def partition_of(key: str, partitions: int) -> int:
-    """The partition of a text key among `partitions`."""
-    return (murmur2(key.encode()) & 0x7FFFFFFF) % partitions
+def partition_of(key: str | bytes, partitions: int) -> int:
+    """The partition of a key, text or its bytes, among `partitions`."""
+    return (murmur2(key.encode() if isinstance(key, str) else key) & 0x7FFFFFFF) % partitions

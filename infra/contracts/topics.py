@@ -55,7 +55,8 @@ def apply(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Cha
     futures |= client.incremental_alter_configs(differing) if differing else {}
     for future in futures.values():
         _answer(future, settings)
-    _wait_for(client, settings, missing)
+    if missing:
+        _wait_for(client, settings, missing)
     return changes
 
 
@@ -68,7 +69,7 @@ def _wait_for(client: AdminClient, settings: Settings, made: list[NewTopic]) -> 
             retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_SECONDS), wait=wait_fixed(0.1), reraise=True
         ):
             with attempt:
-                for future in client.list_offsets(asked, request_timeout=_SECONDS).values() if asked else ():
+                for future in client.list_offsets(asked, request_timeout=_SECONDS).values():
                     future.result(_SECONDS)
     except (KafkaException, TimeoutError) as error:
         raise _unreachable(settings, error) from error

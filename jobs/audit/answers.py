@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from hashlib import sha256
 from typing import Protocol
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from infra.contracts.partitioner import murmur2
+from infra.contracts.partitioner import partition_of
 from jobs.archive_rows import Row
 from jobs.audit.findings import Finding, Findings
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, PREDICTIONS
@@ -117,27 +117,21 @@ def _of_keys(keys: Sequence[bytes | None]) -> NDArray[np.uint64]:
     return made
 
 
-def misplaced(topic: str, rows: Rows, keys: Sequence[bytes | None], partitions: int, source_partitions: int) -> Iterator[Finding]:
-    """Answers that lie elsewhere than their key's other answers, where nothing keeps them in order. `keys` are their records'.
+def misplaced(topic: str, step: Step, rows: Rows, partitions: int, source_partitions: int) -> Iterator[Finding]:
+    """Answers of a step that lie elsewhere than their key's other answers, where nothing keeps them in order.
 
     A prediction's user shares the number of the partition with the action, where both topics have as many.
     """
-    doubted = np.arange(len(rows))
     if topic == PREDICTIONS and partitions == source_partitions:
-        doubted = np.flatnonzero(rows["partition"] != rows["action_partition"])
-    for i in doubted.tolist():
-        row, key = rows[i], keys[i]
-        if key is not None and (expected := _partition(key, partitions)) != row["partition"]:
+        rows = rows[rows["partition"] != rows["action_partition"]]
+    keys = step.key.take(pa.array(np.searchsorted(step.offset, rows["lies_at"]))).to_pylist()
+    for row, key in zip(rows, keys, strict=True):
+        if key is not None and (expected := partition_of(key, partitions)) != row["partition"]:
             sentence = (
                 f"topic {topic}, partition {row['partition']}, offset {row['lies_at']}: the {ANSWER_NAME[topic]} for action"
                 f" {row['action_partition']}:{row['offset']} belongs in partition {expected} by its key, where it would be in order"
             )
             yield Finding(topic, "other_partition", int(row["partition"]), int(row["lies_at"]), sentence)
-
-
-@lru_cache(maxsize=1 << 18)
-def _partition(key: bytes, partitions: int) -> int:
-    return (murmur2(key) & 0x7FFFFFFF) % partitions
 
 
 def identities(events: Sequence[str | None], users: Sequence[str | None]) -> NDArray[np.uint64]:

@@ -10,6 +10,7 @@ from infra.config import Settings
 from jobs.audit.findings import Finding, Findings, Unproven
 from jobs.audit.gaps import Held
 from jobs.audit.pins import PinnedTopic
+from jobs.audit.rows import Side, alien
 from jobs.audit.table_log import END, TableLog
 from lakehouse.chain import Break, Kind, broken
 from lakehouse.ledger import ledger
@@ -81,11 +82,10 @@ def _strangers(settings: Settings, topic: PinnedTopic, files: Sequence[MeasuredF
     """Rows of partitions that the topic does not have; no strand comes by them."""
     there = {pin.partition for pin in topic.partitions}
     for partition in sorted({partition for file in files for partition in file.found} - there):
-        why = f"has partitions 0 to {max(there)} alone"
+        side = Side(topic.name, topic.table, partition, 0)
         for rows in TableLog(settings, topic.table, partition, topic.snapshot_id, ["topic_offset"]).pieces_below(END):
             for offset in rows["topic_offset"].to_pylist():
-                sentence = f"table {topic.table} holds a row at partition {partition}, offset {offset}, where topic {topic.name} {why}"
-                yield Finding(topic.table, "row_without_record", partition, offset, sentence)
+                yield alien(side, offset, f"partitions 0 to {max(there)} alone")
 
 
 def _file(table: str, file: MeasuredFile) -> list[Finding]:

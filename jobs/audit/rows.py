@@ -86,6 +86,12 @@ def compare(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared: 
     _columns(side, step, typed, rows.take(pa.array(first[np.isin(single, step.offset)])), compared)
 
 
+def alien(side: Side, offset: int, why: str) -> Finding:
+    """A row without a committed record; `why` goes on from "the topic has"."""
+    sentence = f"table {side.table} holds a row at partition {side.partition}, offset {offset}, where topic {side.topic} has {why}"
+    return Finding(side.table, "row_without_record", side.partition, offset, sentence)
+
+
 def dropped(side: Side, offset: int) -> Finding:
     """A record that the table lacks."""
     sentence = f"table {side.table} lacks partition {side.partition}, offset {offset}, which topic {side.topic} holds"

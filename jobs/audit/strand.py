@@ -18,7 +18,7 @@ from jobs.audit.findings import Finding, Findings, Unproven
 from jobs.audit.gaps import Held, Holes, Runs, Told, concatenated, inside
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, ANSWERS, PREDICTIONS, REPLAYS, Pin
 from jobs.audit.replays import Note, Replay, notes_of, replays_of
-from jobs.audit.rows import Compared, Side, compare, typed_rows, whose
+from jobs.audit.rows import Compared, Side, alien, compare, typed_rows, whose
 from jobs.audit.spill import Rows, Spill
 from jobs.audit.table_log import END, TableLog
 from jobs.audit.topic_log import Step, archived_step, steps
@@ -134,8 +134,7 @@ def _take(strand: Strand, work: Work, spill: Spill, step: Step, typed: list[Row]
     elif pin.topic in ANSWERS:
         rows, faults = answers(pin.topic, pin.partition, step, typed)
         strand.findings.extend(faults)
-        keys = step.key.take(pa.array(np.searchsorted(step.offset, rows["lies_at"]))).to_pylist()
-        strand.findings.extend(misplaced(pin.topic, rows, keys, work.partitions, len(work.action_ends)))
+        strand.findings.extend(misplaced(pin.topic, step, rows, work.partitions, len(work.action_ends)))
         rows, faults = _to_actions(pin, rows, work.action_ends)
         strand.findings.extend(faults)
         if len(rows):
@@ -187,8 +186,7 @@ def _aliens(side: Side, held: Held, offsets: NDArray[np.int64]) -> Iterator[Find
         why = "the record of an aborted transaction" if is_aborted else "no record, committed or aborted"
         if offset >= held.end:
             why = f"only records up to offset {held.end - 1}"
-        sentence = f"table {side.table} holds a row at partition {side.partition}, offset {offset}, where topic {side.topic} has {why}"
-        yield Finding(side.table, "row_without_record", side.partition, offset, sentence)
+        yield alien(side, offset, why)
 
 
 class Models:

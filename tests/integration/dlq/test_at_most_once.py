@@ -116,13 +116,19 @@ def test_the_check_above_sees_an_original_with_two_successors(settings: Settings
         answers(settings)
 
 
-def test_a_replay_that_was_killed_before_its_commit_sent_nothing_and_the_next_one_sends_all(settings: Settings, out: Path) -> None:
+def replay_killed(settings: Settings, out: Path, stop: str) -> tuple[list[Place], Scorer]:
+    """Three batches of letters, whose replay was killed in the first; where the originals lie, and who answers."""
     places = send(settings, [a_record("stray", number) for number in range(3 * BATCH)])
     scorer = Scorer(settings)
     scorer.run()
-    with replaying(settings, out, "replay", "--all", "--yes", stop="produced") as process:
+    with replaying(settings, out, "replay", "--all", "--yes", stop=stop) as process:
         assert process.stopped()
         process.kill()
+    return places, scorer
+
+
+def test_a_replay_that_was_killed_before_its_commit_sent_nothing_and_the_next_one_sends_all(settings: Settings, out: Path) -> None:
+    places, scorer = replay_killed(settings, out, "produced")
     assert (committed(settings, NOTES), sent_again(settings)) == ([], {})
     assert listing(settings, out)["open"] == 3 * BATCH
     assert "15 sent again" in dlq(settings, out, "replay", "--all", "--yes")
@@ -133,12 +139,7 @@ def test_a_replay_that_was_killed_before_its_commit_sent_nothing_and_the_next_on
 
 
 def test_a_replay_that_was_killed_after_a_commit_is_gone_on_with(settings: Settings, out: Path) -> None:
-    places = send(settings, [a_record("stray", number) for number in range(3 * BATCH)])
-    scorer = Scorer(settings)
-    scorer.run()
-    with replaying(settings, out, "replay", "--all", "--yes", stop="committed") as process:
-        assert process.stopped()
-        process.kill()
+    places, scorer = replay_killed(settings, out, "committed")
     assert len(sent_again(settings)) == BATCH
     assert "10 sent again" in dlq(settings, out, "replay", "--all", "--yes")
     assert "nothing to send" in dlq(settings, out, "replay", "--all", "--yes")
