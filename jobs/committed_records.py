@@ -12,7 +12,14 @@ from infra.config import Settings
 
 _BATCH = 2000
 _ANSWER_SECONDS = 15.0
-_NOT_YET = (KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE, KafkaError._DESTROY_BROKER)
+_ASK_SECONDS = 3.0  # the client waits so long for what it missed once, as the leader of a new topic; asked anew, it sees it
+_NOT_YET = (
+    KafkaError.NOT_LEADER_FOR_PARTITION,
+    KafkaError.LEADER_NOT_AVAILABLE,
+    KafkaError._DESTROY_BROKER,
+    KafkaError._NOENT,
+    KafkaError._TIMED_OUT,
+)
 _FILL_SECONDS = 0.05  # how long a batch waits to fill; also what bounds its bytes where every value is a megabyte
 
 
@@ -85,13 +92,13 @@ def _offsets(settings: Settings, places: Iterable[tuple[str, int]], wanted: Offs
         retry=retry_if_exception(_is_not_yet), stop=stop_after_delay(_ANSWER_SECONDS), wait=wait_fixed(0.2), reraise=True
     ):
         with attempt:
-            answers = client.list_offsets(asked, request_timeout=_ANSWER_SECONDS)
+            answers = client.list_offsets(asked, request_timeout=_ASK_SECONDS)
             found = {(place.topic, place.partition): int(future.result(_ANSWER_SECONDS).offset) for place, future in answers.items()}
     return found
 
 
 def _is_not_yet(error: BaseException) -> bool:
-    """Whether a topic was just made, a broker just came back, or the client just learnt the broker's number and asks it anew."""
+    """Whether a topic was just made, a broker just came back, or the client knows neither yet."""
     return isinstance(error, KafkaException) and error.args[0].code() in _NOT_YET
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from infra.contracts import topics
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from jobs.archive_rows import COLUMNS, ENVELOPE, archive_row
-from jobs.committed_records import read_to_end
+from jobs.committed_records import end_offsets, read_to_end
 from jobs.scoring_parts import as_records, model, rules
 from jobs.scoring_path import answer
 from lakehouse import migrate
@@ -62,6 +64,7 @@ class Writer:
     """Records into topics, a transaction at a time."""
 
     def __init__(self, settings: Settings, name: str) -> None:
+        self._settings, self._last = settings, dict[tuple[str, int], int]()
         self._producer = Producer(
             {
                 **settings.kafka.client(),
@@ -93,26 +96,39 @@ class Writer:
         """Send (topic, record) in the open transaction; answers where each came to lie."""
         places: dict[int, tuple[int, int]] = {}
         for number, (topic, sent) in enumerate(records):
-            self._produce(topic, sent, self._placing(places, number))
+            self._produce(topic, sent, partial(self._place, places, number))
         assert self._producer.flush(120) == 0
         return [places[number] for number in range(len(places))]
 
     def end(self, *, commit: bool) -> None:
-        """Commit the open transaction, or abort it."""
+        """Commit the open transaction, or abort it; whoever reads afterwards sees it.
+
+        The broker answers once it has decided, and writes the markers, before which nobody reads on, a little later.
+        """
         if commit:
             self._producer.commit_transaction(60)
         else:
             self._producer.abort_transaction(60)
+        last, deadline = self._last, time.monotonic() + 60
+        while last and any(end < last[place] + 2 for place, end in end_offsets(self._settings, last).items()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        self._last = {}
 
     def send_many(self, records: Iterable[tuple[str, Sent]]) -> None:
         """As `send`, for many records of which nobody asks where they lie."""
-        self._producer.begin_transaction()
+        self.begin()
         for topic, sent in records:
-            self._produce(topic, sent, _arrived)
+            self._produce(topic, sent, lambda _: None)
         assert self._producer.flush(300) == 0
-        self._producer.commit_transaction(60)
+        self.end(commit=True)
 
-    def _produce(self, topic: str, sent: Sent, delivered: Callable[[KafkaError | None, Message], None]) -> None:
+    def _produce(self, topic: str, sent: Sent, noted: Callable[[Message], None]) -> None:
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            assert error is None, error
+            self._last[topic, message.partition() or 0] = message.offset() or 0
+            noted(message)
+
         partition = -1 if sent.partition is None else sent.partition
         while True:
             try:
@@ -124,12 +140,8 @@ class Writer:
                 return
 
     @staticmethod
-    def _placing(places: dict[int, tuple[int, int]], number: int) -> Callable[[KafkaError | None, Message], None]:
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            assert error is None, error
-            places[number] = (message.partition() or 0, message.offset() or 0)
-
-        return delivered
+    def _place(places: dict[int, tuple[int, int]], number: int, message: Message) -> None:
+        places[number] = (message.partition() or 0, message.offset() or 0)
 
 
 class Scorer:
@@ -237,10 +249,6 @@ def _steps(settings: Settings, start: list[TopicPartition]) -> Iterator[list[Mes
             waiting = []
     if waiting:
         yield waiting
-
-
-def _arrived(error: KafkaError | None, _: Message) -> None:
-    assert error is None, error
 
 
 def _nothing_missed(partition: int, first: int, end: int) -> Iterator[Batch]:

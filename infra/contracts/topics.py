@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported in silence
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
-    OffsetSpec,
     ResourceType,
 )
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_fixed
+from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
 
 from infra.config import Settings
 from infra.contracts.change import Change
@@ -61,17 +61,16 @@ def apply(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Cha
 
 
 def _wait_for(client: AdminClient, settings: Settings, made: list[NewTopic]) -> None:
-    """A broker answers that it made a topic before it leads its partitions."""
-    latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]
-    asked = {TopicPartition(topic.topic, partition): latest for topic in made for partition in range(topic.num_partitions)}
+    """A broker answers that it made a topic before it tells of it, and who leads its partitions."""
+
+    def are_led() -> bool:
+        told = client.list_topics(timeout=_SECONDS).topics
+        leaders = [[partition.leader for partition in told[topic.topic].partitions.values()] for topic in made if topic.topic in told]
+        return [len(of) for of in leaders] == [topic.num_partitions for topic in made] and min(map(min, leaders)) >= 0
+
     try:
-        for attempt in Retrying(
-            retry=retry_if_exception_type(KafkaException), stop=stop_after_delay(_SECONDS), wait=wait_fixed(0.1), reraise=True
-        ):
-            with attempt:
-                for future in client.list_offsets(asked, request_timeout=_SECONDS).values():
-                    future.result(_SECONDS)
-    except (KafkaException, TimeoutError) as error:
+        Retrying(retry=retry_if_result(operator.not_), stop=stop_after_delay(_SECONDS), wait=wait_fixed(0.1))(are_led)
+    except (KafkaException, RetryError) as error:
         raise _unreachable(settings, error) from error
 
 
