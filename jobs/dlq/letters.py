@@ -19,6 +19,7 @@ Place = tuple[int, int]
 """Partition and offset of a record in its topic."""
 NO_VERSION = "-"
 
+_EVENT_FOLLOWS, _BLANKS = re.compile(rb'"originalEvent":([ \t\n\r]*)'), re.compile(rb"[ \t\n\r]*")
 _PLACE = re.compile(r"(\d{1,10}):(\d{1,19})\Z")
 _UUID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4})-8([0-9a-f]{3})-8([0-9a-f]{3})-000([0-9a-f]{9})\Z")
 _Int = Annotated[int, Meta(ge=0, le=2**63 - 1)]
@@ -108,7 +109,16 @@ def original_of(value: bytes | None) -> Original | None:
     if data.original_bytes is not None:
         return Original(key, base64.b64decode(data.original_bytes))
     event = bytes(data.original_event)
-    return Original(key, None if event == b"null" else event)
+    return Original(key, None if event == b"null" else _with_blanks(event, value or b""))
+
+
+def _with_blanks(event: bytes, letter: bytes) -> bytes:
+    """The event with the white space around it: it stands verbatim in its letter, which has none of its own there."""
+    for before in _EVENT_FOLLOWS.finditer(letter):
+        if letter.startswith(event, before.end()):
+            after = _BLANKS.match(letter, before.end() + len(event))
+            return before[1] + event + (after[0] if after else b"")
+    return event
 
 
 def read_place(text: str, topic: str) -> Place | None:

@@ -46,8 +46,14 @@ def changed(path: str, value: object) -> bytes:
     return json.dumps(document).encode()
 
 
+BLANKS = st.text(" \t\n\r", max_size=3)
+
+
 @given(
-    st.none() | st.binary(max_size=60), st.none() | st.binary(max_size=200) | st.builds(lambda t: json.dumps({"a": t}).encode(), st.text())
+    st.none() | st.binary(max_size=60),
+    st.none()
+    | st.binary(max_size=200)
+    | st.builds(lambda *parts: "".join(parts).encode(), BLANKS, st.text().map(lambda t: json.dumps({"a": t})), BLANKS),
 )
 def test_the_refused_record_comes_out_byte_for_byte(key: bytes | None, value: bytes | None) -> None:
     letter = a_letter(key, value)
