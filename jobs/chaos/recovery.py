@@ -23,11 +23,12 @@ class _Blow:
     fault: str
     seconds: list[float | None]
     at: float
+    latest: list[float | None]  # of the strike that the latest blow belongs to
 
 
 class Blows:
     """Measures one recovery at a time. A blow that falls before the job has recovered from the last is measured on with that one,
-    under the names of both faults, so that no kind's numbers hold another's.
+    under the names of both faults, so that no kind's numbers hold another's: a second kill of a kind is not that kind's either.
 
     `expect` is told to look out for the next prediction, `came` answers when it came within so many seconds, by `clock`.
     """
@@ -41,11 +42,11 @@ class Blows:
         """A blow of `fault` fell now; what the recovery takes is added to `seconds`."""
         if self._last is not None:
             if self._came(0) is None:
-                if fault not in self._last.fault.split(" + "):
-                    self._last.fault += f" + {fault}"
+                if seconds is not self._last.latest:
+                    self._last.fault, self._last.latest = f"{self._last.fault} + {fault}", seconds
                 return
             self.recovered(0)
-        self._last = _Blow(fault, seconds, self._clock())
+        self._last = _Blow(fault, seconds, self._clock(), seconds)
         self._expect()
 
     def recovered(self, timeout: float) -> Recovery | None:

@@ -72,8 +72,16 @@ def test_a_blow_into_a_recovery_is_measured_on_from_the_first_under_both_names()
     hand.strike("kill_redis", 103)
     hand.when = 110.0
     hand.blows.recovered(1)
-    assert hand.blows.recoveries == [Recovery("kill_worker + kill_redis", 10.0)]
+    assert hand.blows.recoveries == [Recovery("kill_worker + kill_redis + kill_redis", 10.0)]
     assert (first, second) == ([10.0], [])
+
+
+def test_the_blows_of_one_fault_are_measured_together_from_the_first() -> None:
+    hand = Hand()
+    seconds = hand.strike("kill_taskmanager_twice", 100)
+    hand.blows.struck("kill_taskmanager_twice", seconds)
+    hand.when = 115.0
+    assert hand.blows.recovered(1) == Recovery("kill_taskmanager_twice", 15.0)
 
 
 def test_what_never_comes_is_noted_as_such() -> None:
