@@ -186,6 +186,7 @@ class ArchiveTopics:
     checkpoint_interval: str
     maintain_every_commits: int
     snapshot_seconds: int
+    snapshots: int
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,8 @@ NAME = "archive_topics"
 
 def maintenance(settings: Settings) -> dict[str, str]:
     """The sink's own upkeep: small files of a day are merged, and old snapshots leave, while the job runs."""
-    every, age = str(settings.archive_topics.maintain_every_commits), str(settings.archive_topics.snapshot_seconds)
+    archive = settings.archive_topics
+    every = str(archive.maintain_every_commits)
     return {
         # the commits alone say when: by default no upkeep starts within a minute of the last, and one that waits looks again after half
         "flink-maintenance.rate-limit-seconds": "1",
@@ -35,8 +36,8 @@ def maintenance(settings: Settings) -> dict[str, str]:
         "flink-maintenance.rewrite.schedule.commit-count": every,
         "flink-maintenance.expire-snapshots.enabled": "true",
         "flink-maintenance.expire-snapshots.schedule.commit-count": every,
-        "flink-maintenance.expire-snapshots.retain-last": "10",
-        "flink-maintenance.expire-snapshots.max-snapshot-age-seconds": age,
+        "flink-maintenance.expire-snapshots.retain-last": str(archive.snapshots),
+        "flink-maintenance.expire-snapshots.max-snapshot-age-seconds": str(archive.snapshot_seconds),
     }
 
 

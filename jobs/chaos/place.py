@@ -33,6 +33,7 @@ _SETTINGS = {
     "ARCHIVE_TOPICS_CHECKPOINT_INTERVAL": "2s",
     "ARCHIVE_TOPICS_MAINTAIN_EVERY_COMMITS": "5",
     "ARCHIVE_TOPICS_SNAPSHOT_SECONDS": "60",
+    "ARCHIVE_TOPICS_SNAPSHOTS": "60",  # two minutes of commits: the keeper copies receipts every minute
     "KAFKA_PASSWORD": PASSWORD,
     "KAFKA_USERNAME": "someone",
     "KAFKA_SASL_MECHANISM": "PLAIN",
