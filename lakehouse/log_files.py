@@ -77,5 +77,17 @@ def file_columns(held: IcebergTable, path: str, names: list[str]) -> pa.Table:
     )
 
 
+def unreadable(held: IcebergTable, path: str) -> str | None:
+    """Why a data file cannot be read, as the end of a sentence; None where its footer says that it is whole."""
+    try:
+        with held.io.new_input(path).open() as stream:
+            pq.ParquetFile(stream)
+    except FileNotFoundError:
+        return "is gone"
+    except pa.ArrowInvalid as error:
+        return f"is no whole Parquet file ({error})"
+    return None
+
+
 def _id(column: Any) -> int | None:  # noqa: ANN401 - pyarrow ships no types
     return int((column.metadata or {}).get(b"PARQUET:field_id", 0)) or None

@@ -12,7 +12,7 @@ from pyiceberg.manifest import DataFileContent
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
-from lakehouse.log_files import POSITION, file_columns
+from lakehouse.log_files import POSITION, file_columns, unreadable
 from lakehouse.read import offsets
 
 
@@ -21,7 +21,7 @@ class MeasuredFile:
     """A live data file: what the table's metadata says of it, and what its rows say. Offsets are inclusive.
 
     `adder`: the snapshot that added it. `times`: how often the snapshot names it. `found`: by topic partition the first offset, the
-    last one and the number of rows.
+    last one and the number of rows. `unreadable`: why nothing is found, None where the file can be read.
     """
 
     path: str
@@ -32,6 +32,7 @@ class MeasuredFile:
     last: int
     records: int
     found: dict[int, tuple[int, int, int]]
+    unreadable: str | None = None
 
     @property
     def is_as_said(self) -> bool:
@@ -59,6 +60,7 @@ def measured_files(settings: Settings, table: str, snapshot_id: int) -> Iterator
         for path, entry in sorted(by_path.items()):
             file = entry.data_file
             first, last = offsets(held, file)
+            why = unreadable(held, path)
             yield MeasuredFile(
                 path,
                 entry.snapshot_id or 0,
@@ -67,7 +69,8 @@ def measured_files(settings: Settings, table: str, snapshot_id: int) -> Iterator
                 first,
                 last,
                 file.record_count,
-                _found(file_columns(held, path, list(POSITION))),
+                _found(file_columns(held, path, list(POSITION))) if why is None else {},
+                why,
             )
 
 

@@ -39,7 +39,7 @@ def query(settings: Settings, sql: str) -> pa.Table:
     Nothing is written, and no other file or address is read: the connection sees the tables alone.
 
     Raises:
-        LakehouseError: a table that does not exist, or SQL that DuckDB refuses, with its own words.
+        LakehouseError: a table that does not exist or a file of one that is gone, or SQL that DuckDB refuses, with its own words.
 
     """
     # no network and no files: settings that cannot be turned back by the statement itself
@@ -51,14 +51,18 @@ def query(settings: Settings, sql: str) -> pa.Table:
         "memory_limit": MEMORY,
     }
     with duckdb.connect(config=safe) as connection, open_catalog(settings) as catalog:
-        for name in _tables(connection, sql):
-            connection.register(name, _lazily(load_table(catalog, settings, name)))
-        connection.execute("SET TimeZone = 'UTC'")
-        connection.execute("SET lock_configuration = true")
+        tables = _tables(connection, sql)
         try:
+            for name in tables:
+                connection.register(name, _lazily(load_table(catalog, settings, name)))
+            connection.execute("SET TimeZone = 'UTC'")
+            connection.execute("SET lock_configuration = true")
             return connection.execute(sql).to_arrow_table()
         except duckdb.Error as error:
             raise LakehouseError(_said(error)) from error
+        except OSError as error:
+            message = f"a file of {' or '.join(tables)} cannot be read: {error}; `./streamhouse audit` names what is lost"
+            raise LakehouseError(message) from error
 
 
 def _tables(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:

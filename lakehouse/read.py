@@ -18,7 +18,7 @@ from pyiceberg.types import LongType
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
-from lakehouse.log_files import LogFiles, log_schema
+from lakehouse.log_files import LogFiles, log_schema, unreadable
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
@@ -95,19 +95,23 @@ def read_log(
     to_offset: int,
     columns: Sequence[str] | None = None,
     snapshot_id: int | None = None,
+    *,
+    leave_out_unreadable: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The records of one topic partition in offset order, from `from_offset` up to but not including `to_offset`.
 
     The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records,
     fewer where records are large, and each step opens only the files whose offsets it meets, small ones once for all steps.
-    Offsets that a topic skips (transaction markers) are skipped here; a row that the table holds twice comes twice.
+    Offsets that a topic skips (transaction markers) are skipped here; a row that the table holds twice comes twice. With
+    `leave_out_unreadable` so are the rows of a data file that is gone or spoilt.
     """
     wanted = None if columns is None else [*columns, *({"topic_offset"} - set(columns))]
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
         inside = _range(partition, from_offset, to_offset)
         scan = _scan(held, table, wanted, None, snapshot_id).filter(inside)
-        files = sorted((*offsets(held, task.file), i, task) for i, task in enumerate(scan.plan_files()))
+        tasks = [task for task in scan.plan_files() if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
+        files = sorted((*offsets(held, task.file), i, task) for i, task in enumerate(tasks))
         if not files:
             return
         end = min(to_offset, max(high for _, high, _, _ in files) + 1)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import tempfile
 import time
+import traceback
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -34,6 +36,13 @@ def main(settings: Settings, *, as_json: bool, settled: bool, wait_seconds: floa
             report = audit(settings, settled=settled, progress=lambda done, total: bar.update(task, completed=done, total=total))
     except StreamhouseError as error:
         print(f"error: {error}", file=sys.stderr)
+        return COULD_NOT
+    except OSError as error:
+        room = f"it takes about 96 bytes for each action in {tempfile.gettempdir()}, or where TMPDIR says"
+        print(f"error: the audit could not go on: {error}; {room}", file=sys.stderr)
+        return COULD_NOT
+    except Exception:  # a mistake of the audit is no finding
+        traceback.print_exc()
         return COULD_NOT
     try:
         if as_json:

@@ -96,7 +96,13 @@ def _file(table: str, file: MeasuredFile) -> list[Finding]:
             f" so its {file.records} rows (offsets {file.first}-{file.last}) are read as often"
         )
         findings.append(Finding(table, "file_twice", file.partition, file.first, sentence))
-    if not file.is_as_said:
+    if file.unreadable:
+        sentence = (
+            f"table {table}, {file.path}: its newest snapshot names it, and it {file.unreadable}:"
+            f" partition {file.partition}, {file.records} rows, offsets {file.first}-{file.last}"
+        )
+        findings.append(Finding(table, "file_unreadable", file.partition, file.first, sentence))
+    elif not file.is_as_said:
         found = "; ".join(f"partition {p}: {n} rows, offsets {low}-{high}" for p, (low, high, n) in sorted(file.found.items())) or "no rows"
         sentence = (
             f"table {table}, {file.path}: expected partition {file.partition}: {file.records} rows, offsets {file.first}-{file.last},"

@@ -5,12 +5,14 @@ from __future__ import annotations
 import gc
 import math
 import multiprocessing
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -105,10 +107,16 @@ def audit(settings: Settings, *, settled: bool = False, progress: Progress = lam
     if processes is None:
         processes = PROCESSES if total > _LITTLE else 0
     passed: Synchronized[int] = _SPAWN.Value("q", 0)
-    with tempfile.TemporaryDirectory(prefix="streamhouse-audit-") as folder, _pool(processes, settings, folder, passed) as pool:
+    stop = _SPAWN.Event()
+    with tempfile.TemporaryDirectory(prefix="streamhouse-audit-") as folder, _pool(processes, settings, folder, passed, stop) as pool:
         outcome = _Outcome()
-        _follow(pool, pinned, outcome, lambda: progress(passed.value, total))
-        _join(pool, pinned, outcome, tail_is_fine=runs and not settled)
+        try:
+            _follow(pool, pinned, outcome, lambda: progress(passed.value, total))
+            _join(pool, pinned, outcome, tail_is_fine=runs and not settled)
+        except BaseException:
+            stop.set()
+            pool.shutdown(cancel_futures=True)
+            raise
     if outcome.missing and runs and not settled:
         answering = [p for topic in ANSWERS for p in pinned[topic].partitions]
         outcome.missing = still_missing(settings, outcome.missing, answering, rules().window, _SECOND_LOOK_SECONDS)
@@ -117,10 +125,10 @@ def audit(settings: Settings, *, settled: bool = False, progress: Progress = lam
     return report
 
 
-def _pool(processes: int, settings: Settings, folder: str, passed: Synchronized[int]) -> Executor:
+def _pool(processes: int, settings: Settings, folder: str, passed: Synchronized[int], stop: Event) -> Executor:
     if processes:
-        return ProcessPoolExecutor(processes, _SPAWN, initializer=_begin_process, initargs=(settings, folder, passed))
-    _begin(settings, folder, passed)
+        return ProcessPoolExecutor(processes, _SPAWN, initializer=_begin_process, initargs=(settings, folder, passed, stop))
+    _begin(settings, folder, passed, stop)
     return _Here()
 
 
@@ -260,21 +268,20 @@ def _runs(settings: Settings) -> bool:
 
 def _answers(futures: Sequence[Future[Any]], tick: Callable[[], None]) -> list[Any]:
     """What the futures give, in their order; the first that fails ends the audit."""
-    try:
-        while not all(future.done() for future in futures):
-            if any(future.done() and future.exception() for future in futures):
-                break
-            tick()
-            time.sleep(0.05)
+    while not all(future.done() for future in futures):
+        if any(future.done() and future.exception() for future in futures):
+            break
         tick()
-        failed = next((future for future in futures if future.done() and future.exception()), None)
-        if failed is not None:
-            failed.result()
-        return [future.result() for future in futures]
-    except BaseException:
-        for future in futures:
-            future.cancel()
-        raise
+        time.sleep(0.05)
+    tick()
+    failed = next((future for future in futures if future.done() and future.exception()), None)
+    if failed is not None:
+        failed.result()
+    return [future.result() for future in futures]
+
+
+class _Stopped(Exception):
+    """Another worker failed, or a person wants the audit to end."""
 
 
 @dataclass(frozen=True)
@@ -284,9 +291,17 @@ class _Worker:
     settings: Settings
     spill: Spill
     passed: Synchronized[int]
+    stop: Event
 
     def advance(self, offsets: int) -> None:
-        """Tell how far the work has come."""
+        """Tell how far the work has come.
+
+        Raises:
+            _Stopped: nobody wants to know.
+
+        """
+        if self.stop.is_set():
+            raise _Stopped
         with self.passed.get_lock():
             self.passed.value += offsets
 
@@ -294,16 +309,18 @@ class _Worker:
 _worker: _Worker
 
 
-def _begin(settings: Settings, folder: str, passed: Synchronized[int]) -> None:
+def _begin(settings: Settings, folder: str, passed: Synchronized[int], stop: Event) -> None:
     global _worker
-    _worker = _Worker(settings, Spill(Path(folder)), passed)
+    _worker = _Worker(settings, Spill(Path(folder)), passed, stop)
 
 
-def _begin_process(settings: Settings, folder: str, passed: Synchronized[int]) -> None:
+def _begin_process(settings: Settings, folder: str, passed: Synchronized[int], stop: Event) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to each process; the one that began this one says when to end
+        signal.signal(number, signal.SIG_IGN)
     # a step is hundreds of thousands of small objects without a cycle: looking for some among them took a third of the time
     gc.freeze()
     gc.set_threshold(1_000_000, 20, 100)
-    _begin(settings, folder, passed)
+    _begin(settings, folder, passed, stop)
 
 
 def _strand(work: Work) -> Strand:

@@ -17,13 +17,15 @@ END = 2**63 - 1
 
 
 class TableLog:
-    """Rows of a pinned snapshot in offset order; each is handed out once."""
+    """Rows of a pinned snapshot in offset order; each is handed out once. Those of a file that cannot be read are missing: see files.py."""
 
     def __init__(self, settings: Settings, table: str, partition: int, snapshot_id: int | None, columns: Sequence[str]) -> None:
         schema = arrow_schema(declared(table))
         self._waiting = schema.empty_table().select(list(columns))
         self._rest: Iterator[pa.RecordBatch] = (
-            iter(()) if snapshot_id is None else read_log(settings, table, partition, 0, END, columns, snapshot_id)
+            iter(())
+            if snapshot_id is None
+            else read_log(settings, table, partition, 0, END, columns, snapshot_id, leave_out_unreadable=True)
         )
 
     def below(self, offset: int) -> pa.Table:

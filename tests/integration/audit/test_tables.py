@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pyarrow as pa
@@ -45,6 +46,22 @@ def test_a_doubled_file_is_found(lake: Settings) -> None:
     assert path in finding.sentence
     doubled = {("predictions", kind) for kind in ("file_twice", "row_twice", "receipt_overlap")}
     assert doubled <= kinds(report).keys() <= doubled | {("predictions", "receipt_sparse")}
+
+
+def test_a_data_file_that_is_gone_or_cut_is_named_with_its_rows_and_the_rest_is_audited(lake: Settings) -> None:
+    gone, cut = sorted((lake.lake.folder / "warehouse" / "streamhouse" / "predictions").rglob("*.parquet"))[:2]
+    gone.unlink()
+    cut.write_bytes(cut.read_bytes()[:-9])
+    report = audit(lake, settled=True)
+    sentences = [finding.sentence for finding in found(report, "predictions", "file_unreadable")]
+    for file, why, sentence in zip((gone, cut), ("and it is gone:", "and it is no whole Parquet file"), sentences, strict=True):
+        assert file.as_uri() in sentence
+        assert why in sentence
+    lost = sum(int(re.findall(r" (\d+) rows", one)[0]) for one in sentences)
+    assert lost == kinds(report)["predictions", "dropped_row"] > 0
+    other = {kind for where, kind in kinds(report) if where == "predictions"} - {"file_unreadable", "dropped_row"}
+    assert other <= {"receipt_not_as_rows", "receipts_not_as_rows"}
+    assert {where for where, _ in kinds(report)} == {"predictions"}
 
 
 def test_rows_of_a_partition_that_the_topic_has_not_are_named(lake: Settings) -> None:

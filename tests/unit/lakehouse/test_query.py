@@ -154,3 +154,11 @@ def test_a_long_answer_is_cut_for_people_and_whole_for_machines() -> None:
     assert "500 rows, the first 200 shown" in people.getvalue()
     assert "[red]x" in people.getvalue()
     assert len(machines.getvalue().splitlines()) == 500
+
+
+def test_a_data_file_that_is_gone_is_one_sentence(lake: Settings, actions: Rows) -> None:
+    put_records(lake, "user_actions", actions(0, range(30)))
+    gone = next((lake.lake.folder / "warehouse").rglob("*.parquet"))
+    gone.unlink()
+    with pytest.raises(LakehouseError, match=r"a file of user_actions cannot be read: .*; `./streamhouse audit` names what is lost"):
+        query(lake, "SELECT count(*) AS n, max(user_id) FROM user_actions")
