@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
+from collections.abc import Sequence
 
 from infra.config import Settings
+from jobs import interrupts
 
 _CHECKS = (
     ("ruff", "check", "."),
@@ -21,8 +24,19 @@ def check(settings: Settings, pytest_arguments: list[str]) -> int:
     for command in () if pytest_arguments else _CHECKS:
         started = time.monotonic()
         print(f"== {' '.join(command)}", flush=True)
-        if status := subprocess.call([str(programs / command[0]), *command[1:]], cwd=settings.root):
+        if status := _call(settings, [str(programs / command[0]), *command[1:]]):
             return status
         print(f"   {time.monotonic() - started:.0f} s", flush=True)
     print("== pytest", flush=True)
-    return subprocess.call([str(programs / "python"), "-m", "pytest", *pytest_arguments], cwd=settings.root)
+    return _call(settings, [str(programs / "python"), "-m", "pytest", *pytest_arguments])
+
+
+def _call(settings: Settings, command: Sequence[str]) -> int:
+    """The program's exit status; one that is interrupted is waited for, since it ends what it started."""
+    with subprocess.Popen(command, cwd=settings.root) as program:
+        while True:
+            try:
+                return program.wait()
+            except KeyboardInterrupt:
+                if interrupts.came[-1:] == [signal.SIGTERM]:  # a terminal's Ctrl-C reaches the program too
+                    program.send_signal(signal.SIGINT)

@@ -12,7 +12,10 @@ import typer
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
+from jobs import interrupts
 from jobs.dlq.commands import app as dlq
+
+_INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -294,14 +297,19 @@ def _addresses(settings: Settings) -> None:
 
 
 def main() -> None:
-    """Run a command; a fault that a person can mend is one sentence and exit status 1."""
+    """Run a command; a fault that a person can mend is one sentence and exit status 1, a signal one and 128 and its number."""
+    interrupts.heed()
     try:
         app(prog_name="./streamhouse")
     except StreamhouseError as error:
         typer.echo(f"error: {error}", err=True)
         sys.exit(1)
-    except KeyboardInterrupt:
-        sys.exit(130)
+    except (KeyboardInterrupt, SystemError, SystemExit) as end:
+        # typer makes a status of the first; a C library that calls back into Python makes a SystemError of it
+        if not interrupts.came or (isinstance(end, SystemExit) and end.code != _INTERRUPTED):
+            raise
+        typer.echo("interrupted; what was done stays done, and the same command does the rest", err=True)
+        sys.exit(128 + interrupts.came[0])
 
 
 if __name__ == "__main__":
