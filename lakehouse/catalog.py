@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -65,12 +66,29 @@ def load_table(catalog: Catalog, settings: Settings, name: str) -> IcebergTable:
     try:
         return catalog.load_table((settings.lake.namespace, name))
     except NoSuchTableError as error:
+        if lost := forgotten(settings, name):
+            message = f"table `{name}`: {lost}"
+            raise LakehouseError(message) from error
         where = settings.lake.rest_uri or settings.lake.database
         remedy = "run `./streamhouse up && ./streamhouse apply`, or `./streamhouse demo`"
         message = f"table `{name}`: expected it in {where}, got no such table; {remedy}"
         raise LakehouseError(message) from error
     except FileNotFoundError as error:
         raise LakehouseError(_gone(settings, name, str(error))) from error
+
+
+def forgotten(settings: Settings, name: str) -> str | None:
+    """What to say of a table that the sqlite catalog does not know though data files of it lie there; None where none do."""
+    lake = settings.lake
+    if lake.rest_uri or lake.warehouse_uri:
+        return None
+    folder = Path(url2pathname(urlsplit(lake.warehouse).path)) / lake.namespace / name
+    if next((folder / "data").rglob("*.parquet"), None) is None:
+        return None
+    return (
+        f"expected it in {lake.database}, which does not know it though its data lies in {folder}: the catalog's file was lost or"
+        " replaced; bring it back as it was, catalog.db-wal too, or begin anew with `./streamhouse reset`"
+    )
 
 
 def _gone(settings: Settings, name: str, said: str) -> str:

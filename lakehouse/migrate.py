@@ -11,7 +11,7 @@ from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType
 
 from infra.config import Settings
 from infra.contracts.change import Change
-from lakehouse.catalog import open_catalog
+from lakehouse.catalog import forgotten, open_catalog
 from lakehouse.iceberg import iceberg_schema, iceberg_type, partition_spec, sort_order
 from lakehouse.tables import TABLES, Column, Table
 
@@ -43,6 +43,8 @@ def _table_plan(catalog: Catalog, settings: Settings, table: Table) -> list[Chan
     try:
         held = catalog.load_table((settings.lake.namespace, table.name))
     except NoSuchTableError:
+        if lost := forgotten(settings, table.name):
+            return [Change("table", table.name, "refuse", lost)]
         layout = " and ".join(c if t == "identity" else f"{t} of {c}" for c, t in table.partition) or "nothing"
         return [Change("table", table.name, "create", f"{len(table.columns)} columns, partitioned by {layout}")]
     changes = [change for column in table.columns for change in _column_plan(held, table, column)]

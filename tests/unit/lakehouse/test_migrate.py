@@ -106,6 +106,16 @@ def test_a_table_that_was_not_created_says_what_to_run(settings: Settings) -> No
         read(settings, "predictions")
 
 
+def test_a_catalog_that_was_lost_beside_its_data_is_said_and_no_table_made_anew(grown: Settings) -> None:
+    for file in grown.lake.database.parent.glob("catalog.db*"):
+        file.unlink()
+    (change,) = after(grown, BEFORE)
+    assert (change.action, "the catalog's file was lost or replaced; bring it back" in change.detail) == ("refuse", True)
+    with pytest.raises(LakehouseError, match=r"table `user_profiles`: expected it in .*lost or replaced"):
+        read(grown, "user_profiles")
+    assert migrate.apply(grown, {"predictions": TABLES["predictions"]})[0].action == "create"
+
+
 def test_a_rest_catalog_that_is_away_is_said() -> None:
     settings = load_settings({"STREAMHOUSE_LAKE_REST_URI": "http://127.0.0.1:9"})
     with pytest.raises(LakehouseError, match=r"Iceberg catalog http://127\.0\.0\.1:9: expected an answer"):
