@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 import numpy as np
-from confluent_kafka import Message, TopicCollection, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from infra.config import Settings
 from infra.contracts.contract import Topic
 from infra.contracts.load import load_contracts
-from jobs.committed_records import first_offsets, read_to_end
+from infra.errors import StreamhouseError
+from infra.whole_files import write_whole
+from jobs.committed_records import end_offsets, first_offsets, read_to_end
 from jobs.offset_ranges import NONE, Ranges, first_gap, joined, of_offsets
 from jobs.scoring_parts import SOURCE_TOPIC
 
@@ -51,6 +52,10 @@ class _Letter(msgspec.Struct):
 _PREDICTION, _LETTER = msgspec.json.Decoder(_Prediction), msgspec.json.Decoder(_Letter)
 
 
+class OutputLostError(StreamhouseError):
+    """An output ends before what was read of it: its broker lost records."""
+
+
 @dataclass(frozen=True)
 class Answered:
     """What the outputs held when they were read up to `positions`: by topic and partition, the next offset to read.
@@ -69,6 +74,7 @@ def answered(settings: Settings, heard: Callable[[str, int], None] = lambda topi
     Where retention has cut an output, its archive table tells what stood there.
 
     Raises:
+        OutputLostError: a topic does not reach as far as it was read.
         KafkaException: the broker does not answer, or a topic is missing.
 
     """
@@ -88,7 +94,7 @@ def answered(settings: Settings, heard: Callable[[str, int], None] = lambda topi
                 found.setdefault(answers_to, []).append(archived)
             positions[topic][partition] = first = low
         starts.append(TopicPartition(topic, partition, first))
-    for messages in read_to_end(settings, starts):
+    for messages in _read_on(settings, starts):
         places: dict[int, list[int]] = {}
         for message in messages:
             topic, partition = message.topic() or "", message.partition() or 0
@@ -104,6 +110,24 @@ def answered(settings: Settings, heard: Callable[[str, int], None] = lambda topi
     now = Answered(ids, positions, ranges)
     _keep(settings, now)
     return now
+
+
+def _read_on(settings: Settings, starts: Sequence[TopicPartition]) -> Iterator[list[Message]]:
+    try:
+        yield from read_to_end(settings, starts)
+    except KafkaException as error:
+        if error.args[0].code() != KafkaError._AUTO_OFFSET_RESET:
+            raise
+        ends = end_offsets(settings, [(start.topic, start.partition) for start in starts])
+        for start in starts:
+            if start.offset > (end := ends[start.topic, start.partition]):
+                message = (
+                    f"topic {start.topic}, partition {start.partition}: expected records up to {start.offset}, as were read before, got a"
+                    f" topic that ends at {end}: its broker lost committed answers; bring its files back, or begin anew with"
+                    " `./streamhouse reset`"
+                )
+                raise OutputLostError(message) from error
+        raise
 
 
 def first_unanswered(settings: Settings, known: Answered) -> tuple[dict[int, int], Answered]:
@@ -209,9 +233,5 @@ def _keep(settings: Settings, known: Answered) -> None:
         "positions": known.positions,
         "ranges": {partition: ranges.tolist() for partition, ranges in known.ranges.items()},
     }
-    file = _file(settings)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    written = file.with_name(f"{file.name}.{uuid.uuid4().hex}")
     body = json.dumps(held)
-    written.write_text(f"{_digest(body)}\n{body}", "utf-8")
-    written.replace(file)  # two may write at once: each is true
+    write_whole(_file(settings), f"{_digest(body)}\n{body}")  # two may write at once: each is true

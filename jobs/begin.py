@@ -52,11 +52,11 @@ class OtherTopicError(StreamhouseError):
 
 
 @contextlib.contextmanager
-def alone(settings: Settings, name: str) -> Iterator[None]:
+def alone(settings: Settings, name: str, *, past_the_brake: bool = False) -> Iterator[None]:
     """Hold the one place from which a job of this name is started.
 
     Raises:
-        StreamhouseError: it runs already, or the brake is pulled.
+        StreamhouseError: it runs already, or the brake is pulled and nobody said that it is to be passed.
 
     """
     settings.jobs_folder.mkdir(parents=True, exist_ok=True)
@@ -65,7 +65,8 @@ def alone(settings: Settings, name: str) -> Iterator[None]:
             if running := flink_rest.running(settings, name):
                 message = f"{name} runs already as job {running}; one copy of a job runs at a time: stop that one first"
                 raise StreamhouseError(message)
-            brakes.refuse_while_pulled(settings, name)
+            if not past_the_brake:
+                brakes.refuse_while_pulled(settings, name)
             yield
     except Timeout as error:
         message = f"another start of {name} is under way for {_OTHER_START_SECONDS:.0f} s; see `./streamhouse status`"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from filelock import BaseFileLock, FileLock
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
+from infra.whole_files import write_whole
 
 
 def pull(settings: Settings, name: str, sentence: str, counted_from_ms: int) -> bool:
@@ -69,7 +69,4 @@ def _read(settings: Settings) -> dict[str, dict[str, Any]]:
 
 
 def _write(settings: Settings, held: dict[str, dict[str, Any]]) -> None:
-    file = _file(settings)
-    written = file.with_suffix(f".{uuid.uuid4().hex}")
-    written.write_text(json.dumps(held), "utf-8")
-    written.replace(file)
+    write_whole(_file(settings), json.dumps(held))

@@ -6,7 +6,6 @@ import dataclasses
 import json
 import shutil
 import time
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import yaml
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.plain_http import NO_AUTHORITIES
+from infra.whole_files import write_whole
 
 ALIVE = frozenset({"INITIALIZING", "CREATED", "RUNNING", "FAILING", "CANCELLING", "RESTARTING", "RECONCILING", "SUSPENDED"})
 _ENDED = frozenset({"CANCELED", "FINISHED"})
@@ -187,10 +187,7 @@ def forget_ended(settings: Settings, known: list[Job]) -> None:
 def _expect(settings: Settings, ids: dict[str, str]) -> None:
     file = _expected_file(settings)
     if ids or file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        written = file.with_suffix(f".{uuid.uuid4().hex}")
-        written.write_text(json.dumps(ids), "utf-8")
-        written.replace(file)
+        write_whole(file, json.dumps(ids))
 
 
 def _expected_file(settings: Settings) -> Path:

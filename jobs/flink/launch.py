@@ -37,9 +37,7 @@ def launch(name: str, configure: Callable[[Settings], Mapping[str, str]], build:
         print(build(table_environment, settings, EXPLAINED).explain())
         return True
     try:
-        if "--release-brake" in sys.argv:
-            brakes.release(settings, name, system_clock())
-        with alone(settings, name):
+        with alone(settings, name, past_the_brake="--release-brake" in sys.argv):
             _start(table_environment, settings, name, build, outputs)
     except (StreamhouseError, KafkaException) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
@@ -58,7 +56,10 @@ def _start(table_environment: TableEnvironment, settings: Settings, name: str, b
     group_offsets.commit(settings, name, begin.offsets)
     flink_rest.clear_checkpoints(settings, name)
     print(f"goes on behind its outputs: {begin.sentence} (read in {time.monotonic() - started:.1f} s)", flush=True)
-    client = build(table_environment, settings, begin).execute().get_job_client()
+    statements = build(table_environment, settings, begin)
+    if "--release-brake" in sys.argv:
+        brakes.release(settings, name, system_clock())  # not before: a start that was refused leaves it as it was
+    client = statements.execute().get_job_client()
     assert client is not None
     job_id = str(client.get_job_id())
     flink_rest.note_started(settings, name, job_id)

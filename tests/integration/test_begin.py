@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,16 @@ def test_an_output_that_was_made_anew_holds_no_answers(empty: Settings) -> None:
     client.delete_topics([PREDICTIONS])[PREDICTIONS].result(20)
     topics.apply(empty)
     assert begins(empty)[0] == [0, 0, 0, 0]
+
+
+def test_an_output_that_ends_before_what_was_read_of_it_is_named(empty: Settings) -> None:
+    send(empty, PREDICTIONS, *predictions(0, 1), commit=True)
+    known = answered.answered(empty)
+    lost = replace(known, positions=known.positions | {PREDICTIONS: known.positions[PREDICTIONS] | {1: 90}})
+    answered._keep(empty, lost)
+    words = r"topic predictions, partition 1: expected records up to 90, as were read before, got a topic that ends at 0"
+    with pytest.raises(answered.OutputLostError, match=words):
+        begins(empty)
 
 
 def test_what_is_remembered_of_the_outputs_is_believed_only_whole(empty: Settings) -> None:
