@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -13,6 +14,8 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest, health, supervise
 from infra.stack.services import services
+
+_LITTLE_ROOM = 256 << 20  # bytes
 
 
 @dataclass(frozen=True)
@@ -34,6 +37,7 @@ class Report:
     jobs: list[flink_rest.Job]
     missing_jobs: list[str] = field(default_factory=list)
     brakes: dict[str, str] = field(default_factory=dict)
+    free_bytes: int = _LITTLE_ROOM
 
     @property
     def is_well(self) -> bool:
@@ -45,7 +49,10 @@ class Report:
         """What is not well, a sentence with its remedy each."""
         if all(line.state == "down" for line in self.services):
             return ["the stack is down; run `./streamhouse up`"]
-        found = [
+        found = []
+        if self.free_bytes < _LITTLE_ROOM:
+            found.append(f"the state folder's disk has {self.free_bytes >> 20} MiB left, and nothing works on a full one; free some")
+        found += [
             f"service {line.name} is {line.state}; see `./streamhouse logs {line.name}`" for line in self.services if line.state != "up"
         ]
         found += [f"job {name} does not run; the keeper starts it again, see `./streamhouse logs keeper`" for name in self.missing_jobs]
@@ -99,13 +106,16 @@ def status(settings: Settings) -> Report:
                 (state.memory if state else 0) >> 20,
             )
         )
+    held = brakes.pulled(settings)
+    free = shutil.disk_usage(settings.state).free if settings.state.exists() else _LITTLE_ROOM
     if not any(line.name == "jobmanager" and line.state == "up" for line in lines):
-        return Report(lines, [], brakes=brakes.pulled(settings))
+        return Report(lines, [], [], held, free)
     try:
         jobs = flink_rest.jobs(settings, details=True)
     except StreamhouseError:  # it went away meanwhile
-        return Report([dataclasses.replace(line, state="silent") if line.name == "jobmanager" else line for line in lines], [])
-    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs), brakes.pulled(settings))
+        silent = [dataclasses.replace(line, state="silent") if line.name == "jobmanager" else line for line in lines]
+        return Report(silent, [], [], held, free)
+    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs), held, free)
 
 
 def _word(settings: Settings, name: str, state: supervise.State | None) -> str:

@@ -49,6 +49,13 @@ def test_a_job_that_has_only_started_or_seldom_makes_checkpoints_is_well() -> No
     assert Report(UP, [dataclasses.replace(HEALTHY, checkpoint_age=200.0, checkpoint_patience=900.0)]).is_well
 
 
+def test_a_full_disk_is_said_before_what_comes_of_it() -> None:
+    report = Report([*UP[1:], dataclasses.replace(UP[0], state="silent")], [HEALTHY], free_bytes=3 << 20)
+    first, second = report.troubles
+    assert first == "the state folder's disk has 3 MiB left, and nothing works on a full one; free some"
+    assert second.startswith("service broker is silent")
+
+
 def test_a_silent_service_is_not_well() -> None:
     report = Report([*UP[1:], dataclasses.replace(UP[0], state="silent")], [HEALTHY])
     assert report.troubles == ["service broker is silent; see `./streamhouse logs broker`"]
