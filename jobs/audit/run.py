@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import math
 import multiprocessing
+import os
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -127,7 +129,18 @@ def audit(settings: Settings, *, settled: bool = False, progress: Progress = lam
 
 def _pool(processes: int, settings: Settings, folder: str, passed: Synchronized[int], stop: Event) -> Executor:
     if processes:
-        return ProcessPoolExecutor(processes, _SPAWN, initializer=_begin_process, initargs=(settings, folder, passed, stop))
+        pool = ProcessPoolExecutor(processes, _SPAWN, initializer=_begin_process, initargs=(settings, folder, passed, stop))
+        # a terminal sends its Ctrl-C to every process; what is blocked while a worker begins stays so there, and `stop` ends it
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+        try:
+            for _ in range(processes):
+                pool.submit(int)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return pool
     _begin(settings, folder, passed, stop)
     return _Here()
 
@@ -315,12 +328,19 @@ def _begin(settings: Settings, folder: str, passed: Synchronized[int], stop: Eve
 
 
 def _begin_process(settings: Settings, folder: str, passed: Synchronized[int], stop: Event) -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal sends them to each process; the one that began this one says when to end
-        signal.signal(number, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     # a step is hundreds of thousands of small objects without a cycle: looking for some among them took a third of the time
     gc.freeze()
     gc.set_threshold(1_000_000, 20, 100)
     _begin(settings, folder, passed, stop)
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _strand(work: Work) -> Strand:
