@@ -15,9 +15,13 @@ _AGAIN_SECONDS = 0.01
 
 
 def heed() -> None:
-    """From now on SIGTERM raises KeyboardInterrupt as Ctrl-C does, and one that is raised where Python can only print it comes again."""
+    """From now on SIGTERM raises KeyboardInterrupt as Ctrl-C does, and one that is raised where Python can only print it comes again.
+
+    What whoever began this process has it ignore, as a shell does for what runs in its background, stays ignored.
+    """
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _raise)
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _raise)
     sys.unraisablehook = _unraisable
 
 

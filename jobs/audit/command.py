@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import sys
@@ -38,8 +39,8 @@ def main(settings: Settings, *, as_json: bool, settled: bool, wait_seconds: floa
         print(f"error: {error}", file=sys.stderr)
         return COULD_NOT
     except OSError as error:
-        room = f"it takes about 96 bytes for each action in {tempfile.gettempdir()}, or where TMPDIR says"
-        print(f"error: the audit could not go on: {error}; {room}", file=sys.stderr)
+        room = f"; it takes about 96 bytes for each action in {tempfile.gettempdir()}, or where TMPDIR says"
+        print(f"error: the audit could not go on: {error}{room if error.errno == errno.ENOSPC else ''}", file=sys.stderr)
         return COULD_NOT
     except Exception:  # a mistake of the audit is no finding
         traceback.print_exc()

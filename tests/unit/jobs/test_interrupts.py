@@ -61,6 +61,14 @@ def test_a_signal_ends_a_command_in_order_and_is_said_in_a_line(number: signal.S
     assert err == "interrupted; what was done stays done, and the same command does the rest\n"
 
 
+def test_what_a_shell_lets_its_background_ignore_is_ignored() -> None:
+    program = _BEGIN.format(body='signal.raise_signal(signal.SIGINT); print("went on")').replace("import sys", "import signal, sys")
+    ignoring = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    command = [sys.executable, "-c", ignoring, sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+    assert (done.stdout, done.stderr, done.returncode) == ("went on\nended in order\n", "", 0)
+
+
 def test_a_mistake_is_none_of_that() -> None:
     program = _BEGIN.format(body='raise SystemError("a mistake")')
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)

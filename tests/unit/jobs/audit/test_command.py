@@ -18,6 +18,7 @@ from jobs.audit import command
             OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)),
             "the audit could not go on: [Errno 28] No space left on device; it takes",
         ),
+        (FileNotFoundError(2, "No such file", "/a.avro"), "error: the audit could not go on: [Errno 2] No such file: '/a.avro'\n"),
         (KeyError("a mistake"), "KeyError: 'a mistake'"),
     ],
 )
