@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import gc
 import math
-import multiprocessing
-import os
-import signal
-import tempfile
-import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
-from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
-from pathlib import Path
 from typing import Any
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import flink_rest
-from jobs.audit.answers import out_of_order
-from jobs.audit.files import Measured, judge, measure
+from jobs.audit import workers
+from jobs.audit.files import Measured, judge
 from jobs.audit.findings import Finding, Findings, Unproven
 from jobs.audit.gaps import Told
-from jobs.audit.join import Expect, Joined, join, unanswered_action
+from jobs.audit.join import Expect, Joined, unanswered_action
 from jobs.audit.pins import ACTIONS, ANSWERS, LETTERS, PREDICTIONS, REPLAYS, PinnedTopic, pin
 from jobs.audit.replays import Place, Replay, accepted_twice, asked, unmatched
 from jobs.audit.rows import Side, dropped
 from jobs.audit.second_look import still_missing
-from jobs.audit.spill import BUCKET, Spill
-from jobs.audit.strand import Strand, Work, follow
+from jobs.audit.spill import BUCKET
+from jobs.audit.strand import Strand, Work
 from jobs.audit.table_log import END
 from jobs.scoring_parts import rules
 
 PROCESSES = 2
 _LITTLE = 50_000  # offsets
 _SECOND_LOOK_SECONDS = 10.0  # some checkpoints long
-_SPAWN = multiprocessing.get_context("spawn")
 _EVENTS_AT_ONCE = 1 << 22
 Progress = Callable[[int, int], None]
 """Told how many offsets are done with, and of how many."""
@@ -108,54 +98,16 @@ def audit(settings: Settings, *, settled: bool = False, progress: Progress = lam
     total = sum(p.size for topic in pinned.values() for p in topic.partitions)
     if processes is None:
         processes = PROCESSES if total > _LITTLE else 0
-    passed: Synchronized[int] = _SPAWN.Value("q", 0)
-    stop = _SPAWN.Event()
-    with tempfile.TemporaryDirectory(prefix="streamhouse-audit-") as folder, _pool(processes, settings, folder, passed, stop) as pool:
+    with workers.begun(settings, processes) as (pool, passed):
         outcome = _Outcome()
-        try:
-            _follow(pool, pinned, outcome, lambda: progress(passed.value, total))
-            _join(pool, pinned, outcome, tail_is_fine=runs and not settled)
-        except BaseException:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-            raise
+        _follow(pool, pinned, outcome, lambda: progress(passed(), total))
+        _join(pool, pinned, outcome, tail_is_fine=runs and not settled)
     if outcome.missing and runs and not settled:
         answering = [p for topic in ANSWERS for p in pinned[topic].partitions]
         outcome.missing = still_missing(settings, outcome.missing, answering, rules().window, _SECOND_LOOK_SECONDS)
     report = _report(pinned, outcome, settled=settled, scorer_runs=runs)
     report.seconds = time.monotonic() - began
     return report
-
-
-def _pool(processes: int, settings: Settings, folder: str, passed: Synchronized[int], stop: Event) -> Executor:
-    if processes:
-        pool = ProcessPoolExecutor(processes, _SPAWN, initializer=_begin_process, initargs=(settings, folder, passed, stop))
-        # a terminal sends its Ctrl-C to every process; what is blocked while a worker begins stays so there, and `stop` ends it
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
-            for _ in range(processes):
-                pool.submit(int)
-        except BaseException:
-            pool.shutdown(cancel_futures=True)
-            raise
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return pool
-    _begin(settings, folder, passed, stop)
-    return _Here()
-
-
-class _Here(Executor):
-    """Does everything at once, in this process."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as declared above it
-        """Done when it returns."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except StreamhouseError as error:
-            future.set_exception(error)
-        return future
 
 
 def _follow(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, tick: Callable[[], None]) -> None:
@@ -168,17 +120,17 @@ def _follow(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, t
         for p in topic.partitions
     ]
     works.sort(key=lambda work: work.pin.size * (2 if work.pin.topic == PREDICTIONS else 1), reverse=True)
-    measuring = {name: pool.submit(_measure, topic) for name, topic in pinned.items()}
-    strands = [pool.submit(_strand, work) for work in works]
+    measuring = {name: pool.submit(workers.measure_table, topic) for name, topic in pinned.items()}
+    strands = [pool.submit(workers.follow_strand, work) for work in works]
     for done in _answers([*strands, *measuring.values()], tick):
         if isinstance(done, Strand):
             outcome.strands.setdefault(done.pin.topic, []).append(done)
     outcome.measured = {name: future.result() for name, future in measuring.items()}
     unordered = [(topic, s.pin.partition) for topic in ANSWERS for s in outcome.strands.get(topic, []) if not s.order.is_kept]
-    for strand_of, found in zip(unordered, _answers([pool.submit(_order, *of) for of in unordered], tick), strict=True):
+    for strand_of, found in zip(unordered, _answers([pool.submit(workers.find_disorder, *of) for of in unordered], tick), strict=True):
         topic, partition = strand_of
         next(s for s in outcome.strands[topic] if s.pin.partition == partition).findings.merge([found])
-    for repeated in _answers([pool.submit(_repeated, part) for part in range(1 << bits)], tick):
+    for repeated in _answers([pool.submit(workers.count_repeated, part) for part in range(1 << bits)], tick):
         outcome.repeated += repeated
 
 
@@ -191,7 +143,7 @@ def _join(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, *, 
         known = max((_known_from(strand, p.partition) for strand in answering if strand.pin.low > 0), default=0)
         expect = Expect(p.partition, last + 1 if tail_is_fine else END, known, p.low)
         tasks += [
-            pool.submit(_joined, expect, bucket, frozenset(o for o in wanted.get(p.partition, ()) if o >> BUCKET == bucket))
+            pool.submit(workers.join_bucket, expect, bucket, frozenset(o for o in wanted.get(p.partition, ()) if o >> BUCKET == bucket))
             for bucket in range(p.begins >> BUCKET, ((p.end - 1) >> BUCKET) + 1)
         ]
     outcome.joined = list(_answers(tasks, lambda: None))
@@ -291,74 +243,3 @@ def _answers(futures: Sequence[Future[Any]], tick: Callable[[], None]) -> list[A
     if failed is not None:
         failed.result()
     return [future.result() for future in futures]
-
-
-class _Stopped(Exception):
-    """Another worker failed, or a person wants the audit to end."""
-
-
-@dataclass(frozen=True)
-class _Worker:
-    """What a worker process was begun with."""
-
-    settings: Settings
-    spill: Spill
-    passed: Synchronized[int]
-    stop: Event
-
-    def advance(self, offsets: int) -> None:
-        """Tell how far the work has come.
-
-        Raises:
-            _Stopped: nobody wants to know.
-
-        """
-        if self.stop.is_set():
-            raise _Stopped
-        with self.passed.get_lock():
-            self.passed.value += offsets
-
-
-_worker: _Worker
-
-
-def _begin(settings: Settings, folder: str, passed: Synchronized[int], stop: Event) -> None:
-    global _worker
-    _worker = _Worker(settings, Spill(Path(folder)), passed, stop)
-
-
-def _begin_process(settings: Settings, folder: str, passed: Synchronized[int], stop: Event) -> None:
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    # a step is hundreds of thousands of small objects without a cycle: looking for some among them took a third of the time
-    gc.freeze()
-    gc.set_threshold(1_000_000, 20, 100)
-    _begin(settings, folder, passed, stop)
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
-
-
-def _strand(work: Work) -> Strand:
-    return follow(_worker.settings, work, _worker.spill, _worker.advance)
-
-
-def _measure(topic: PinnedTopic) -> Measured:
-    return measure(_worker.settings, topic)
-
-
-def _order(topic: str, partition: int) -> Findings:
-    return out_of_order(topic, lambda: _worker.spill.answers_in(topic, partition))
-
-
-def _repeated(part: int) -> int:
-    return _worker.spill.repeated_events(part)
-
-
-def _joined(expect: Expect, bucket: int, wanted: frozenset[int]) -> Joined:
-    answers = {topic: _worker.spill.answers(topic, expect.partition, bucket) for topic in ANSWERS}
-    return join(expect, _worker.spill.actions(expect.partition, bucket), answers, wanted)
