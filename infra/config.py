@@ -165,7 +165,12 @@ class Lake:
     @property
     def warehouse(self) -> str:
         """Where table files lie, as `file:///...`: both Flink and PyIceberg need the URI form."""
-        return self.warehouse_uri or (self.folder / "warehouse").as_uri()
+        return self.warehouse_uri or self.own_warehouse.as_uri()
+
+    @property
+    def own_warehouse(self) -> Path:
+        """The folder of table files unless the settings name another place."""
+        return self.folder / "warehouse"
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
@@ -82,7 +81,7 @@ def forgotten(settings: Settings, name: str) -> str | None:
     lake = settings.lake
     if lake.rest_uri or lake.warehouse_uri:
         return None
-    folder = Path(url2pathname(urlsplit(lake.warehouse).path)) / lake.namespace / name
+    folder = lake.own_warehouse / lake.namespace / name
     if next((folder / "data").rglob("*.parquet"), None) is None:
         return None
     return (

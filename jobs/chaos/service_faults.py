@@ -10,8 +10,6 @@ from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 import redis
 
@@ -93,8 +91,7 @@ def no_room_for_checkpoints(ground: Ground, rng: random.Random) -> str:
 def no_room_for_tables(ground: Ground, rng: random.Random) -> str:
     """Nothing can be written where a table keeps its data files."""
     seconds, table = rng.uniform(2, 8), rng.choice((ACTIONS, PREDICTIONS, LETTERS)).replace("-", "_")
-    warehouse = Path(url2pathname(urlsplit(ground.settings.lake.warehouse).path))
-    with _taken_away(warehouse / ground.settings.lake.namespace / table / "data"):
+    with _taken_away(ground.settings.lake.own_warehouse / ground.settings.lake.namespace / table / "data"):
         ground.struck()
         time.sleep(seconds)
     return f"the data folder of table {table} took nothing for {seconds:.1f} s"

@@ -49,7 +49,7 @@ def test_a_doubled_file_is_found(lake: Settings) -> None:
 
 
 def test_a_data_file_that_is_gone_or_cut_is_named_with_its_rows_and_the_rest_is_audited(lake: Settings) -> None:
-    gone, cut = sorted((lake.lake.folder / "warehouse" / "streamhouse" / "predictions").rglob("*.parquet"))[:2]
+    gone, cut = sorted((lake.lake.own_warehouse / "streamhouse" / "predictions").rglob("*.parquet"))[:2]
     gone.unlink()
     cut.write_bytes(cut.read_bytes()[:-9])
     report = audit(lake, settled=True)

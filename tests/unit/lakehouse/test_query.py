@@ -158,7 +158,7 @@ def test_a_long_answer_is_cut_for_people_and_whole_for_machines() -> None:
 
 def test_a_data_file_that_is_gone_is_one_sentence(lake: Settings, actions: Rows) -> None:
     put_records(lake, "user_actions", actions(0, range(30)))
-    gone = next((lake.lake.folder / "warehouse").rglob("*.parquet"))
+    gone = next(lake.lake.own_warehouse.rglob("*.parquet"))
     gone.unlink()
     with pytest.raises(LakehouseError, match=r"a file of user_actions cannot be read: .*; `./streamhouse audit` names what is lost"):
         query(lake, "SELECT count(*) AS n, max(user_id) FROM user_actions")
