@@ -80,6 +80,21 @@ class Model:
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
 
 
+@dataclass(frozen=True)
+class Given:
+    """What m actions are scored with, and which rows it was taken from, as their predictions tell it.
+
+    `x` (m, d) float32 in the model's input order; `activity_offset` (m,), -1: none; `activity_time` (m,) ms, NEVER: none;
+    `profile_time` (m,) ms, -1: none; `flags` (m,) lists.
+    """
+
+    x: NDArray[np.float32]
+    activity_offset: NDArray[np.int64]
+    activity_time: NDArray[np.int64]
+    profile_time: NDArray[np.int64]
+    flags: list[list[str]]
+
+
 class Enrich(Protocol):
     """Features for accepted actions; the records of the batch span the given offsets of their partitions."""
 
@@ -99,8 +114,9 @@ def answer(records: Records, rules: Rules, enrich: Enrich, model: Model, now_ms:
     """Answer every record exactly once. Bad input is a value here; an exception is a fault of ours or of a service."""
     accepted, refused = accept(records, rules)
     first, last = offset_ranges(records)
-    enriched = enrich(accepted.batch, first, last)
-    scores, predictions = predict(accepted, rules, enriched, model)
+    given = look_up(accepted, enrich(accepted.batch, first, last), model)
+    scores, decisions = score(given.x, model)
+    predictions = encode(accepted, rules, given, model, scores, decisions)
 
     values: list[bytes] = [b""] * len(records.values)
     keys, is_prediction = list(records.keys), [False] * len(records.values)
@@ -176,30 +192,42 @@ def model_columns(accepted: Accepted, enriched: Enriched, profiles: ProfileValue
     return columns
 
 
-def predict(accepted: Accepted, rules: Rules, enriched: Enriched, model: Model) -> tuple[NDArray[np.float32], list[bytes]]:
-    """Score the accepted actions and encode each prediction with all that it was made from."""
-    n, batch, rows = len(accepted.events), accepted.batch, enriched.rows
-    if n == 0:
-        return np.zeros(0, np.float32), []
-    profiles = profiles_at(enriched.profiles.known, enriched.profiles.columns, enriched.user, batch.time)
-    inputs = np.ascontiguousarray(model.inputs(model_columns(accepted, enriched, profiles), n))
-    scores = model.score(inputs)
+def look_up(accepted: Accepted, enriched: Enriched, model: Model) -> Given:
+    """What the model is given for each accepted action: its features and profile as they were known, in the model's order."""
+    n, time, rows = len(accepted.events), accepted.batch.time, enriched.rows
+    profiles = profiles_at(enriched.profiles.known, enriched.profiles.columns, enriched.user, time)
+    x = np.ascontiguousarray(model.inputs(model_columns(accepted, enriched, profiles), n))
+    strangers = profiles.missing & (rows.known_offset < 0)
+    flags = [
+        ["unknown_user"] * stranger + ["profile_missing"] * missing + ["profile_stale"] * stale + ["late_action"] * late
+        for stranger, missing, stale, late in zip(
+            strangers.tolist(), profiles.missing.tolist(), profiles.stale.tolist(), rows.late.tolist(), strict=True
+        )
+    ]
+    return Given(x, rows.known_offset, rows.known_time, profiles.known, flags)
+
+
+def score(x: NDArray[np.float32], model: Model) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(m, d) float32 inputs -> (m,) float32 scores and (m,) decisions."""
+    scores = model.score(x) if len(x) else np.zeros(0, np.float32)
+    return scores, scores >= model.threshold
+
+
+def encode(
+    accepted: Accepted, rules: Rules, given: Given, model: Model, scores: NDArray[np.float32], decisions: NDArray[np.bool_]
+) -> list[bytes]:
+    """Each accepted action's prediction with all that it was made from."""
     identity = {"name": model.name, "version": model.version, "sha256": model.sha256}
-    known_offset, known_time, known_profile = (
-        rows.known_offset.tolist(),
-        rows.known_time.tolist(),
-        profiles.known.tolist(),
-    )
-    missing, stale, late = profiles.missing.tolist(), profiles.stale.tolist(), rows.late.tolist()
+    batch = accepted.batch
+    columns = (batch.partition, batch.offset, batch.time, decisions, given.activity_offset, given.activity_time, given.profile_time)
     encoded = []
-    for i, event in enumerate(accepted.events):
-        partition, offset = int(batch.partition[i]), int(batch.offset[i])
-        flags = ["unknown_user"] if missing[i] and known_offset[i] < 0 else []
-        flags += ["profile_missing"] * missing[i] + ["profile_stale"] * stale[i] + ["late_action"] * late[i]
+    for i, (event, partition, offset, time, decision, known_offset, known_time, known_profile) in enumerate(
+        zip(accepted.events, *(column.tolist() for column in columns), strict=True)
+    ):
         prediction = {
             "eventType": "Prediction",
             "eventId": answer_id(rules.topic, partition, offset),
-            "timestamp": rfc3339(int(batch.time[i])),
+            "timestamp": rfc3339(time),
             "version": 1,
             "source": SOURCE,
             "correlationId": event.correlation_id,
@@ -209,21 +237,21 @@ def predict(accepted: Accepted, rules: Rules, enriched: Enriched, model: Model) 
                 "actionOffset": offset,
                 "userId": event.data.user_id,
                 "score": scores[i],
-                "decision": bool(scores[i] >= model.threshold),
+                "decision": decision,
                 "model": identity,
-                "features": inputs[i],
+                "features": given.x[i],
                 "rows": {
                     ACTIVITY: {
-                        "offset": known_offset[i] if known_offset[i] >= 0 else None,
-                        "time": None if known_time[i] == NEVER else rfc3339(known_time[i]),
+                        "offset": known_offset if known_offset >= 0 else None,
+                        "time": None if known_time == NEVER else rfc3339(known_time),
                     },
-                    PROFILE: {"time": None if known_profile[i] < 0 else rfc3339(known_profile[i])},
+                    PROFILE: {"time": None if known_profile < 0 else rfc3339(known_profile)},
                 },
-                "flags": flags,
+                "flags": given.flags[i],
             },
         }
         encoded.append(orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY))
-    return scores, encoded
+    return encoded
 
 
 def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, now_ms: int) -> tuple[bytes | None, bytes]:
