@@ -26,10 +26,11 @@ class LogFiles:
     projection: Schema
     partition: int
     budget: int
+    by: tuple[str, str] = POSITION
     _open: dict[int, tuple[pa.Table, NDArray[np.int64], int]] = field(default_factory=dict)
 
     def rows(self, number: int, task: FileScanTask, start: int, stop: int) -> pa.Table | None:
-        """A file's rows with `start <= topic_offset < stop`, in offset order; None when it must be read in another way.
+        """A file's rows with `start <= offset < stop`, in offset order; None when it must be read in another way.
 
         `number` names the file. None: it does not fit beside those that are open, or rows of it were deleted apart.
         """
@@ -48,9 +49,9 @@ class LogFiles:
 
     def _read(self, task: FileScanTask) -> tuple[pa.Table, NDArray[np.int64]]:
         schema = log_schema(self.projection)
-        rows = file_columns(self.held, task.file.file_path, [*schema.names, *(set(POSITION) - set(schema.names))])
-        rows = rows.filter(pc.equal(rows["topic_partition"], self.partition))
-        offsets = rows["topic_offset"].to_numpy()
+        rows = file_columns(self.held, task.file.file_path, [*schema.names, *(set(self.by) - set(schema.names))])
+        rows = rows.filter(pc.equal(rows[self.by[0]], self.partition))
+        offsets = rows[self.by[1]].to_numpy()
         rows = pa.table([rows[name].cast(kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
         if len(offsets) > 1 and not (offsets[1:] >= offsets[:-1]).all():
             order = np.argsort(offsets, kind="stable")

@@ -18,7 +18,7 @@ from pyiceberg.types import LongType
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
-from lakehouse.log_files import LogFiles, log_schema, unreadable
+from lakehouse.log_files import POSITION, LogFiles, log_schema, unreadable
 
 if TYPE_CHECKING:
     from pyiceberg.table import Table as IcebergTable
@@ -96,28 +96,31 @@ def read_log(
     columns: Sequence[str] | None = None,
     snapshot_id: int | None = None,
     *,
+    by: tuple[str, str] = POSITION,
     leave_out_unreadable: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The records of one topic partition in offset order, from `from_offset` up to but not including `to_offset`.
+
+    `by`: other columns that hold a partition and an offset, as those of the action that a prediction answers.
 
     The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records,
     fewer where records are large, and each step opens only the files whose offsets it meets, small ones once for all steps.
     Offsets that a topic skips (transaction markers) are skipped here; a row that the table holds twice comes twice. With
     `leave_out_unreadable` so are the rows of a data file that is gone or spoilt.
     """
-    wanted = None if columns is None else [*columns, *({"topic_offset"} - set(columns))]
+    wanted = None if columns is None else [*columns, *({by[1]} - set(columns))]
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-        inside = _range(partition, from_offset, to_offset)
+        inside = _range(by, partition, from_offset, to_offset)
         scan = _scan(held, table, wanted, None, snapshot_id).filter(inside)
         tasks = [task for task in scan.plan_files() if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
-        files = sorted((*offsets(held, task.file), i, task) for i, task in enumerate(tasks))
+        files = sorted((*offsets(held, task.file, by[1]), i, task) for i, task in enumerate(tasks))
         if not files:
             return
         end = min(to_offset, max(high for _, high, _, _ in files) + 1)
         start = max(from_offset, files[0][0])
         step = _step([task for *_, task in files])
-        whole = LogFiles(held, scan.projection(), partition, _LOG_BYTES)
+        whole = LogFiles(held, scan.projection(), partition, _LOG_BYTES, by)
         while start < end:
             stop = min(start + step, end)
             parts, rest = [], []
@@ -129,22 +132,22 @@ def read_log(
                 if high < stop:
                     whole.close(i)
             if rest:
-                parts.append(_rows(held, scan, rest, _range(partition, start, stop)))
-            rows = _in_order(parts).combine_chunks()
+                parts.append(_rows(held, scan, rest, _range(by, partition, start, stop)))
+            rows = _in_order(parts, by[1]).combine_chunks()
             yield from (rows if columns is None else rows.select(list(columns))).to_batches()
             files = [file for file in files if file[1] >= stop]
             start = max(stop, min((low for low, *_ in files), default=end))
 
 
-def _range(partition: int, start: int, stop: int) -> BooleanExpression:
-    return parse(f"topic_partition = {partition:d} and topic_offset >= {start:d} and topic_offset < {stop:d}")
+def _range(by: tuple[str, str], partition: int, start: int, stop: int) -> BooleanExpression:
+    return parse(f"{by[0]} = {partition:d} and {by[1]} >= {start:d} and {by[1]} < {stop:d}")
 
 
-def _in_order(parts: list[pa.Table]) -> pa.Table:
+def _in_order(parts: list[pa.Table], offset: str) -> pa.Table:
     """Rows by offset; parts that only follow each other are not copied."""
-    rows = pa.concat_tables(sorted((part for part in parts if len(part)), key=lambda part: part["topic_offset"][0].as_py()) or parts[:1])
-    offsets = rows["topic_offset"].to_numpy()
-    return rows if (offsets[1:] >= offsets[:-1]).all() else rows.sort_by("topic_offset")
+    rows = pa.concat_tables(sorted((part for part in parts if len(part)), key=lambda part: part[offset][0].as_py()) or parts[:1])
+    offsets = rows[offset].to_numpy()
+    return rows if (offsets[1:] >= offsets[:-1]).all() else rows.sort_by(offset)
 
 
 def _rows(held: IcebergTable, scan: DataScan, tasks: list[FileScanTask], inside: BooleanExpression) -> pa.Table:
@@ -160,17 +163,17 @@ def _step(tasks: list[FileScanTask]) -> int:
     return max(1, min(_LOG_ROWS, int(_LOG_BYTES / max(mean, 1))))
 
 
-def offsets(held: IcebergTable, file: DataFile) -> tuple[int, int]:
+def offsets(held: IcebergTable, file: DataFile, column: str = POSITION[1]) -> tuple[int, int]:
     """First and last offset in a file of an archive table, by its metadata.
 
     Raises:
-        LakehouseError: its metadata has no bounds of topic_offset.
+        LakehouseError: its metadata has no bounds of the column.
 
     """
-    field = held.schema().find_field("topic_offset").field_id
+    field = held.schema().find_field(column).field_id
     low, high = file.lower_bounds.get(field), file.upper_bounds.get(field)
     if low is None or high is None:
-        message = f"file {file.file_path}: expected bounds of topic_offset, got none; rewrite it with column metrics"
+        message = f"file {file.file_path}: expected bounds of {column}, got none; rewrite it with column metrics"
         raise LakehouseError(message)
     return int(from_bytes(LongType(), low)), int(from_bytes(LongType(), high))
 

@@ -11,7 +11,7 @@ from jobs.audit.findings import Finding, Findings, Unproven
 from jobs.audit.gaps import Held
 from jobs.audit.pins import PinnedTopic
 from jobs.audit.rows import Side, alien
-from jobs.audit.table_log import END, TableLog
+from jobs.table_log import END, TableLog
 from lakehouse.chain import Break, Kind, broken
 from lakehouse.ledger import ledger
 from lakehouse.measured import MeasuredFile, measured_files
@@ -83,7 +83,8 @@ def _strangers(settings: Settings, topic: PinnedTopic, files: Sequence[MeasuredF
     there = {pin.partition for pin in topic.partitions}
     for partition in sorted({partition for file in files for partition in file.found} - there):
         side = Side(topic.name, topic.table, partition, 0)
-        for rows in TableLog(settings, topic.table, partition, topic.snapshot_id, ["topic_offset"]).pieces_below(END):
+        log = TableLog(settings, topic.table, partition, topic.snapshot_id, ["topic_offset"], leave_out_unreadable=True)
+        for rows in log.pieces_below(END):
             for offset in rows["topic_offset"].to_pylist():
                 yield alien(side, offset, f"partitions 0 to {max(there)} alone")
 

@@ -23,8 +23,9 @@ from jobs.audit.rows import Side, dropped
 from jobs.audit.second_look import still_missing
 from jobs.audit.spill import BUCKET
 from jobs.audit.strand import Strand, Work
-from jobs.audit.table_log import END
+from jobs.processes import all_done
 from jobs.scoring_parts import rules
+from jobs.table_log import END
 
 PROCESSES = 2
 _LITTLE = 50_000  # offsets
@@ -122,15 +123,15 @@ def _follow(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, t
     works.sort(key=lambda work: work.pin.size * (2 if work.pin.topic == PREDICTIONS else 1), reverse=True)
     measuring = {name: pool.submit(workers.measure_table, topic) for name, topic in pinned.items()}
     strands = [pool.submit(workers.follow_strand, work) for work in works]
-    for done in _answers([*strands, *measuring.values()], tick):
+    for done in _all_done([*strands, *measuring.values()], tick):
         if isinstance(done, Strand):
             outcome.strands.setdefault(done.pin.topic, []).append(done)
     outcome.measured = {name: future.result() for name, future in measuring.items()}
     unordered = [(topic, s.pin.partition) for topic in ANSWERS for s in outcome.strands.get(topic, []) if not s.order.is_kept]
-    for strand_of, found in zip(unordered, _answers([pool.submit(workers.find_disorder, *of) for of in unordered], tick), strict=True):
+    for strand_of, found in zip(unordered, _all_done([pool.submit(workers.find_disorder, *of) for of in unordered], tick), strict=True):
         topic, partition = strand_of
         next(s for s in outcome.strands[topic] if s.pin.partition == partition).findings.merge([found])
-    for repeated in _answers([pool.submit(workers.count_repeated, part) for part in range(1 << bits)], tick):
+    for repeated in _all_done([pool.submit(workers.count_repeated, part) for part in range(1 << bits)], tick):
         outcome.repeated += repeated
 
 
@@ -146,7 +147,7 @@ def _join(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, *, 
             pool.submit(workers.join_bucket, expect, bucket, frozenset(o for o in wanted.get(p.partition, ()) if o >> BUCKET == bucket))
             for bucket in range(p.begins >> BUCKET, ((p.end - 1) >> BUCKET) + 1)
         ]
-    outcome.joined = list(_answers(tasks, lambda: None))
+    outcome.joined = list(_all_done(tasks, lambda: None))
     outcome.missing = {(joined.partition, offset) for joined in outcome.joined for offset in joined.missing}
 
 
@@ -231,15 +232,5 @@ def _runs(settings: Settings) -> bool:
         return False
 
 
-def _answers(futures: Sequence[Future[Any]], tick: Callable[[], None]) -> list[Any]:
-    """What the futures give, in their order; the first that fails ends the audit."""
-    while not all(future.done() for future in futures):
-        if any(future.done() and future.exception() for future in futures):
-            break
-        tick()
-        time.sleep(0.05)
-    tick()
-    failed = next((future for future in futures if future.done() and future.exception()), None)
-    if failed is not None:
-        failed.result()
-    return [future.result() for future in futures]
+def _all_done(futures: Sequence[Future[Any]], tick: Callable[[], None]) -> list[Any]:
+    return all_done(futures, tick, time.sleep)

@@ -20,9 +20,9 @@ from jobs.audit.pins import ACTIONS, ANSWER_NAME, ANSWERS, PREDICTIONS, REPLAYS,
 from jobs.audit.replays import Note, Replay, notes_of, replays_of
 from jobs.audit.rows import Compared, Side, alien, compare, typed_rows, whose
 from jobs.audit.spill import Rows, Spill
-from jobs.audit.table_log import END, TableLog
 from jobs.audit.topic_log import Step, archived_step, steps
 from jobs.audit.uncommitted import Uncommitted
+from jobs.table_log import END, TableLog
 from models.manifest import ModelRefused, published
 
 
@@ -76,7 +76,7 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     held_end = 0 if pin.held is None else pin.held[1]
     side = Side(pin.topic, work.table, pin.partition, held_end)
     columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *COLUMNS[pin.topic]]
-    table = TableLog(settings, work.table, pin.partition, work.snapshot_id, columns)
+    table = TableLog(settings, work.table, pin.partition, work.snapshot_id, columns, leave_out_unreadable=True)  # see files.py
     models = Models(settings)
 
     def take(step: Step, rows: pa.Table, *, is_cut: bool) -> None:

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from infra.config import Settings
 from jobs.audit.gaps import Runs, concatenated, runs_of
-from jobs.audit.table_log import END
 from jobs.audit.topic_log import SILENT_SECONDS, consumer, silence, some
+from jobs.table_log import END
 
 _APART = 1_000
 """Offsets between two gaps from which on a seek, a millisecond or two, is quicker than to read them, a microsecond or two each."""

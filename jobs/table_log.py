@@ -1,4 +1,4 @@
-"""The archive table of one topic partition, handed out beside the steps of its topic."""
+"""An archive table in offset order, handed out beside the steps of another log."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from infra.config import Settings
 from lakehouse.iceberg import arrow_schema
+from lakehouse.log_files import POSITION
 from lakehouse.read import read_log
 from lakehouse.tables import declared
 
@@ -17,21 +18,35 @@ END = 2**63 - 1
 
 
 class TableLog:
-    """Rows of a pinned snapshot in offset order; each is handed out once. Those of a file that cannot be read are missing: see files.py."""
+    """Rows of a pinned snapshot in offset order; each is handed out once. `by`: the columns of partition and offset."""
 
-    def __init__(self, settings: Settings, table: str, partition: int, snapshot_id: int | None, columns: Sequence[str]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        table: str,
+        partition: int,
+        snapshot_id: int | None,
+        columns: Sequence[str],
+        *,
+        by: tuple[str, str] = POSITION,
+        first: int = 0,
+        end: int = END,
+        leave_out_unreadable: bool = False,
+    ) -> None:
+        """`leave_out_unreadable`: rows of a data file that cannot be read are missing, instead of a fault."""
         schema = arrow_schema(declared(table))
+        self._offset = by[1]
         self._waiting = schema.empty_table().select(list(columns))
         self._rest: Iterator[pa.RecordBatch] = (
             iter(())
             if snapshot_id is None
-            else read_log(settings, table, partition, 0, END, columns, snapshot_id, leave_out_unreadable=True)
+            else read_log(settings, table, partition, first, end, columns, snapshot_id, by=by, leave_out_unreadable=leave_out_unreadable)
         )
 
     def below(self, offset: int) -> pa.Table:
         """Every row that was not handed out yet and lies below an offset."""
         parts, end = [self._waiting], 0
-        while (end := _below(parts[-1], offset)) == len(parts[-1]) and (batch := next(self._rest, None)) is not None:
+        while (end := self._below(parts[-1], offset)) == len(parts[-1]) and (batch := next(self._rest, None)) is not None:
             parts.append(pa.Table.from_batches([batch]))
         self._waiting = parts[-1].slice(end)
         parts[-1] = parts[-1].slice(0, end)
@@ -43,13 +58,12 @@ class TableLog:
             batch = next(self._rest, None)
             if batch is not None:
                 self._waiting = pa.concat_tables([self._waiting, pa.Table.from_batches([batch])])
-            last = int(self._waiting["topic_offset"][-1].as_py()) if len(self._waiting) else END
+            last = int(self._waiting[self._offset][-1].as_py()) if len(self._waiting) else END
             piece = self.below(offset if batch is None else min(offset, last))
             if len(piece):
                 yield piece
             if batch is None or last >= offset:
                 return
 
-
-def _below(rows: pa.Table, offset: int) -> int:
-    return int(np.searchsorted(rows["topic_offset"].to_numpy(), offset))
+    def _below(self, rows: pa.Table, offset: int) -> int:
+        return int(np.searchsorted(rows[self._offset].to_numpy(), offset))

@@ -1,0 +1,126 @@
+"""Processes that share a long reading: how they begin, how they tell how far they are, how they end.
+
+What is asked of them is any function of a module, which finds what they were begun with in that module.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing.sharedctypes import Synchronized
+from multiprocessing.synchronize import Event
+from typing import Any
+
+from infra.errors import StreamhouseError
+
+_SPAWN = multiprocessing.get_context("spawn")
+
+
+class StoppedError(Exception):
+    """Another process failed, or a person wants the work to end."""
+
+
+@contextlib.contextmanager
+def begun(processes: int, begin: Callable[..., None], *arguments: object) -> Iterator[tuple[Executor, Callable[[], int]]]:
+    """So many processes, or none but this one, and how many steps they are done with; nothing of them is left behind the block.
+
+    Each calls `begin(*arguments)` first. When the block raises, what is not begun is never begun, and what is under way ends at
+    its next step.
+    """
+    passed: Synchronized[int] = _SPAWN.Value("q", 0)
+    stop = _SPAWN.Event()
+    if processes:
+        pool: Executor = ProcessPoolExecutor(processes, _SPAWN, initializer=_begin_process, initargs=(passed, stop, begin, arguments))
+    else:
+        pool = _Here()
+        _begin(passed, stop, begin, arguments)
+    try:
+        _deaf(pool, processes)
+        yield pool, lambda: passed.value
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def advance(steps: int) -> None:
+    """Tell how far the work of this process has come.
+
+    Raises:
+        StoppedError: nobody wants to know.
+
+    """
+    passed, stop = _told
+    if stop.is_set():
+        raise StoppedError
+    with passed.get_lock():
+        passed.value += steps
+
+
+_told: tuple[Synchronized[int], Event]
+
+
+def _deaf(pool: Executor, processes: int) -> None:
+    """Begin all processes now. A terminal sends its Ctrl-C to each; what is blocked while one begins stays so in it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        for _ in range(processes):
+            pool.submit(int)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Here(Executor):
+    """Does everything at once, in this process."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as declared above it
+        """Done when it returns."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except StreamhouseError as error:
+            future.set_exception(error)
+        return future
+
+
+def _begin(passed: Synchronized[int], stop: Event, begin: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    global _told
+    _told = passed, stop
+    begin(*arguments)
+
+
+def _begin_process(passed: Synchronized[int], stop: Event, begin: Callable[..., None], arguments: tuple[object, ...]) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # a step is hundreds of thousands of small objects without a cycle: looking for some among them took a third of the time
+    gc.freeze()
+    gc.set_threshold(1_000_000, 20, 100)
+    _begin(passed, stop, begin, arguments)
+
+
+def _end_with_parent() -> None:
+    """A process whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def all_done(futures: Sequence[Future[Any]], tick: Callable[[], None], sleep: Callable[[float], None]) -> list[Any]:
+    """What the futures give, in their order, with a `tick` now and then; the first that fails ends the waiting."""
+    while not all(future.done() for future in futures):
+        if any(future.done() and future.exception() for future in futures):
+            break
+        tick()
+        sleep(0.05)
+    tick()
+    failed = next((future for future in futures if future.done() and future.exception()), None)
+    if failed is not None:
+        failed.result()
+    return [future.result() for future in futures]
