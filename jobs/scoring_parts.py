@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
@@ -15,10 +16,8 @@ from infra.contracts.codec import EventTimeWindow
 from infra.contracts.load import load_contracts
 from infra.contracts.replays import HEADER
 from jobs.committed_records import first_offsets, read_to_end
+from jobs.published_models import published_model
 from jobs.scoring_path import Model, Records, Rules, accept
-from models.inputs import build
-from models.manifest import published
-from models.scorer import load_scorer
 
 SOURCE_TOPIC = "user-actions"
 GROUP = "score_events"
@@ -36,6 +35,11 @@ def rules() -> Rules:
     return Rules(topic.name, topic.partitions, EventTimeWindow(window.not_before_ms, window.ahead_ms), letters.max_message_bytes)
 
 
+def models_folder(settings: Settings) -> Path:
+    """Where published models lie."""
+    return settings.root / "models" / "published"
+
+
 def model(settings: Settings) -> Model:
     """The published model that the settings name.
 
@@ -43,16 +47,7 @@ def model(settings: Settings) -> Model:
         ModelRefused: the file is not what its manifest says.
 
     """
-    scorer = load_scorer(published(settings.root / "models" / "published", settings.score_events.model))
-    manifest = scorer.manifest
-    return Model(
-        manifest.name,
-        str(manifest.version),
-        manifest.sha256,
-        manifest.threshold,
-        lambda columns, n: build(manifest, columns, n),
-        scorer.score,
-    )
+    return published_model(models_folder(settings), settings.score_events.model)
 
 
 def enricher(settings: Settings, sleep: Callable[[float], None], *, topic: str = SOURCE_TOPIC, group: str = GROUP) -> Enricher:

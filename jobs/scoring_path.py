@@ -70,14 +70,25 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Model:
-    """A published model as the path sees it: columns -> (m, d) float32 inputs -> (m,) float32 scores."""
+    """A published model as the path sees it: columns -> (m, d) float32 inputs -> (m,) float32 scores.
+
+    `sources` (d,): where each input comes from, as `user_activity:actions_10m`. `tolerance`: by how much a score may differ when
+    its rows are batched otherwise; 0: not at all.
+    """
 
     name: str
     version: str
     sha256: str
     threshold: float
+    tolerance: float
+    sources: tuple[str, ...]
     inputs: Callable[[dict[str, Any], int], NDArray[np.float32]]
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+
+    @property
+    def width(self) -> int:
+        """How many numbers it takes for one score."""
+        return len(self.sources)
 
 
 @dataclass(frozen=True)

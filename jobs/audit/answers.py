@@ -15,18 +15,18 @@ from numpy.typing import NDArray
 
 from infra.contracts.partitioner import partition_of
 from jobs.archive_rows import Row
-from jobs.audit.findings import Finding, Findings
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, PREDICTIONS
 from jobs.audit.spill import ACTION, ANSWER, Rows
 from jobs.audit.topic_log import Step
 from jobs.dlq.letters import Original, original_of
+from jobs.findings import Finding, Findings
 
 
 class Scores(Protocol):
     """A published model."""
 
     @property
-    def inputs(self) -> int:
+    def width(self) -> int:
         """How many numbers it takes for one score."""
 
     @property
@@ -169,10 +169,10 @@ def _rescored(partition: int, offset: NDArray[np.int64], rows: list[Row], model:
     if isinstance(found, str):
         return [finding("unknown_model", i, f"it names model {model[0]} {model[1]}: {found}") for i in range(len(rows))]
     findings: list[Finding] = []
-    at, x = _inputs(rows, found.inputs)
+    at, x = _inputs(rows, found.width)
     if len(at) < len(rows):
         findings += [
-            finding("unusable_features", i, f"expected {found.inputs} numbers in features, got {rows[i]['features']}")
+            finding("unusable_features", i, f"expected {found.width} numbers in features, got {rows[i]['features']}")
             for i in sorted(set(range(len(rows))) - set(at.tolist()))
         ]
     if len(at) == 0:

@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from infra.config import Settings
-from jobs.audit.findings import Finding, Findings, Unproven
 from jobs.audit.gaps import Held
 from jobs.audit.pins import PinnedTopic
 from jobs.audit.rows import Side, alien
+from jobs.findings import Finding, Findings, Unproven
 from jobs.table_log import END, TableLog
 from lakehouse.chain import Break, Kind, broken
 from lakehouse.ledger import ledger

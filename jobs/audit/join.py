@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from jobs.audit.findings import Finding, Findings
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, LETTERS, PREDICTIONS
 from jobs.audit.spill import Rows
+from jobs.findings import Finding, Findings
 
 _NAMED = 10_000
 

@@ -9,9 +9,9 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from jobs.audit.findings import Finding
 from jobs.audit.pins import ACTIONS, REPLAYS
 from jobs.audit.topic_log import Step
+from jobs.findings import Finding
 
 HEADER = "streamhouse-replay"
 _Count = Annotated[int, Meta(ge=0, le=2**63 - 1)]

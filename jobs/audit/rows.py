@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from infra.contracts.codec import EventTimeWindow
 from jobs.archive_rows import COLUMNS, ENVELOPE, Row, archive_row
-from jobs.audit.findings import Finding, Findings
 from jobs.audit.topic_log import Headers, Step, milliseconds
+from jobs.findings import Finding, Findings
 
 _SHOWN = 60  # characters of a value in a sentence
 _MOVED = 100_000  # rows with another record's bytes of which it is told whose they are

@@ -14,7 +14,6 @@ from infra.errors import StreamhouseError
 from infra.stack import flink_rest
 from jobs.audit import workers
 from jobs.audit.files import Measured, judge
-from jobs.audit.findings import Finding, Findings, Unproven
 from jobs.audit.gaps import Told
 from jobs.audit.join import Expect, Joined, unanswered_action
 from jobs.audit.pins import ACTIONS, ANSWERS, LETTERS, PREDICTIONS, REPLAYS, PinnedTopic, pin
@@ -23,6 +22,7 @@ from jobs.audit.rows import Side, dropped
 from jobs.audit.second_look import still_missing
 from jobs.audit.spill import BUCKET
 from jobs.audit.strand import Strand, Work
+from jobs.findings import Finding, Findings, Unproven
 from jobs.processes import all_done
 from jobs.scoring_parts import rules
 from jobs.table_log import END

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from infra.config import Settings
 from infra.contracts.codec import EventTimeWindow
 from jobs.archive_rows import COLUMNS, ENVELOPE, Row
-from jobs.audit.answers import Model, Order, Scores, actions, answers, event_prints, misplaced, rescore
-from jobs.audit.findings import Finding, Findings, Unproven
+from jobs.audit.answers import Order, actions, answers, event_prints, misplaced, rescore
 from jobs.audit.gaps import Held, Holes, Runs, Told, concatenated, inside
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, ANSWERS, PREDICTIONS, REPLAYS, Pin
 from jobs.audit.replays import Note, Replay, notes_of, replays_of
@@ -22,8 +21,10 @@ from jobs.audit.rows import Compared, Side, alien, compare, typed_rows, whose
 from jobs.audit.spill import Rows, Spill
 from jobs.audit.topic_log import Step, archived_step, steps
 from jobs.audit.uncommitted import Uncommitted
+from jobs.findings import Finding, Findings, Unproven
+from jobs.published_models import PublishedModels
+from jobs.scoring_parts import models_folder
 from jobs.table_log import END, TableLog
-from models.manifest import ModelRefused, published
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     side = Side(pin.topic, work.table, pin.partition, held_end)
     columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *COLUMNS[pin.topic]]
     table = TableLog(settings, work.table, pin.partition, work.snapshot_id, columns, leave_out_unreadable=True)  # see files.py
-    models = Models(settings)
+    models = PublishedModels(models_folder(settings))
 
     def take(step: Step, rows: pa.Table, *, is_cut: bool) -> None:
         typed = typed_rows(pin.topic, step, work.window)
@@ -119,7 +120,7 @@ def _before(offset: int, runs: Runs) -> Runs:
     return runs[runs[:, 0] < offset]
 
 
-def _take(strand: Strand, work: Work, spill: Spill, step: Step, typed: list[Row], models: Models, *, is_cut: bool) -> None:
+def _take(strand: Strand, work: Work, spill: Spill, step: Step, typed: list[Row], models: PublishedModels, *, is_cut: bool) -> None:
     pin = work.pin
     if pin.topic == ACTIONS:
         spill.put_actions(pin.partition, actions(step, typed))
@@ -187,42 +188,3 @@ def _aliens(side: Side, held: Held, offsets: NDArray[np.int64]) -> Iterator[Find
         if offset >= held.end:
             why = f"only records up to offset {held.end - 1}"
         yield alien(side, offset, why)
-
-
-class Models:
-    """Published models by what predictions call them, each verified and loaded once."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._root = settings.root / "models" / "published"
-        self._known: dict[Model, Scores | str] = {}
-
-    def find(self, model: Model) -> Scores | str:
-        """The model, or why it is none that was published."""
-        if model not in self._known:
-            self._known[model] = self._load(model)
-        return self._known[model]
-
-    def _load(self, model: Model) -> Scores | str:
-        from models.scorer import load_scorer  # onnxruntime, which only strands of predictions need
-
-        name, version, sha256 = model
-        try:
-            scorer = load_scorer(published(self._root, f"{name}@{version}"))
-        except ModelRefused as error:
-            return str(error)
-        if scorer.manifest.sha256 != sha256:
-            return f"it says sha256 {sha256}, the published file has {scorer.manifest.sha256}"
-        return Loaded(len(scorer.manifest.inputs), scorer.manifest.threshold, scorer.score)
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """A published model that may score."""
-
-    inputs: int
-    threshold: float
-    run: Callable[[NDArray[np.float32]], NDArray[np.float32]]
-
-    def score(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, d) float32 -> (n,) float32."""
-        return self.run(x)

@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
-from jobs.audit.findings import Finding
 from jobs.audit.run import Report
+from jobs.findings import Finding
 
 
 def as_dict(report: Report) -> dict[str, Any]:

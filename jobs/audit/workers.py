@@ -13,11 +13,11 @@ from infra.config import Settings
 from jobs import processes
 from jobs.audit.answers import out_of_order
 from jobs.audit.files import Measured, measure
-from jobs.audit.findings import Findings
 from jobs.audit.join import Expect, Joined, join
 from jobs.audit.pins import ANSWERS, PinnedTopic
 from jobs.audit.spill import Spill
 from jobs.audit.strand import Strand, Work, follow
+from jobs.findings import Findings
 
 
 @contextlib.contextmanager

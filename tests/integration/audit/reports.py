@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from infra.config import Settings, load_settings
-from jobs.audit.findings import Finding
 from jobs.audit.run import Report
+from jobs.findings import Finding
 from lakehouse import migrate
 from tests.audited import Archive
 

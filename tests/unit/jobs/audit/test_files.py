@@ -7,9 +7,9 @@ import numpy as np
 from infra.contracts.load import load_contracts
 from jobs.archive_rows import COLUMNS
 from jobs.audit.files import Measured, judge
-from jobs.audit.findings import KEPT, Finding, Findings
 from jobs.audit.gaps import Held, Holes, runs_of
 from jobs.audit.pins import PinnedTopic
+from jobs.findings import KEPT, Finding, Findings
 from lakehouse.receipts import Receipt
 from lakehouse.tables import ARCHIVES
 

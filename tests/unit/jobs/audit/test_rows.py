@@ -82,7 +82,7 @@ def test_rows_with_each_others_records_are_told_from_rows_with_other_bytes() -> 
 
 
 class Twice:
-    inputs, threshold = 2, 0.5
+    width, threshold = 2, 0.5
 
     def score(self, x: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         return np.asarray(x[:, 0] * np.float32(0.1), np.float32)

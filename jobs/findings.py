@@ -1,4 +1,4 @@
-"""What an audit found wrong: each with its place and a sentence; the first of each kind in full, the rest counted."""
+"""What a comparison found wrong: each with its place and a sentence; the first of each kind in full, the rest counted."""
 
 from __future__ import annotations
 
