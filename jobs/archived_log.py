@@ -14,7 +14,7 @@ from jobs.scoring_path import Records
 from lakehouse.read import log_ends, read_log, snapshot
 
 TABLE = "user_actions"
-_COLUMNS = ["topic_partition", "topic_offset", "key", "value", "kafka_time"]
+COLUMNS = ["topic_partition", "topic_offset", "key", "value", "kafka_time"]
 
 
 class LogCutError(StreamhouseError):
@@ -23,8 +23,8 @@ class LogCutError(StreamhouseError):
 
 def archived(settings: Settings, partition: int, first: int, end: int, snapshot_id: int) -> Iterator[Records]:
     """Archived records with `first <= offset < end` of one snapshot, in order, in bounded memory."""
-    for batch in read_log(settings, TABLE, partition, first, end, columns=_COLUMNS, snapshot_id=snapshot_id):
-        yield _records(batch)
+    for batch in read_log(settings, TABLE, partition, first, end, columns=COLUMNS, snapshot_id=snapshot_id):
+        yield archived_records(batch)
 
 
 def before_the_topic(settings: Settings, partition: int, first: int, low: int) -> Iterator[Records]:
@@ -46,7 +46,8 @@ def before_the_topic(settings: Settings, partition: int, first: int, low: int) -
     yield from archived(settings, partition, first, low, pinned)
 
 
-def _records(batch: pa.RecordBatch) -> Records:
+def archived_records(batch: pa.RecordBatch) -> Records:
+    """Rows of the archive as the scoring path takes records; they need the columns `COLUMNS`."""
     return Records(
         batch.column("key").to_pylist(),
         batch.column("value").to_pylist(),

@@ -31,17 +31,27 @@ class TableLog:
         by: tuple[str, str] = POSITION,
         first: int = 0,
         end: int = END,
+        files_with: str | None = None,
         leave_out_unreadable: bool = False,
     ) -> None:
-        """`leave_out_unreadable`: rows of a data file that cannot be read are missing, instead of a fault."""
+        """`files_with`: as in `read_log`. `leave_out_unreadable`: rows of files that cannot be read are missing, not a fault."""
         schema = arrow_schema(declared(table))
         self._offset = by[1]
         self._waiting = schema.empty_table().select(list(columns))
-        self._rest: Iterator[pa.RecordBatch] = (
-            iter(())
-            if snapshot_id is None
-            else read_log(settings, table, partition, first, end, columns, snapshot_id, by=by, leave_out_unreadable=leave_out_unreadable)
-        )
+        self._rest: Iterator[pa.RecordBatch] = iter(())
+        if snapshot_id is not None:
+            self._rest = read_log(
+                settings,
+                table,
+                partition,
+                first,
+                end,
+                columns,
+                snapshot_id,
+                by=by,
+                files_with=files_with,
+                leave_out_unreadable=leave_out_unreadable,
+            )
 
     def below(self, offset: int) -> pa.Table:
         """Every row that was not handed out yet and lies below an offset."""

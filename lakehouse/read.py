@@ -97,11 +97,13 @@ def read_log(
     snapshot_id: int | None = None,
     *,
     by: tuple[str, str] = POSITION,
+    files_with: str | None = None,
     leave_out_unreadable: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The records of one topic partition in offset order, from `from_offset` up to but not including `to_offset`.
 
-    `by`: other columns that hold a partition and an offset, as those of the action that a prediction answers.
+    `by`: other columns that hold a partition and an offset, as those of the action that a prediction answers. `files_with`: a filter
+    by which whole files are left out; rows of the others come whether it holds for them or not.
 
     The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records,
     fewer where records are large, and each step opens only the files whose offsets it meets, small ones once for all steps.
@@ -113,7 +115,8 @@ def read_log(
         held = load_table(catalog, settings, table)
         inside = _range(by, partition, from_offset, to_offset)
         scan = _scan(held, table, wanted, None, snapshot_id).filter(inside)
-        tasks = [task for task in scan.plan_files() if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
+        files_of = _scan(held, table, wanted, files_with, snapshot_id).filter(inside)
+        tasks = [task for task in files_of.plan_files() if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
         files = sorted((*offsets(held, task.file, by[1]), i, task) for i, task in enumerate(tasks))
         if not files:
             return

@@ -1,0 +1,102 @@
+"""A replay as a whole: a pinned history, its parts on all processes, and one report."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from infra.config import Settings
+from jobs import processes
+from jobs.offset_ranges import NONE, Ranges, holds, of_offsets
+from jobs.replay.chosen import Chosen
+from jobs.replay.history import History
+from jobs.replay.parts import begin, parts_of, replay_part
+from jobs.replay.served import Outcome, Place, difference
+from lakehouse.read import log_ends, read
+
+MOST_PROCESSES = 4
+_LITTLE = 50_000  # offsets
+_SHOWN = 1000  # unanswered actions that are told one by one
+Progress = Callable[[int, int], None]
+"""Told how many offsets are done with, and of how many."""
+
+
+@dataclass
+class Report:
+    """What a replay came to. `dead_letters`: accepted actions that a dead letter answers; `tail`: those behind the last prediction of
+    their partition, which may still have been under way.
+    """
+
+    history: History
+    outcome: Outcome
+    dead_letters: int
+    tail: int
+    seconds: float
+
+    @property
+    def is_equal(self) -> bool:
+        """Whether every prediction came out again."""
+        return self.outcome.findings.total == 0
+
+
+def replay(
+    settings: Settings,
+    history: History,
+    what: Chosen,
+    batch: int,
+    progress: Progress = lambda _, __: None,
+    hands: int | None = None,
+) -> Report:
+    """Replay as served what was chosen of a history. `hands`: how many processes; by default as many as there are cores, four at most.
+
+    Raises:
+        StreamhouseError: chosen offsets or a table's files are not there.
+
+    """
+    began = time.monotonic()
+    spans = what.spans(log_ends(settings, "user_actions", history.snapshots["user_actions"]))
+    total = sum(end - first for first, end in spans.values())
+    if hands is None:
+        hands = min(os.cpu_count() or 1, MOST_PROCESSES) if total > _LITTLE else 0
+    outcome = Outcome()
+    with processes.begun(hands, begin, settings, history.snapshots, what, batch) as (pool, passed):
+        futures = [pool.submit(replay_part, part) for part in parts_of(spans, hands)]
+        outcome.merge(processes.all_done(futures, lambda: progress(passed(), total), time.sleep))
+    dead_letters, tail = _unanswered(settings, history, outcome)
+    return Report(history, outcome, dead_letters, tail, time.monotonic() - began)
+
+
+def _unanswered(settings: Settings, history: History, outcome: Outcome) -> tuple[int, int]:
+    """Tell accepted actions without a prediction apart: dead letters, what was under way, and what is a difference."""
+    letters, tail = 0, 0
+    for partition, ranges in sorted(outcome.unanswered.items()):
+        behind = outcome.last.get(partition, -1) + 1
+        tail += int(np.maximum(ranges[:, 1] - np.maximum(ranges[:, 0], behind), 0).sum())
+        below = ranges[ranges[:, 0] < behind]
+        if len(below) == 0:
+            continue
+        offsets = np.concatenate([np.arange(first, end) for first, end in np.minimum(below, behind).tolist()])
+        refused = _letters(settings, history, partition, int(offsets[0]), int(offsets[-1]))
+        answered = holds(refused, offsets)
+        letters += int(answered.sum())
+        missing = offsets[~answered]
+        for number, offset in enumerate(missing.tolist()[:_SHOWN]):
+            place = Place(partition, offset, "-", "-")
+            cause = "the action is accepted now, and neither a prediction nor a dead letter answers it; `./streamhouse audit` tells more"
+            standing_for = len(missing) - _SHOWN + 1 if number == _SHOWN - 1 else 1
+            outcome.findings.add(difference(place, "answer", "nothing", "a prediction", cause), standing_for)
+    return letters, tail
+
+
+def _letters(settings: Settings, history: History, partition: int, first: int, last: int) -> Ranges:
+    """Offsets of a partition that dead letters answer."""
+    pinned = history.snapshots["user_actions_dlq"]
+    if pinned is None:
+        return NONE
+    where = f"source_partition = {partition:d} and source_offset >= {first:d} and source_offset <= {last:d}"
+    rows = read(settings, "user_actions_dlq", ["source_offset"], where, pinned)
+    return of_offsets(rows["source_offset"].to_numpy())

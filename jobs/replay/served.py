@@ -1,0 +1,196 @@
+"""Archived actions through the scoring path again with the features that their predictions carry, and what comes out otherwise. Pure.
+
+records -> decode, validate -> the prediction's own features and model -> score -> equal to the bit, or named
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.contracts.events import Rejected
+from jobs.findings import Finding, Findings
+from jobs.offset_ranges import NONE, Ranges, joined, of_offsets
+from jobs.published_models import Identity
+from jobs.replay.published import Published
+from jobs.scoring_path import Accepted, Model, Records, Rules, accept, score
+
+Find = Callable[[Identity], Model | str]
+"""The model that a prediction names, or why there is none."""
+
+
+@dataclass(frozen=True, order=True)
+class Difference(Finding):
+    """What one prediction says and what comes out again. `kind` is the field; `partition` and `offset` are the action's."""
+
+    event_id: str = ""
+    user_id: str = ""
+    published: str = ""
+    replayed: str = ""
+    cause: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which action: where it lies, and what its prediction calls it."""
+
+    partition: int
+    offset: int
+    event_id: str
+    user_id: str
+
+
+@dataclass
+class Outcome:
+    """What a part of the history came to. By partition: `unanswered`, accepted actions without a prediction; `last`, the last with one."""
+
+    actions: int = 0
+    refused: int = 0
+    equal: int = 0
+    models: Counter[str] = field(default_factory=Counter)
+    unanswered: dict[int, Ranges] = field(default_factory=dict)
+    last: dict[int, int] = field(default_factory=dict)
+    findings: Findings = field(default_factory=Findings)
+
+    def merge(self, others: Sequence[Outcome]) -> None:
+        """Take over other parts."""
+        for other in others:
+            self.actions += other.actions
+            self.refused += other.refused
+            self.equal += other.equal
+            self.models.update(other.models)
+            self.findings.merge([other.findings])
+            for partition, offset in other.last.items():
+                self.last[partition] = max(offset, self.last.get(partition, -1))
+            for partition, ranges in other.unanswered.items():
+                self.unanswered[partition] = joined(self.unanswered.get(partition, NONE), ranges)
+
+
+def difference(place: Place, what: str, published: object, replayed: object, cause: str) -> Difference:
+    """A difference with its sentence."""
+    sentence = (
+        f"action {place.partition}:{place.offset}, event {place.event_id} of user {place.user_id}: {what}: published {published},"
+        f" replayed {replayed}; {cause}"
+    )
+    return Difference(
+        "predictions",
+        what,
+        place.partition,
+        place.offset,
+        sentence,
+        place.event_id,
+        place.user_id,
+        str(published),
+        str(replayed),
+        cause,
+    )
+
+
+def replay_served(partition: int, records: Records, rules: Rules, predictions: Published, find: Find, batch: int) -> Outcome:
+    """Compare one stretch of a partition: every record of it, and every prediction for one of them.
+
+    `batch`: rows in one call of the model.
+    """
+    accepted, refused = accept(records, rules)
+    outcome = Outcome(len(records.values), len(refused))
+    offset = accepted.batch.offset
+    at = np.searchsorted(offset, predictions.offset)
+    known = at < len(offset)
+    known[known] = offset[at[known]] == predictions.offset[known]
+    first = np.r_[True, predictions.offset[1:] != predictions.offset[:-1]][: len(predictions.offset)]
+    why = {int(records.offset[position]): rejected for position, rejected in refused.items()}
+    outcome.findings.extend(_strangers(partition, why, predictions, np.flatnonzero(~known)))
+    outcome.findings.extend(_twice(partition, predictions, np.flatnonzero(known & ~first)))
+    if len(predictions.offset):
+        outcome.last[partition] = int(predictions.offset[-1])
+    answered = np.zeros(len(offset), bool)
+    answered[at[known]] = True
+    outcome.unanswered[partition] = of_offsets(offset[~answered])
+
+    compared = np.flatnonzero(known & first)
+    wrong = np.zeros(len(predictions.offset), bool)
+    for found in _others(partition, accepted, at, predictions, compared):
+        wrong[np.searchsorted(predictions.offset, found.offset or 0)] = True
+        outcome.findings.add(found)
+    for identity, rows in predictions.by_model(compared):
+        outcome.models["@".join(identity[:2])] += len(rows)
+        for found in _scored(partition, predictions, rows, identity, find(identity), batch):
+            wrong[np.searchsorted(predictions.offset, found.offset or 0)] = True
+            outcome.findings.add(found)
+    outcome.equal = len(compared) - int(wrong.sum())
+    return outcome
+
+
+def _scored(
+    partition: int, predictions: Published, rows: NDArray[np.int64], identity: Identity, model: Model | str, batch: int
+) -> Iterator[Difference]:
+    """Scores and decisions that do not come out again."""
+    name = "@".join(identity[:2])
+
+    def differs(i: int, what: str, published: object, replayed: object, cause: str) -> Difference:
+        return difference(_place(partition, predictions, i), what, published, replayed, cause)
+
+    if isinstance(model, str):
+        for i in rows.tolist():
+            yield differs(i, "model", f"{name} {identity[2][:12]}", "no such model", model)
+        return
+    x, usable = predictions.inputs(rows, model.width)
+    for i in rows[~usable].tolist():
+        got = predictions.features[i].as_py()
+        cause = f"model {name} takes {model.width} numbers"
+        yield differs(i, "features", f"{len(got or ())} values", f"{model.width} values", cause)
+    rows, x = rows[usable], x[usable] if not usable.all() else x
+    for start in range(0, len(rows), batch):
+        some = rows[start : start + batch]
+        scores, decisions = score(x[start : start + batch], model)
+        said = predictions.score[some]
+        for j in np.flatnonzero(~agrees(said, scores, model.tolerance)).tolist():
+            cause = f"features and model {name} of the prediction give another score: one of them was changed after scoring"
+            yield differs(int(some[j]), "score", said[j], scores[j], cause)
+        for j in np.flatnonzero(predictions.decision[some] != decisions).tolist():
+            cause = f"the threshold of {name} is {model.threshold}"
+            yield differs(int(some[j]), "decision", bool(predictions.decision[some[j]]), bool(decisions[j]), cause)
+
+
+def agrees(said: NDArray[np.float32], again: NDArray[np.float32], tolerance: float) -> NDArray[np.bool_]:
+    """Equal to the bit, or within the tolerance that the model's manifest states; what is no number agrees with nothing."""
+    equal: NDArray[np.bool_] = (said.view(np.uint32) == again.view(np.uint32)) & ~np.isnan(said)
+    return equal | (np.abs(said - again) <= tolerance) if tolerance else equal
+
+
+def _others(
+    partition: int, accepted: Accepted, at: NDArray[np.int64], predictions: Published, compared: NDArray[np.int64]
+) -> Iterator[Difference]:
+    """Predictions that name another event or user than the action's own."""
+    for i, j in zip(compared.tolist(), at[compared].tolist(), strict=True):
+        event = accepted.events[j]
+        said_id, said_user = predictions.action_id[i], predictions.user_id[i]
+        event_id, user_id = str(event.event_id), event.data.user_id
+        if said_id != event_id or said_user != user_id:
+            place = Place(partition, int(predictions.offset[i]), event_id, user_id)
+            cause = "the prediction names another than the action that lies at this offset"
+            what, said, is_so = ("action_id", said_id, event_id) if said_id != event_id else ("user_id", said_user, user_id)
+            yield difference(place, what, said, is_so, cause)
+
+
+def _strangers(partition: int, why: dict[int, Rejected], predictions: Published, strangers: NDArray[np.int64]) -> Iterator[Difference]:
+    """Predictions for records that are refused now, `why` by offset, or that are not there."""
+    for i in strangers.tolist():
+        place = _place(partition, predictions, i)
+        reason = why.get(place.offset)
+        replayed = "no such record" if reason is None else f"refused as {reason.reason}"
+        cause = "the archive holds no action at this offset" if reason is None else reason.message
+        yield difference(place, "action", f"a prediction of {predictions.score[i]}", replayed, cause)
+
+
+def _twice(partition: int, predictions: Published, again: NDArray[np.int64]) -> Iterator[Difference]:
+    for i in again.tolist():
+        yield difference(_place(partition, predictions, i), "answers", "another", "one", "the action has more than one prediction")
+
+
+def _place(partition: int, predictions: Published, i: int) -> Place:
+    return Place(partition, int(predictions.offset[i]), predictions.action_id[i], predictions.user_id[i])
