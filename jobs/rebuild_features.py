@@ -12,9 +12,11 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from features.activity import COUNTS, FEATURES, SECONDS
 from features.enrich import Batch, Enricher, Store
+from features.fold import FeatureRows
 from features.history import NEVER
 from features.materialize import restore_profiles
 from features.memory_store import MemoryStore
@@ -68,11 +70,14 @@ def feature_log(settings: Settings, snapshot_id: int, store: Store, committed: C
     enrich = Enricher(store, _no_log, committed, time.sleep, wait_seconds=0)
     for partition, (first, end) in sorted(log_ends(settings, TABLE, snapshot_id).items()):
         enrich.start_over(partition)
+        clock = NEVER
         for records in archived(settings, partition, first, end, snapshot_id):
             accepted, _ = accept(records, source_rules)
             if accepted.events:
                 rows = enrich(accepted.batch, *offset_ranges(records)).rows
-                yield _as_table(accepted.batch, rows.values, rows.known_offset, rows.known_time, rows.late)
+                created = np.maximum.accumulate(np.maximum(accepted.batch.time, clock))
+                clock = int(created[-1])
+                yield _as_table(accepted.batch, created, rows)
 
 
 def _store_is_not_ours(settings: Settings) -> str:
@@ -97,22 +102,23 @@ def _digest(table: pa.Table) -> str:
     return digest.hexdigest()[:16]
 
 
-def _as_table(batch: Batch, values: np.ndarray, known_offset: np.ndarray, known_time: np.ndarray, late: np.ndarray) -> pa.Table:  # type: ignore[type-arg]
+def _as_table(batch: Batch, created: NDArray[np.int64], rows: FeatureRows) -> pa.Table:
     columns: dict[str, pa.Array] = {
         "topic_partition": pa.array(batch.partition, pa.int32()),
         "topic_offset": pa.array(batch.offset),
         "user_id": pa.array(batch.users),
         "event_time": _times(batch.time, np.zeros(len(batch.time), bool)),
-        "known_offset": pa.array(known_offset, mask=known_offset < 0),
-        "known_time": _times(known_time, known_time == NEVER),
-        "late": pa.array(late),
+        "created": _times(created, np.zeros(len(created), bool)),
+        "known_offset": pa.array(rows.known_offset, mask=rows.known_offset < 0),
+        "known_time": _times(rows.known_time, rows.known_time == NEVER),
+        "late": pa.array(rows.late),
     }
     for i, name in enumerate(FEATURES):
         if name in COUNTS:
-            columns[name] = pa.array(values[:, i].astype(np.int64))
+            columns[name] = pa.array(rows.values[:, i].astype(np.int64))
         else:
             assert name in SECONDS
-            columns[name] = pa.array(values[:, i], mask=np.isnan(values[:, i]))
+            columns[name] = pa.array(rows.values[:, i], mask=np.isnan(rows.values[:, i]))
     return pa.table(columns)
 
 

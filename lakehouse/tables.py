@@ -171,6 +171,12 @@ FEATURE_LOG = Table(
         *_POSITION,
         Column("user_id", "string", "Who acted.", "identifier"),
         Column("event_time", "timestamptz", "When the user acted.", "UTC"),
+        Column(
+            "created",
+            "timestamptz",
+            "The log's clock when the row became known: the latest event time in its partition up to and with this action.",
+            "UTC",
+        ),
         Column("known_offset", "long", "Offset of the user's previous action in log order; null if none.", "offset"),
         Column("known_time", "timestamptz", "The user's latest event time before the action; null if none.", "UTC"),
         Column("late", "boolean", "Whether the action is older than one that came before it.", "yes or no"),
