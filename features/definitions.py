@@ -36,7 +36,7 @@ _PROFILE_TEXT = {
 def definitions(settings: Settings) -> list[Definition]:
     """Everything that is registered, for the lake that the settings name."""
     user = Entity(name="user", join_keys=[JOIN_KEY], value_type=ValueType.STRING, description="a user of the shop", owner=OWNER)
-    feature_log = _iceberg(settings, "feature_log", timestamp_field="event_time")
+    feature_log = _iceberg(settings, "feature_log", timestamp_field="event_time", created_timestamp_column="created")
     activity = FeatureView(
         name=ACTIVITY,
         entities=[user],

@@ -39,6 +39,9 @@ def rewrite_records(settings: Settings, table: str, change: Callable[[pa.Table],
         held = load_table(catalog, settings, table)
         old = [task.file for task in held.scan().plan_files()]
         paths = _write(held, fitted(table, change(held.scan().to_arrow())))
+        if held.name_mapping() is None:  # the files come without Iceberg's ids; add_files sees to this by itself
+            with held.transaction() as transaction:
+                transaction.set_properties({"schema.name-mapping.default": held.schema().name_mapping.model_dump_json()})
         with held.transaction() as transaction, _Rewrite(Operation.OVERWRITE, transaction, held.io) as rewrite:
             for file in old:
                 rewrite.delete_data_file(file)
