@@ -245,6 +245,57 @@ def audit(
     raise typer.Exit(main(load_settings(), as_json=as_json, settled=settled, wait_seconds=wait))
 
 
+@app.command()
+def replay(
+    from_time: Annotated[
+        str | None, typer.Option("--from", help="event time of the first action, as 2024-03-01 or 2024-03-01T12:00Z")
+    ] = None,
+    to_time: Annotated[str | None, typer.Option("--to", help="event time before which the last action lies")] = None,
+    offsets: Annotated[list[str] | None, typer.Option(help="PARTITION:FIRST-LAST of user-actions; may be given for several")] = None,
+    tag: Annotated[str | None, typer.Option(help="the history of that tag instead of the newest")] = None,
+    snapshot_id: Annotated[int | None, typer.Option("--snapshot", help="the actions of an older snapshot of user_actions")] = None,
+    fold: Annotated[bool, typer.Option("--fold", help="fold the archive again, too, and compare each vector and the feature log")] = False,
+    batch: Annotated[int, typer.Option(min=1, help="actions in one call of the model; no score depends on it")] = 20_000,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Score archived actions again as they were served, and compare to the bit. Example: ./streamhouse replay --from 2024-03-01 --fold
+
+    Exit status 0: every prediction came out again; 1: there are differences; 2: the replay could not run.
+    """
+    import uuid
+
+    from jobs.replay.command import main
+
+    status = main(
+        load_settings(),
+        from_time=from_time,
+        to_time=to_time,
+        offsets=offsets or [],
+        tag=tag,
+        snapshot_id=snapshot_id,
+        fold=fold,
+        batch=batch,
+        as_json=as_json,
+        own_name=f"replay-{uuid.uuid4()}",
+    )
+    raise typer.Exit(status)
+
+
+@app.command()
+def tag(
+    name: Annotated[str | None, typer.Argument(help="of the history; small letters, digits, _ . @ -")] = None,
+    drop: Annotated[bool, typer.Option("--drop", help="take the name away; upkeep may expire what it kept")] = False,
+) -> None:
+    """Keep the tables as they are now under a name, for replays, backtests, training. Example: ./streamhouse tag spring-2024
+
+    Without a name: list those that there are.
+    """
+    from jobs.replay.named import main
+
+    for line in main(load_settings(), name, drop=drop):
+        _say(line)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def feast(context: typer.Context) -> None:
     """Run Feast's own command line on this store. Example: ./streamhouse feast feature-views list"""

@@ -7,7 +7,6 @@ that what it makes equals what the stream made.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.activity import COUNTS, FEATURES, SECONDS
-from features.enrich import Batch, Enricher, Store
+from features.enrich import Batch, Store
 from features.fold import FeatureRows
 from features.history import NEVER
 from features.materialize import restore_profiles
@@ -23,13 +22,11 @@ from features.memory_store import MemoryStore
 from features.online import OnlineStore
 from infra.config import Settings
 from infra.stack import flink_rest, health
-from jobs.archived_log import TABLE, archived
+from jobs.archived_log import TABLE
+from jobs.folded_archive import EVERYTHING, folded, offline_enricher
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC, Topic, rules
-from jobs.scoring_path import accept, offset_ranges
 from lakehouse.append import overwrite
 from lakehouse.read import log_ends, snapshot
-
-_EVERYTHING = 2**62  # committed offsets past any: nothing is asked for again, so all may be merged
 
 
 def rebuild(settings: Settings) -> list[str]:
@@ -48,11 +45,11 @@ def rebuild(settings: Settings) -> list[str]:
     said = []
     if why := _store_is_not_ours(settings):
         said.append(f"the online store was left alone: {why}")
-        parts = list(feature_log(settings, pinned, MemoryStore(), lambda _: _EVERYTHING))
+        parts = list(feature_log(settings, pinned, MemoryStore(), lambda _: EVERYTHING))
     else:
         committed = Topic(settings, SOURCE_TOPIC).committed
         store = OnlineStore(settings.redis.host, settings.redis.port)
-        parts = list(feature_log(settings, pinned, store, lambda partition: committed(partition) or _EVERYTHING))
+        parts = list(feature_log(settings, pinned, store, lambda partition: committed(partition) or EVERYTHING))
         restore_profiles(settings)
         said.append("the online store holds every user's features as of the archive's end, and the profiles")
     table = pa.concat_tables(parts)
@@ -66,18 +63,11 @@ def feature_log(settings: Settings, snapshot_id: int, store: Store, committed: C
 
     `store` is emptied first and holds the users' histories afterwards; `committed` as in Enricher.
     """
-    source_rules = rules()
-    enrich = Enricher(store, _no_log, committed, time.sleep, wait_seconds=0)
+    source_rules, enrich = rules(), offline_enricher(store, committed)
     for partition, (first, end) in sorted(log_ends(settings, TABLE, snapshot_id).items()):
-        enrich.start_over(partition)
-        clock = NEVER
-        for records in archived(settings, partition, first, end, snapshot_id):
-            accepted, _ = accept(records, source_rules)
-            if accepted.events:
-                rows = enrich(accepted.batch, *offset_ranges(records)).rows
-                created = np.maximum.accumulate(np.maximum(accepted.batch.time, clock))
-                clock = int(created[-1])
-                yield _as_table(accepted.batch, created, rows)
+        for part in folded(settings, snapshot_id, partition, first, end, enrich, source_rules):
+            if part.accepted.events:
+                yield _as_table(part.accepted.batch, part.created, part.rows)
 
 
 def _store_is_not_ours(settings: Settings) -> str:
@@ -89,10 +79,6 @@ def _store_is_not_ours(settings: Settings) -> str:
     if flink_rest.alive(settings, GROUP):
         return f"{GROUP} runs and keeps it fresh"
     return ""
-
-
-def _no_log(partition: int, first: int, end: int) -> Iterator[Batch]:
-    yield from ()  # the archive is read from its start, so there is nothing to catch up with
 
 
 def _digest(table: pa.Table) -> str:

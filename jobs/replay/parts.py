@@ -5,17 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from features.activity import FEATURES
+from features.memory_store import MemoryStore
 from infra.config import Settings
 from jobs import processes
+from jobs.folded_archive import archived_profiles, folded, offline_enricher
 from jobs.published_models import PublishedModels
 from jobs.replay.chosen import Chosen, Span
 from jobs.replay.published import COLUMNS, published
+from jobs.replay.refolded import Refolded, Said, compare_log, compare_vectors
 from jobs.replay.served import Outcome, replay_served
-from jobs.replay.table_source import stretches
+from jobs.replay.table_source import BY_ACTION, stretches
 from jobs.scoring_parts import models_folder, rules
 from jobs.scoring_path import Rules
+from jobs.table_log import TableLog
 from lakehouse.tags import Snapshots
 
+_SAID = ("action_offset", "value")
+_LOG = ("topic_offset", "user_id", *FEATURES)
 _AT_LEAST = 50_000  # offsets: less is read sooner than it is handed out
 
 
@@ -62,6 +69,31 @@ def replay_part(part: Part) -> Outcome:
         processes.advance(last + 1 - done)
         done = last + 1
     processes.advance(part.span[1] - done)
+    return outcome
+
+
+def refold_part(part: Part, first: int) -> Refolded:
+    """The partition folded from its first offset on; what lies within the part is compared with predictions and feature log."""
+    do, outcome, done = _worker, Refolded(), first
+    actions = do.snapshots["user_actions"]
+    assert actions is not None
+    begins, end = part.span
+    predictions = TableLog(
+        do.settings, "predictions", part.partition, do.snapshots["predictions"], _SAID, by=BY_ACTION, first=begins, end=end
+    )
+    log = TableLog(do.settings, "feature_log", part.partition, do.snapshots["feature_log"], _LOG, first=begins, end=end)
+    profiles = archived_profiles(do.settings, do.snapshots["user_profiles"])
+    for some in folded(do.settings, actions, part.partition, first, end, offline_enricher(MemoryStore()), do.rules):
+        last = int(some.records.offset[-1])
+        rows = predictions.below(last + 1)
+        said = Said(rows["action_offset"].to_numpy(), rows["value"].to_pylist())
+        batch = some.accepted.batch
+        chosen = (batch.offset >= begins) & do.what.holds(batch.time)
+        vectors = compare_vectors(some, chosen, said, profiles, do.rules, do.models.find)
+        outcome.merge([vectors, compare_log(some, chosen, log.below(last + 1))])
+        processes.advance(last + 1 - done)
+        done = last + 1
+    processes.advance(end - done)
     return outcome
 
 

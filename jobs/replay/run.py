@@ -14,7 +14,8 @@ from jobs import processes
 from jobs.offset_ranges import NONE, Ranges, holds, of_offsets
 from jobs.replay.chosen import Chosen
 from jobs.replay.history import History
-from jobs.replay.parts import begin, parts_of, replay_part
+from jobs.replay.parts import Part, begin, parts_of, refold_part, replay_part
+from jobs.replay.refolded import Refolded
 from jobs.replay.served import Outcome, Place, difference
 from lakehouse.read import log_ends, read
 
@@ -28,19 +29,21 @@ Progress = Callable[[int, int], None]
 @dataclass
 class Report:
     """What a replay came to. `dead_letters`: accepted actions that a dead letter answers; `tail`: those behind the last prediction of
-    their partition, which may still have been under way.
+    their partition, which may still have been under way. `refolded`: None where features were not folded again.
     """
 
     history: History
     outcome: Outcome
     dead_letters: int
     tail: int
+    refolded: Refolded | None
     seconds: float
+    source: str = "tables"
 
     @property
     def is_equal(self) -> bool:
-        """Whether every prediction came out again."""
-        return self.outcome.findings.total == 0
+        """Whether everything that was compared came out again."""
+        return self.outcome.findings.total + (self.refolded.findings.total if self.refolded else 0) == 0
 
 
 def replay(
@@ -50,24 +53,36 @@ def replay(
     batch: int,
     progress: Progress = lambda _, __: None,
     hands: int | None = None,
+    *,
+    fold: bool = False,
 ) -> Report:
     """Replay as served what was chosen of a history. `hands`: how many processes; by default as many as there are cores, four at most.
+
+    `fold`: fold the archive again, too, and hold each vector of features and each row of the feature log against it.
 
     Raises:
         StreamhouseError: chosen offsets or a table's files are not there.
 
     """
     began = time.monotonic()
-    spans = what.spans(log_ends(settings, "user_actions", history.snapshots["user_actions"]))
+    ends = log_ends(settings, "user_actions", history.snapshots["user_actions"])
+    spans = what.spans(ends)
     total = sum(end - first for first, end in spans.values())
+    if fold:
+        total += sum(end - ends[partition][0] for partition, (_, end) in spans.items())
     if hands is None:
         hands = min(os.cpu_count() or 1, MOST_PROCESSES) if total > _LITTLE else 0
-    outcome = Outcome()
+    outcome, refolded = Outcome(), Refolded() if fold else None
     with processes.begun(hands, begin, settings, history.snapshots, what, batch) as (pool, passed):
-        futures = [pool.submit(replay_part, part) for part in parts_of(spans, hands)]
-        outcome.merge(processes.all_done(futures, lambda: progress(passed(), total), time.sleep))
+        # folding cannot be cut within a partition, so it is begun first
+        folds = [pool.submit(refold_part, Part(p, span), ends[p][0]) for p, span in spans.items()] if fold else []
+        parts = [pool.submit(replay_part, part) for part in parts_of(spans, hands)]
+        done = processes.all_done([*folds, *parts], lambda: progress(passed(), total), time.sleep)
+        outcome.merge(done[len(folds) :])
+        if refolded is not None:
+            refolded.merge(done[: len(folds)])
     dead_letters, tail = _unanswered(settings, history, outcome)
-    return Report(history, outcome, dead_letters, tail, time.monotonic() - began)
+    return Report(history, outcome, dead_letters, tail, refolded, time.monotonic() - began)
 
 
 def _unanswered(settings: Settings, history: History, outcome: Outcome) -> tuple[int, int]:

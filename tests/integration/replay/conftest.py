@@ -1,4 +1,4 @@
-"""A history in real tables, made once: three thousand real actions, some of them bad or late, scored in random batches."""
+"""A history in real tables, made once: a thousand real actions, some of them bad or late, scored in random batches."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 
 from infra.config import ROOT, Settings, load_settings
@@ -15,7 +16,9 @@ from lakehouse import migrate
 from lakehouse.append import append
 from tests.histories import Made, answered, log_of, profiles_of, put
 
-ACTIONS = 3000
+ACTIONS = 1200
+GOOD = ACTIONS - ACTIONS // 50
+PLANTED = 300  # the place of the prediction that tests change
 
 
 def some_rows() -> list[Row]:
@@ -28,16 +31,25 @@ def some_rows() -> list[Row]:
     return [row for _, row in sorted(ready + held, key=lambda pair: pair[0])]
 
 
+def real_profiles() -> pa.Table:
+    """Profiles of the clickstream's users."""
+    return profiles(open_clickstream(ROOT / "data" / "shop_clickstream.csv.gz"))
+
+
+def with_profiles(settings: Settings) -> Settings:
+    """The lake with the profiles of its users."""
+    append(settings, "user_profiles", real_profiles(), "profiles")
+    return settings
+
+
 @pytest.fixture(scope="session")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Settings, Made]:
     """The settings of the lake, and what lies in it."""
     settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path_factory.mktemp("history") / "state")})
     migrate.apply(settings)
-    table = profiles(open_clickstream(ROOT / "data" / "shop_clickstream.csv.gz"))
-    append(settings, "user_profiles", table, "profiles")
-    answers = answered(settings, log_of(some_rows(), seed=1), 2, profiles_of(table))
+    answers = answered(settings, log_of(some_rows(), seed=1), 2, profiles_of(real_profiles()))
     put(settings, answers)
-    return settings, answers
+    return with_profiles(settings), answers
 
 
 @pytest.fixture

@@ -1,0 +1,82 @@
+"""The archive folded again in log order by the stream's own functions: each action with its features as of just before it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from features.enrich import Batch, Enricher, Store
+from features.fold import FeatureRows
+from features.history import NEVER
+from features.online import PROFILE_FEATURES
+from features.profile_history import ProfileHistory, profile_history
+from infra.config import Settings
+from infra.contracts.events import Rejected
+from jobs.archived_log import archived
+from jobs.scoring_path import Accepted, Records, Rules, accept, offset_ranges
+from lakehouse.read import read
+
+EVERYTHING = 2**62
+"""Committed offsets past any: nothing is asked for again, so all may be merged."""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """Some records of a partition, in log order, and the m accepted ones' features.
+
+    `created` (m,) ms: the log's clock when each became known, the latest event time in its partition up to and with it.
+    """
+
+    records: Records
+    accepted: Accepted
+    refused: dict[int, Rejected]
+    rows: FeatureRows
+    created: NDArray[np.int64]
+
+
+def offline_enricher(store: Store, committed: Callable[[int], int] = lambda _: EVERYTHING) -> Enricher:
+    """The stream's enrich step over a store that nobody else writes, for a log that is read from its start."""
+    return Enricher(store, _no_log, committed, time.sleep, wait_seconds=0)
+
+
+def folded(settings: Settings, snapshot_id: int, partition: int, first: int, end: int, enrich: Enricher, rules: Rules) -> Iterator[Folded]:
+    """Fold the archived records `first <= offset < end` of one snapshot, where `first` is the partition's first.
+
+    The partition of the enricher's store is emptied before.
+    """
+    enrich.start_over(partition)
+    clock = NEVER
+    for records in archived(settings, partition, first, end, snapshot_id):
+        accepted, refused = accept(records, rules)
+        rows = enrich(accepted.batch, *offset_ranges(records)).rows
+        created = np.maximum.accumulate(np.maximum(accepted.batch.time, clock))
+        clock = int(created[-1]) if len(created) else clock
+        yield Folded(records, accepted, refused, rows, created)
+
+
+def archived_profiles(settings: Settings, snapshot_id: int | None) -> ProfileHistory:
+    """Every row of user_profiles as of a snapshot; None: the table was empty."""
+    if snapshot_id is None:
+        nothing = np.zeros(0, np.int64)
+        return profile_history([], nothing, nothing, {name: [] for name in PROFILE_FEATURES})
+    rows = read(settings, "user_profiles", ["user_id", "known_from", "created", *PROFILE_FEATURES], snapshot_id=snapshot_id)
+    rows = rows.filter(pc.is_valid(rows["known_from"]))
+    known_from = milliseconds(rows["known_from"])
+    written = milliseconds(pc.coalesce(rows["created"], rows["known_from"]))
+    return profile_history(rows["user_id"].to_pylist(), known_from, written, {name: rows[name].to_pylist() for name in PROFILE_FEATURES})
+
+
+def milliseconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
+    """Times without nulls as whole milliseconds since 1970 UTC, (n,)."""
+    answer: NDArray[np.int64] = times.cast(pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64()).to_numpy()
+    return answer
+
+
+def _no_log(partition: int, first: int, end: int) -> Iterator[Batch]:
+    yield from ()

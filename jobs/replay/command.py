@@ -1,0 +1,61 @@
+"""The command: pin a history, replay it with a progress bar, print, and answer an exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from infra.config import Settings
+from infra.errors import StreamhouseError
+from jobs.replay.chosen import chosen
+from jobs.replay.history import pinned
+from jobs.replay.run import replay
+from jobs.replay.tell import as_dict, show
+
+EQUAL, DIFFERS, COULD_NOT = 0, 1, 2
+
+
+def main(
+    settings: Settings,
+    *,
+    from_time: str | None,
+    to_time: str | None,
+    offsets: Sequence[str],
+    tag: str | None,
+    snapshot_id: int | None,
+    fold: bool,
+    batch: int,
+    as_json: bool,
+    own_name: str,
+) -> int:
+    """Print the report to standard output, progress and what went wrong to standard error. `own_name`: of the history while it is read."""
+    people = Console(stderr=True)
+    try:
+        what = chosen(from_time, to_time, offsets)
+        bar = Progress(TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=people, transient=True)
+        with pinned(settings, tag, own_name, snapshot_id) as history, bar:
+            task = bar.add_task("", total=None)
+            tell = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line for one argument
+            report = replay(settings, history, what, batch, tell, fold=fold)
+    except (StreamhouseError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return COULD_NOT
+    except Exception:  # a mistake of the replay is no difference
+        traceback.print_exc()
+        return COULD_NOT
+    try:
+        if as_json:
+            print(json.dumps(as_dict(report)), flush=True)
+        else:
+            show(report, Console())
+    except (BrokenPipeError, SystemExit):  # rich makes the second of the first
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails at its end
+        print("error: the report was not read to its end", file=sys.stderr)
+        return COULD_NOT
+    return EQUAL if report.is_equal else DIFFERS
