@@ -247,14 +247,13 @@ def audit(
 
 @app.command()
 def replay(
-    from_time: Annotated[
-        str | None, typer.Option("--from", help="event time of the first action, as 2024-03-01 or 2024-03-01T12:00Z")
-    ] = None,
+    from_time: Annotated[str | None, typer.Option("--from", help="event time to begin with, as 2024-03-01 or 2024-03-01T12:00Z")] = None,
     to_time: Annotated[str | None, typer.Option("--to", help="event time before which the last action lies")] = None,
     offsets: Annotated[list[str] | None, typer.Option(help="PARTITION:FIRST-LAST of user-actions; may be given for several")] = None,
     tag: Annotated[str | None, typer.Option(help="the history of that tag instead of the newest")] = None,
     snapshot_id: Annotated[int | None, typer.Option("--snapshot", help="the actions of an older snapshot of user_actions")] = None,
     fold: Annotated[bool, typer.Option("--fold", help="fold the archive again, too, and compare each vector and the feature log")] = False,
+    topics: Annotated[bool, typer.Option("--topics", help="read the topics instead of the tables, as far as they reach back")] = False,
     batch: Annotated[int, typer.Option(min=1, help="actions in one call of the model; no score depends on it")] = 20_000,
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
@@ -274,6 +273,7 @@ def replay(
         tag=tag,
         snapshot_id=snapshot_id,
         fold=fold,
+        topics=topics,
         batch=batch,
         as_json=as_json,
         own_name=f"replay-{uuid.uuid4()}",

@@ -37,6 +37,21 @@ def holds(ranges: Ranges, offsets: NDArray[np.int64]) -> NDArray[np.bool_]:
     return inside
 
 
+def without(ranges: Ranges, offsets: NDArray[np.int64]) -> Ranges:
+    """What is left of the ranges without single offsets, in any order."""
+    cuts = of_offsets(offsets)
+    left: list[tuple[int, int]] = []
+    for start, end in ranges.tolist():
+        inside = cuts[(cuts[:, 1] > start) & (cuts[:, 0] < end)]
+        for cut_start, cut_end in inside.tolist():
+            if cut_start > start:
+                left.append((start, cut_start))
+            start = max(start, cut_end)
+        if start < end:
+            left.append((start, end))
+    return np.array(left, np.int64).reshape(-1, 2)
+
+
 def first_gap(ranges: Ranges, start: int) -> tuple[int, int | None]:
     """The first offsets from `start` on that no range holds: first of them, and the one after the last (None: without end)."""
     for low, high in ranges.tolist():

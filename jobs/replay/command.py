@@ -7,14 +7,16 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import nullcontext
 
+from confluent_kafka import KafkaException
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.replay.chosen import chosen
-from jobs.replay.history import pinned
+from jobs.replay.history import NO_HISTORY, pinned
 from jobs.replay.run import replay
 from jobs.replay.tell import as_dict, show
 
@@ -30,6 +32,7 @@ def main(
     tag: str | None,
     snapshot_id: int | None,
     fold: bool,
+    topics: bool,
     batch: int,
     as_json: bool,
     own_name: str,
@@ -38,12 +41,14 @@ def main(
     people = Console(stderr=True)
     try:
         what = chosen(from_time, to_time, offsets)
+        if topics and (fold or tag is not None or snapshot_id is not None):
+            raise StreamhouseError("--topics reads what the topics hold now; --fold, --tag and --snapshot need the tables: leave one out")
         bar = Progress(TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=people, transient=True)
-        with pinned(settings, tag, own_name, snapshot_id) as history, bar:
+        with nullcontext(NO_HISTORY) if topics else pinned(settings, tag, own_name, snapshot_id) as history, bar:
             task = bar.add_task("", total=None)
             tell = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line for one argument
-            report = replay(settings, history, what, batch, tell, fold=fold)
-    except (StreamhouseError, OSError) as error:
+            report = replay(settings, history, what, batch, tell, fold=fold, topics=topics)
+    except (StreamhouseError, OSError, KafkaException) as error:
         print(f"error: {error}", file=sys.stderr)
         return COULD_NOT
     except Exception:  # a mistake of the replay is no difference

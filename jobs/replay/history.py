@@ -23,6 +23,10 @@ class History:
     snapshots: Snapshots
 
 
+NO_HISTORY = History(None, {})
+"""For who reads no table."""
+
+
 @contextlib.contextmanager
 def pinned(settings: Settings, tag_name: str | None, own_name: str, actions_snapshot: int | None = None) -> Iterator[History]:
     """The history of that tag, or the newest one, held under `own_name` until the block ends.

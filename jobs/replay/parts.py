@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from features.activity import FEATURES
 from features.memory_store import MemoryStore
 from infra.config import Settings
 from jobs import processes
 from jobs.folded_archive import archived_profiles, folded, offline_enricher
+from jobs.offset_ranges import NONE, without
 from jobs.published_models import PublishedModels
 from jobs.replay.chosen import Chosen, Span
 from jobs.replay.published import COLUMNS, published
 from jobs.replay.refolded import Refolded, Said, compare_log, compare_vectors
 from jobs.replay.served import Outcome, replay_served
 from jobs.replay.table_source import BY_ACTION, stretches
+from jobs.replay.topic_source import topic_stretches
 from jobs.scoring_parts import models_folder, rules
 from jobs.scoring_path import Rules
 from jobs.table_log import TableLog
@@ -40,6 +42,11 @@ def parts_of(spans: Mapping[int, Span], hands: int) -> list[Part]:
     size = max(_AT_LEAST, total // (4 * max(hands, 1)) + 1)
     parts = [Part(p, (at, min(at + size, end))) for p, (first, end) in sorted(spans.items()) for at in range(first, end, size)]
     return sorted(parts, key=lambda part: part.span[0] - part.span[1])
+
+
+def whole(spans: Mapping[int, Span]) -> list[Part]:
+    """Each span in one part, the largest first."""
+    return sorted((Part(p, span) for p, span in spans.items()), key=lambda part: part.span[0] - part.span[1])
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,23 @@ def replay_part(part: Part) -> Outcome:
         outcome.merge([one])
         processes.advance(last + 1 - done)
         done = last + 1
+    processes.advance(part.span[1] - done)
+    return outcome
+
+
+def replay_topic(part: Part) -> Outcome:
+    """Some offsets of a partition of the topic as they were served; predictions that came late are looked at last."""
+    do, outcome, done = _worker, Outcome(), part.span[0]
+    for some in topic_stretches(do.settings, part.partition, part.span, do.what, COLUMNS, do.rules.window):
+        one = replay_served(part.partition, some.records, do.rules, published(some.predictions), do.models.find, do.batch)
+        if some.again:  # these records were counted before, as unanswered
+            late = some.predictions["action_offset"].to_numpy()
+            outcome.unanswered[part.partition] = without(outcome.unanswered.get(part.partition, NONE), late)
+            one = replace(one, actions=0, refused=0, unanswered={})
+        outcome.merge([one])
+        last = int(some.records.offset[-1]) if len(some.records.offset) else -1
+        processes.advance(max(0, last + 1 - done))
+        done = max(done, last + 1)
     processes.advance(part.span[1] - done)
     return outcome
 

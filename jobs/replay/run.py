@@ -4,22 +4,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache, partial
 
 import numpy as np
 
 from infra.config import Settings
+from infra.contracts.load import load_contracts
 from jobs import processes
+from jobs.archive_rows import archive_row
+from jobs.committed_records import read_all
 from jobs.offset_ranges import NONE, Ranges, holds, of_offsets
 from jobs.replay.chosen import Chosen
 from jobs.replay.history import History
-from jobs.replay.parts import Part, begin, parts_of, refold_part, replay_part
+from jobs.replay.parts import Part, begin, parts_of, refold_part, replay_part, replay_topic, whole
 from jobs.replay.refolded import Refolded
 from jobs.replay.served import Outcome, Place, difference
+from jobs.replay.topic_source import topic_spans
+from jobs.scoring_parts import SOURCE_TOPIC, rules
 from lakehouse.read import log_ends, read
 
 MOST_PROCESSES = 4
+LETTERS = "user-actions-dlq"
 _LITTLE = 50_000  # offsets
 _SHOWN = 1000  # unanswered actions that are told one by one
 Progress = Callable[[int, int], None]
@@ -55,17 +62,19 @@ def replay(
     hands: int | None = None,
     *,
     fold: bool = False,
+    topics: bool = False,
 ) -> Report:
     """Replay as served what was chosen of a history. `hands`: how many processes; by default as many as there are cores, four at most.
 
-    `fold`: fold the archive again, too, and hold each vector of features and each row of the feature log against it.
+    `fold`: fold the archive again, too, and hold each vector of features and each row of the feature log against it. `topics`: read
+    actions and predictions from their topics, as far as those reach back, instead of the tables.
 
     Raises:
         StreamhouseError: chosen offsets or a table's files are not there.
 
     """
     began = time.monotonic()
-    ends = log_ends(settings, "user_actions", history.snapshots["user_actions"])
+    ends = topic_spans(settings) if topics else log_ends(settings, "user_actions", history.snapshots["user_actions"])
     spans = what.spans(ends)
     total = sum(end - first for first, end in spans.values())
     if fold:
@@ -76,16 +85,19 @@ def replay(
     with processes.begun(hands, begin, settings, history.snapshots, what, batch) as (pool, passed):
         # folding cannot be cut within a partition, so it is begun first
         folds = [pool.submit(refold_part, Part(p, span), ends[p][0]) for p, span in spans.items()] if fold else []
-        parts = [pool.submit(replay_part, part) for part in parts_of(spans, hands)]
+        parts = [
+            pool.submit(replay_topic if topics else replay_part, part) for part in (whole(spans) if topics else parts_of(spans, hands))
+        ]
         done = processes.all_done([*folds, *parts], lambda: progress(passed(), total), time.sleep)
         outcome.merge(done[len(folds) :])
         if refolded is not None:
             refolded.merge(done[: len(folds)])
-    dead_letters, tail = _unanswered(settings, history, outcome)
-    return Report(history, outcome, dead_letters, tail, refolded, time.monotonic() - began)
+    letters = _letters_of_topic(settings) if topics else partial(_letters, settings, history)
+    dead_letters, tail = _unanswered(outcome, letters)
+    return Report(history, outcome, dead_letters, tail, refolded, time.monotonic() - began, "topics" if topics else "tables")
 
 
-def _unanswered(settings: Settings, history: History, outcome: Outcome) -> tuple[int, int]:
+def _unanswered(outcome: Outcome, letters_of: Callable[[int, int, int], Ranges]) -> tuple[int, int]:
     """Tell accepted actions without a prediction apart: dead letters, what was under way, and what is a difference."""
     letters, tail = 0, 0
     for partition, ranges in sorted(outcome.unanswered.items()):
@@ -95,7 +107,7 @@ def _unanswered(settings: Settings, history: History, outcome: Outcome) -> tuple
         if len(below) == 0:
             continue
         offsets = np.concatenate([np.arange(first, end) for first, end in np.minimum(below, behind).tolist()])
-        refused = _letters(settings, history, partition, int(offsets[0]), int(offsets[-1]))
+        refused = letters_of(partition, int(offsets[0]), int(offsets[-1]))
         answered = holds(refused, offsets)
         letters += int(answered.sum())
         missing = offsets[~answered]
@@ -115,3 +127,19 @@ def _letters(settings: Settings, history: History, partition: int, first: int, l
     where = f"source_partition = {partition:d} and source_offset >= {first:d} and source_offset <= {last:d}"
     rows = read(settings, "user_actions_dlq", ["source_offset"], where, pinned)
     return of_offsets(rows["source_offset"].to_numpy())
+
+
+def _letters_of_topic(settings: Settings) -> Callable[[int, int, int], Ranges]:
+    """As `_letters`, out of the topic, which is read when it is asked for the first time."""
+
+    @cache
+    def known() -> Mapping[int, Ranges]:
+        offsets: dict[int, list[int]] = {}
+        window = rules().window
+        for message in read_all(settings, LETTERS, load_contracts().topics[LETTERS].partitions):
+            row = archive_row(LETTERS, message.value(), message.timestamp()[1], window)
+            if row.get("source_topic") == SOURCE_TOPIC:
+                offsets.setdefault(row["source_partition"], []).append(row["source_offset"])
+        return {partition: of_offsets(np.array(some, np.int64)) for partition, some in offsets.items()}
+
+    return lambda partition, _, __: known().get(partition, NONE)

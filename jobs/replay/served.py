@@ -109,7 +109,8 @@ def replay_served(partition: int, records: Records, rules: Rules, predictions: P
         outcome.last[partition] = int(predictions.offset[-1])
     answered = np.zeros(len(offset), bool)
     answered[at[known]] = True
-    outcome.unanswered[partition] = of_offsets(offset[~answered])
+    if not answered.all():
+        outcome.unanswered[partition] = of_offsets(offset[~answered])
 
     compared = np.flatnonzero(known & first)
     wrong = np.zeros(len(predictions.offset), bool)

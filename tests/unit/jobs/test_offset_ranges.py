@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from jobs.offset_ranges import NONE, Ranges, first_gap, holds, joined, of_offsets
+from jobs.offset_ranges import NONE, Ranges, first_gap, holds, joined, of_offsets, without
 
 
 def ranges(*pairs: tuple[int, int]) -> Ranges:
@@ -31,6 +31,8 @@ def test_random_offsets_in_any_order_are_the_set_of_them(seed: int) -> None:
         assert all(end < start for (_, end), (start, _) in zip(held.tolist(), held.tolist()[1:], strict=False))  # as few as can be
     everywhere = np.arange(-1, 70)
     assert set(everywhere[holds(held, everywhere)].tolist()) == wanted
+    gone = [generator.randint(0, 60) for _ in range(generator.randint(0, 9))]
+    assert plain(without(held, np.array(gone, np.int64))) == wanted - set(gone)
     first, end = first_gap(held, 0)
     assert first == next(offset for offset in range(100) if offset not in wanted)
     assert end == min((offset for offset in wanted if offset > first), default=None)

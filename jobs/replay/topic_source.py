@@ -1,0 +1,147 @@
+"""A partition of user-actions beside the predictions that answer it, out of the topics themselves, in memory bounded by their disorder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from confluent_kafka import Message, TopicPartition
+
+from infra.config import Settings
+from infra.contracts.codec import EventTimeWindow
+from infra.contracts.load import load_contracts
+from infra.errors import StreamhouseError
+from jobs.archive_rows import Row, archive_row
+from jobs.committed_records import end_offsets, first_offsets, read_to_end
+from jobs.replay.chosen import Chosen, Span
+from jobs.scoring_parts import SOURCE_TOPIC, as_records
+from jobs.scoring_path import Records
+
+_STEP = 20_000
+_KINDS: dict[str, pa.DataType] = {
+    "action_partition": pa.int32(),
+    "action_offset": pa.int64(),
+    "score": pa.float32(),
+    "decision": pa.bool_(),
+    "features": pa.list_(pa.float32()),
+}
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Records with the predictions for them. `again`: records that came before, with predictions that came late."""
+
+    records: Records
+    predictions: pa.Table
+    again: bool = False
+
+
+def topic_spans(settings: Settings) -> dict[int, Span]:
+    """The offsets that each partition of user-actions holds now.
+
+    Raises:
+        KafkaException: the broker does not answer.
+        StreamhouseError: predictions are spread over another number of partitions.
+
+    """
+    topics = load_contracts().topics
+    count = topics[SOURCE_TOPIC].partitions
+    if topics["predictions"].partitions != count:
+        message = f"topic predictions: expected {count} partitions as {SOURCE_TOPIC} has, so that a user has one number; replay the tables"
+        raise StreamhouseError(message)
+    places = [(SOURCE_TOPIC, partition) for partition in range(count)]
+    lows, ends = first_offsets(settings, places), end_offsets(settings, places)
+    return {p: (lows[SOURCE_TOPIC, p], ends[SOURCE_TOPIC, p]) for p in range(count) if ends[SOURCE_TOPIC, p] > lows[SOURCE_TOPIC, p]}
+
+
+def topic_stretches(
+    settings: Settings, partition: int, span: Span, what: Chosen, columns: Sequence[str], window: EventTimeWindow
+) -> Iterator[Stretch]:
+    """Chosen records in offset order, each time with the predictions for them that came in order; late ones at the end.
+
+    Raises:
+        KafkaException: the broker does not answer.
+
+    """
+    waiting = _Waiting(_predictions(settings, partition, window), partition)
+    done = span[0]
+    for messages in _steps(settings, partition, span):
+        end = (messages[-1].offset() or 0) + 1
+        yield _chosen(messages, waiting.below(done, end), what, columns, window)
+        done = end
+    waiting.below(done, span[1])
+    if late := waiting.late(span):
+        offsets = sorted({row["action_offset"] for row in late})
+        wanted = set(offsets)
+        for messages in _steps(settings, partition, (offsets[0], offsets[-1] + 1)):
+            some = [message for message in messages if message.offset() in wanted]
+            there = {message.offset() for message in some}
+            rows = sorted((row for row in late if row["action_offset"] in there), key=lambda row: row["action_offset"])
+            if some:
+                part = _chosen(some, rows, what, columns, window)
+                yield Stretch(part.records, part.predictions, again=True)
+
+
+@dataclass
+class _Waiting:
+    """Predictions of a partition in topic order, handed out in the order of the actions that they answer."""
+
+    rest: Iterator[Row]
+    partition: int
+    ahead: list[Row] = field(default_factory=list)
+    behind: list[Row] = field(default_factory=list)
+
+    def below(self, first: int, end: int) -> list[Row]:
+        """Those for offsets from `first` to `end`, as far as they came in order."""
+        some, ahead = list[Row](), list[Row]()
+        for row in self.ahead:
+            (some if row["action_offset"] < end else ahead).append(row)
+        if not ahead:
+            for row in self.rest:
+                if row.get("action_partition") != self.partition:
+                    continue
+                offset = row["action_offset"]
+                if offset >= end:
+                    ahead.append(row)
+                    break
+                (some if offset >= first else self.behind).append(row)
+        self.ahead = ahead
+        return sorted(some, key=lambda row: row["action_offset"])
+
+    def late(self, span: Span) -> list[Row]:
+        """What came out of order, once all has been read."""
+        both = [*self.behind, *self.ahead, *(row for row in self.rest if row.get("action_partition") == self.partition)]
+        return [row for row in both if span[0] <= row["action_offset"] < span[1]]
+
+
+def _predictions(settings: Settings, partition: int, window: EventTimeWindow) -> Iterator[Row]:
+    first = first_offsets(settings, [("predictions", partition)])["predictions", partition]
+    for messages in read_to_end(settings, [TopicPartition("predictions", partition, first)]):
+        for message in messages:
+            yield archive_row("predictions", message.value(), message.timestamp()[1], window)
+
+
+def _steps(settings: Settings, partition: int, span: Span) -> Iterator[list[Message]]:
+    waiting: list[Message] = []
+    for messages in read_to_end(settings, [TopicPartition(SOURCE_TOPIC, partition, span[0])]):
+        waiting += [message for message in messages if (message.offset() or 0) < span[1]]
+        if len(waiting) >= _STEP:
+            yield waiting
+            waiting = []
+        if (messages[-1].offset() or 0) + 1 >= span[1]:
+            break
+    if waiting:
+        yield waiting
+
+
+def _chosen(messages: list[Message], rows: list[Row], what: Chosen, columns: Sequence[str], window: EventTimeWindow) -> Stretch:
+    if what.by_time:
+        times = [archive_row(SOURCE_TOPIC, m.value(), m.timestamp()[1], window)["event_ms"] for m in messages]
+        messages = [m for m, fits in zip(messages, what.holds(np.array(times, np.int64)).tolist(), strict=True) if fits]
+        fitting = what.holds(np.array([row["event_ms"] for row in rows], np.int64)).tolist()
+        rows = [row for row, fits in zip(rows, fitting, strict=True) if fits]
+    arrays: dict[str, Any] = {name: pa.array([row.get(name) for row in rows], _KINDS.get(name, pa.string())) for name in columns}
+    return Stretch(as_records(messages), pa.table(arrays))
