@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+import numpy as np
 import yaml
+from numpy.typing import NDArray
 
 from infra.errors import StreamhouseError
 
 PUBLISHED = Path(__file__).resolve().parent / "published"
 FILE = "manifest.yaml"
+LARGEST = 1024 * 1024
+"""Bytes in a manifest."""
 
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
 Version = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")]
@@ -30,6 +35,7 @@ class ModelRefused(StreamhouseError):
 
     def __init__(self, thing: str, fault: str, remedy: str) -> None:
         super().__init__(f"{thing}: {fault}; {remedy}")
+        self.parts = (thing, fault, remedy)
 
 
 class ModelInput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
@@ -55,10 +61,11 @@ class ModelOutput(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     meaning: Sentence
 
 
-class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """What made it: the Iceberg snapshot of each table, the label, first and last action of each period, and rows.
 
-    `threshold` says how it was chosen; `largest_difference` is that between the score and LightGBM's probability.
+    `threshold` says how it was chosen; `largest_difference` is that between the score and what the program that trained it gives.
+    `parameters` are what was chosen for the training, by name; those that are not named are the code's.
     """
 
     snapshot_ids: dict[str, int]
@@ -67,6 +74,7 @@ class Training(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     rows: dict[Period, int]
     threshold: Sentence
     largest_difference: float
+    parameters: dict[str, bool | int | float | str] = {}
 
 
 class Scores(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -85,10 +93,11 @@ class Metrics(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     baseline_is: Sentence
 
 
-class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):
     """`threshold`: the decision is score >= threshold.
 
-    `batch_invariant`: a row's score does not depend, to the bit, on the rows beside it.
+    `batch_invariant`: a row's score does not depend, to the bit, on the rows beside it. A model that cannot promise it says false, and
+    in `tolerance` how far two scores of one row may lie apart.
     """
 
     name: Name
@@ -99,7 +108,8 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     file: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*\.onnx\Z")]
     sha256: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
     opset: dict[Domain, int]
-    batch_invariant: Literal[True]
+    batch_invariant: bool
+    tolerance: float | None = None
     threshold: float
     inputs: tuple[ModelInput, ...]
     output: ModelOutput
@@ -115,6 +125,17 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     def thing(self) -> str:
         """What a message calls it."""
         return f"model `{self.id}`"
+
+    def agrees(self, a: NDArray[np.floating[Any]], b: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
+        """Whether two scores of the same row are what one model may give, element by element. NaN agrees with nothing.
+
+        To the bit where the model is batch invariant, and within its tolerance otherwise. One side may be float32 and the other
+        the same number as float64.
+        """
+        if self.tolerance is None:
+            return np.asarray((a == b) & (np.signbit(a) == np.signbit(b)))  # == alone would take 0.0 for -0.0
+        with np.errstate(invalid="ignore"):
+            return np.asarray(np.abs(np.asarray(a, np.float64) - np.asarray(b, np.float64)) <= self.tolerance)
 
 
 def check_id(name: str, version: str) -> None:
@@ -136,23 +157,41 @@ def check_id(name: str, version: str) -> None:
             raise ModelRefused(thing, fault, f"expected {remedy}") from error
 
 
+class _WithoutAliases(yaml.SafeLoader):
+    """A few lines of aliases of aliases would otherwise become gigabytes of values."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            message = "an alias (*), which no manifest needs"
+            raise yaml.YAMLError(message)
+        return super().compose_node(parent, index)
+
+
 def load_manifest(folder: Path) -> Manifest:
     """Read `folder/manifest.yaml`.
 
     Raises:
-        ModelRefused: no such file, no YAML, an unknown or missing key, a wrong type, a name twice.
+        ModelRefused: no such file, too large, no YAML, an unknown or missing key, a wrong type, a name twice.
 
     """
     path = folder / FILE
     thing, remedy = f"manifest `{path}`", "correct the file or train the model again"
+    if not path.is_file():
+        raise ModelRefused(
+            thing, "expected this file, found none", "`./streamhouse train` writes one; a model made elsewhere needs its own"
+        )
+    with path.open("rb") as file:
+        text = file.read(LARGEST + 1)
+    if len(text) > LARGEST:
+        raise ModelRefused(thing, f"expected at most {LARGEST} bytes, got more", remedy)
     try:
-        manifest = msgspec.convert(yaml.safe_load(path.read_text("utf-8")), Manifest)
-    except FileNotFoundError as error:
-        raise ModelRefused(thing, "expected this file, found none", "`python -m jobs.train_model` writes one") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ModelRefused(thing, f"expected YAML in UTF-8, got {_one_line(error)}", remedy) from error
+        manifest = msgspec.convert(yaml.load(text.decode("utf-8"), _WithoutAliases), Manifest)  # a SafeLoader
     except msgspec.ValidationError as error:
         raise ModelRefused(thing, _one_line(error).replace("$.", ""), remedy) from error
+    except RecursionError as error:
+        raise ModelRefused(thing, "expected a mapping of a few levels, got one without end", remedy) from error
+    except (yaml.YAMLError, ValueError) as error:  # a date that no calendar has is a ValueError
+        raise ModelRefused(thing, f"expected YAML in UTF-8, got {_one_line(error)}", remedy) from error
     if fault := _fault(manifest):
         raise ModelRefused(thing, fault, remedy)
     return manifest
@@ -186,7 +225,7 @@ def published(root: Path, model: str) -> Path:
 
 def list_published(root: Path) -> list[str]:
     """Every `name@version` under `root`, by name, then oldest version first."""
-    found = [(path.parent.parent.name, path.parent.name) for path in root.glob(f"*/*/{FILE}")]
+    found = [(path.parent.parent.name, path.parent.name) for path in root.glob(f"*/[1-9]*/{FILE}")]  # no drafts
     return [f"{name}@{version}" for name, version in sorted(found, key=lambda pair: (pair[0], len(pair[1]), pair[1]))]
 
 
@@ -197,11 +236,13 @@ def _one_line(error: Exception) -> str:
 def _fault(manifest: Manifest) -> str | None:
     if not manifest.inputs:
         return "expected at least one input, got none"
-    names = [column.name for column in manifest.inputs]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
+    names = Counter(column.name for column in manifest.inputs)
+    if twice := sorted(name for name, n in names.items() if n > 1):
         return f"input `{twice[0]}` stands there twice"
     if not 0 <= manifest.threshold <= 1:
         return f"`threshold` must lie between 0 and 1, got {manifest.threshold}"
+    if fault := _tolerance_fault(manifest):
+        return fault
     for column in manifest.inputs:
         if not math.isfinite(column.default):
             return f"input `{column.name}`: `default` must be a finite number, got {column.default}"
@@ -214,3 +255,12 @@ def _fault(manifest: Manifest) -> str | None:
         if len(getattr(manifest.training, field)) != 3:
             return f"`training.{field}` must name train, validation and test"
     return None
+
+
+def _tolerance_fault(manifest: Manifest) -> str | None:
+    tolerance = manifest.tolerance
+    if manifest.batch_invariant:
+        return None if tolerance is None else f"`tolerance` must be left out where `batch_invariant` is true, got {tolerance}"
+    if tolerance is None:
+        return "`tolerance` must say how far scores may lie apart where `batch_invariant` is false, got none"
+    return None if 0 < tolerance < 1 else f"`tolerance` must lie between 0 and 1, got {tolerance}"

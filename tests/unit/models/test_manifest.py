@@ -3,10 +3,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
+import numpy as np
 import pytest
 import yaml
 
-from models.manifest import FILE, ModelRefused, dump_manifest, list_published, load_manifest, published
+from models.manifest import FILE, LARGEST, Manifest, ModelRefused, dump_manifest, list_published, load_manifest, published
 from tests.unit.models.builders import a_folder, a_manifest
 
 
@@ -54,7 +56,10 @@ def _fields(column: Any) -> dict[str, Any]:
         (["name"], "../x", "at `name`"),
         (["file"], "../other.onnx", "at `file`"),
         (["sha256"], "ab", "at `sha256`"),
-        (["batch_invariant"], False, "at `batch_invariant`"),
+        (["batch_invariant"], "yes", "Expected `bool`, got `str` - at `batch_invariant`"),
+        (["batch_invariant"], False, "`tolerance` must say how far scores may lie apart where `batch_invariant` is false, got none"),
+        (["tolerance"], 0.1, "`tolerance` must be left out where `batch_invariant` is true, got 0.1"),
+        (["training", "parameters"], {"trees": [1]}, "at `training.parameters"),
         (["opset"], {"com.vendor": 1}, "Invalid enum value 'com.vendor'"),
         (["inputs"], [], "expected at least one input, got none"),
         (["inputs", 0, "dtype"], "float64", "Invalid enum value 'float64'"),
@@ -82,22 +87,60 @@ def test_a_manifest_with_a_wrong_value_is_refused(
     assert "; correct the file or train the model again" in str(refusal.value)
 
 
-@pytest.mark.parametrize("key", list(a_manifest().__struct_fields__))
+@pytest.mark.parametrize("tolerance", [0.0, -0.1, 1.0, float("nan"), float("inf")])
+def test_a_tolerance_that_allows_nothing_or_everything_is_refused(tmp_path: Path, card: dict[str, Any], tolerance: float) -> None:
+    card |= {"batch_invariant": False, "tolerance": tolerance}
+    with pytest.raises(ModelRefused, match=r"`tolerance` must lie between 0 and 1, got "):
+        load_manifest(written(tmp_path, card))
+
+
+def test_a_tolerance_and_parameters_are_read_back_and_left_out_where_there_are_none(tmp_path: Path) -> None:
+    training = msgspec.structs.replace(a_manifest().training, parameters={"trees": 7, "rate": 0.5, "kind": "forest", "shuffled": True})
+    for card in (a_manifest(batch_invariant=False, tolerance=1e-6), a_manifest(training=training)):
+        (tmp_path / FILE).write_text(dump_manifest(card), "utf-8")
+        assert load_manifest(tmp_path) == card
+    assert "tolerance" not in dump_manifest(a_manifest())
+    assert "parameters" not in dump_manifest(a_manifest())
+
+
+def test_scores_agree_to_the_bit_or_within_the_tolerance_and_nan_never_does() -> None:
+    a = np.array([0.25, 0.25, 0.0, np.nan, np.nan, 1.0], np.float32)
+    b = np.array([0.25, np.nextafter(np.float32(0.25), np.float32(1)), -0.0, np.nan, 0.5, 0.9], np.float32)
+    exact, loose = a_manifest(), a_manifest(batch_invariant=False, tolerance=1e-3)
+    assert exact.agrees(a, b).tolist() == [True, False, False, False, False, False]
+    assert exact.agrees(a, b.astype(np.float64)).tolist() == exact.agrees(a, b).tolist()
+    assert loose.agrees(a, b).tolist() == [True, True, True, False, False, False]
+    assert not loose.agrees(np.array([np.inf]), np.array([np.inf])).any()
+
+
+@pytest.mark.parametrize("key", [field.name for field in msgspec.structs.fields(Manifest) if field.required])
 def test_a_manifest_without_one_of_its_keys_is_refused(tmp_path: Path, card: dict[str, Any], key: str) -> None:
     del card[key]
     with pytest.raises(ModelRefused, match=f"missing required field `{key}`"):
         load_manifest(written(tmp_path, card))
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"- 1", b""])
+@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"- 1", b"", b"a: 2024-99-99", b"a: &a 1\nb: *a", b"[" * 100_000])
 def test_a_manifest_that_is_no_mapping_in_yaml_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(ModelRefused, match=r"(?i)expected .* got .*; correct the file"):
         load_manifest(tmp_path)
 
 
+def test_a_manifest_that_is_too_large_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    (tmp_path / FILE).write_bytes(b"#" * (LARGEST + 1))
+    with pytest.raises(ModelRefused, match=r"expected at most 1048576 bytes, got more; correct the file"):
+        load_manifest(tmp_path)
+
+
+def test_a_draft_that_a_killed_process_left_is_no_published_model(tmp_path: Path) -> None:
+    a_folder(tmp_path / "buys" / "1")
+    a_folder(tmp_path / "buys" / ".draft-0", version="2")
+    assert list_published(tmp_path) == ["buys@1"]
+
+
 def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelRefused, match=r"expected this file, found none; `python -m jobs.train_model` writes one"):
+    with pytest.raises(ModelRefused, match=r"expected this file, found none; `./streamhouse train` writes one"):
         load_manifest(tmp_path)
 
 
