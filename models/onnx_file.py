@@ -10,9 +10,6 @@ from google.protobuf.message import DecodeError, Message
 
 from models.manifest import Manifest, ModelRefused
 
-LARGEST = 64 * 1024 * 1024
-"""Bytes in a model file."""
-
 OPSETS = {"ai.onnx": range(13, 24), "ai.onnx.ml": range(1, 6)}
 """Versions of the operator sets that are known here; a new one is tried for batch invariance first."""
 

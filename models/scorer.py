@@ -5,7 +5,6 @@ What was checked is what is loaded: the file is read once, and the session is ma
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,8 @@ from numpy.typing import NDArray
 
 from models.golden import check_golden
 from models.manifest import Manifest, ModelRefused, load_manifest
-from models.onnx_file import LARGEST, check_file
+from models.model_file import verified_bytes
+from models.onnx_file import check_file
 
 
 @dataclass(frozen=True)
@@ -29,10 +29,22 @@ class Scorer:
     def score(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
         """(n, d) float32 in manifest order -> (n,) float32 scores.
 
-        A row's score does not depend, to the bit, on the rows beside it.
+        Where the manifest promises batch invariance, a row's score does not depend, to the bit, on the rows beside it.
         """
         answer: NDArray[np.float32] = self.session.run([self.manifest.output.name], {"features": x})[0]
         return answer.reshape(len(x))
+
+    def ask(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The same for a model that is not trusted yet.
+
+        Raises:
+            ModelRefused: onnxruntime fails on these rows, or gives something else than one score for each.
+
+        """
+        try:
+            return self.score(x)
+        except Exception as error:  # its exceptions share no class
+            raise _no_score(self.manifest, len(x), error) from error
 
 
 def load_scorer(folder: Path) -> Scorer:
@@ -42,12 +54,22 @@ def load_scorer(folder: Path) -> Scorer:
         ModelRefused: manifest, hash, size, content, input, output or golden rows are not as they must be.
 
     """
-    manifest = load_manifest(folder)
-    data = _verified_bytes(manifest, folder)
+    scorer = load_unasked(load_manifest(folder), folder)
+    check_golden(scorer.manifest, folder, scorer.ask)
+    return scorer
+
+
+def load_unasked(manifest: Manifest, folder: Path) -> Scorer:
+    """The same without golden rows, which a model has only when it is published.
+
+    Raises:
+        ModelRefused: hash, size, content, input or output are not as they must be.
+
+    """
+    data = verified_bytes(manifest, folder)
     check_file(manifest, data)
     scorer = Scorer(manifest, open_session(manifest, data))
     _check_shape(scorer)
-    check_golden(manifest, folder, scorer.score)
     return scorer
 
 
@@ -63,27 +85,13 @@ def open_session(manifest: Manifest, data: bytes) -> Any:  # noqa: ANN401 - onnx
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = 3
+    # or onnxruntime takes bytes that bear its own format's mark for that format, of which `check_file` has seen nothing
+    options.add_session_config_entry("session.load_model_format", "ONNX")
     try:
         return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions share no class
-        fault = f"onnxruntime does not load {manifest.file} ({' '.join(str(error).split())[:200]})"
+        fault = f"onnxruntime does not load {manifest.file} ({_brief(error)})"
         raise ModelRefused(manifest.thing, fault, "export the model to ONNX again") from error
-
-
-def _verified_bytes(manifest: Manifest, folder: Path) -> bytes:
-    path = folder / manifest.file
-    if not path.is_file():
-        raise ModelRefused(manifest.thing, f"expected the file `{path}`, found none", "restore its folder or train it again")
-    with path.open("rb") as file:
-        data = file.read(LARGEST + 1)
-    if len(data) > LARGEST:
-        raise ModelRefused(manifest.thing, f"{manifest.file} is larger than {LARGEST} bytes", "publish a smaller model")
-    found = hashlib.sha256(data).hexdigest()
-    if found != manifest.sha256:
-        fault = f"{manifest.file} must have sha256 {manifest.sha256}, got {found}"
-        remedy = "restore the published file, or publish this one as a new version with its own manifest"
-        raise ModelRefused(manifest.thing, fault, remedy)
-    return data
 
 
 def _check_shape(scorer: Scorer) -> None:
@@ -91,8 +99,22 @@ def _check_shape(scorer: Scorer) -> None:
     manifest = scorer.manifest
     for n in (1, 3):
         zeros = np.zeros((n, len(manifest.inputs)), np.float32)
-        answer = scorer.session.run([manifest.output.name], {"features": zeros})[0]
+        try:
+            answer = scorer.session.run([manifest.output.name], {"features": zeros})[0]
+        except Exception as error:
+            raise _no_score(manifest, n, error) from error
         expected = tuple(n if size == "n" else size for size in manifest.output.shape)
         if answer.shape != expected:
             fault = f"{n} rows must give `{manifest.output.name}` of shape {expected}, got {answer.shape}"
             raise ModelRefused(manifest.thing, fault, "export it with the shape that it declares")
+
+
+def _no_score(manifest: Manifest, n: int, error: Exception) -> ModelRefused:
+    fault = f"a batch of {n} must give {n} scores, got {type(error).__name__} ({_brief(error)})"
+    return ModelRefused(manifest.thing, fault, "export a model that scores any number of rows")
+
+
+def _brief(error: Exception) -> str:
+    """The end of what it says, where onnxruntime puts the reason, after its own sources and signatures."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 200 else f"... {text[-200:]}"

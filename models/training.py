@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 
 from infra.errors import StreamhouseError
-from models.golden import Golden
+from models.golden import Golden, as_lists, spread
 from models.inputs import Column, build
 from models.manifest import Manifest, Metrics, ModelInput, ModelOutput, Period, Scores, Training
+from models.publishing import Trained
 from models.scorer import Scorer, open_session
 from models.trees import OPSET, to_onnx
 
@@ -32,10 +33,7 @@ TEST, VALIDATION = 28 * DAY, 14 * DAY
 LABEL = "the user purchases after the action, within the next 30 minutes of event time"
 BASELINE = "conversion rate of the current action in the training period, with 20 actions at the overall rate added"
 PARAMETERS = {
-    # shallow and slow: a few thousand positive rows and 29 inputs overfit at once with more leaves
     "objective": "binary",
-    "num_leaves": 7,
-    "learning_rate": 0.05,
     "min_data_in_leaf": 100,
     "feature_fraction": 0.7,
     "lambda_l2": 5.0,
@@ -46,8 +44,41 @@ PARAMETERS = {
     "num_threads": 1,
     "verbose": -1,
 }
-TREES = 100
 _DRAWN_BY = 20
+
+
+class RecipeRefused(StreamhouseError):
+    """A number that no training can use."""
+
+    def __init__(self, name: str, expected: str, got: float) -> None:
+        super().__init__(f"training with {name} {got:g}: expected {expected}; leave it out for the usual one")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a person may choose. The same frame and recipe give the same bytes.
+
+    Raises:
+        RecipeRefused: a number out of its range.
+
+    """
+
+    # shallow and slow: a few thousand positive rows and 29 inputs overfit at once with more leaves
+    trees: int = 100
+    leaves: int = 7
+    learning_rate: float = 0.05
+
+    def __post_init__(self) -> None:
+        for name, value, least, most in (
+            ("trees", self.trees, 1, 5000),
+            ("leaves", self.leaves, 2, 1024),
+            ("learning_rate", self.learning_rate, 1e-4, 1.0),
+        ):
+            if not least <= value <= most:
+                raise RecipeRefused(name, f"a number from {least} to {most}", value)
+
+
+USUAL = Recipe()
 
 
 class TrainingImpossible(StreamhouseError):
@@ -73,15 +104,6 @@ class Frame:
 
 
 @dataclass(frozen=True)
-class Trained:
-    """What is published: the card, the bytes of the model file, the golden rows."""
-
-    manifest: Manifest
-    onnx: bytes
-    golden: Golden
-
-
-@dataclass(frozen=True)
 class Split:
     """Masks (n,) over the rows of a frame. The HORIZON before validation and before test belongs to none."""
 
@@ -101,7 +123,7 @@ def split_by_time(time: NDArray[np.int64]) -> Split:
     )
 
 
-def train(frame: Frame, name: str, version: str, snapshot_ids: Mapping[str, int]) -> Trained:
+def train(frame: Frame, name: str, version: str, snapshot_ids: Mapping[str, int], recipe: Recipe = USUAL) -> Trained:
     """Fit on the first period, choose the threshold on the second, measure on the third.
 
     Raises:
@@ -114,12 +136,13 @@ def train(frame: Frame, name: str, version: str, snapshot_ids: Mapping[str, int]
         if not 0 < positive < rows:
             raise TrainingImpossible(period, positive, rows)
     inputs = tuple(_input(source, column, frame.label, split.train) for source, column in frame.columns.items())
-    manifest = _manifest(frame, split, name, version, snapshot_ids, inputs)
+    manifest = _manifest(frame, split, name, version, snapshot_ids, inputs, recipe)
 
     x = build(manifest, frame.columns, len(frame.time))
     names = [column.name for column in inputs]
     data = lightgbm.Dataset(x[split.train], frame.label[split.train], feature_name=names)
-    booster = lightgbm.train(PARAMETERS, data, TREES)
+    chosen = {"num_leaves": recipe.leaves, "learning_rate": recipe.learning_rate}
+    booster = lightgbm.train({**PARAMETERS, **chosen}, data, recipe.trees)
     onnx = to_onnx(booster.dump_model(), len(inputs))
 
     score = Scorer(manifest, open_session(manifest, onnx)).score(x)
@@ -178,7 +201,13 @@ def _input(source: str, column: Column, label: NDArray[np.bool_], train: NDArray
 
 
 def _manifest(
-    frame: Frame, split: Split, name: str, version: str, snapshot_ids: Mapping[str, int], inputs: tuple[ModelInput, ...]
+    frame: Frame,
+    split: Split,
+    name: str,
+    version: str,
+    snapshot_ids: Mapping[str, int],
+    inputs: tuple[ModelInput, ...],
+    recipe: Recipe,
 ) -> Manifest:
     periods: dict[Period, NDArray[np.bool_]] = {
         "train": split.train,
@@ -207,22 +236,16 @@ def _manifest(
             rows={period: int(mask.sum()) for period, mask in periods.items()},
             threshold=f"the best F1 on the validation period, {between['validation'][0]} to {between['validation'][1]}",
             largest_difference=0.0,
+            parameters=asdict(recipe),
         ),
         metrics=Metrics(model=nothing, baseline=nothing, baseline_is=BASELINE),
     )
 
 
-def _golden(frame: Frame, score: NDArray[np.float32], rows: int = 16) -> Golden:
+def _golden(frame: Frame, score: NDArray[np.float32]) -> Golden:
     """Rows from the lowest score to the highest."""
-    order = np.argsort(score, kind="stable")
-    chosen = order[np.linspace(0, len(order) - 1, min(rows, len(order))).astype(int)].tolist()
-    columns: dict[str, list[float | str | None]] = {}
-    for source, column in frame.columns.items():
-        if isinstance(column, np.ndarray):
-            columns[source] = [None if np.isnan(column[i]) else float(column[i]) for i in chosen]
-        else:
-            columns[source] = [column[i] for i in chosen]
-    return Golden(columns, [float(score[i]) for i in chosen])
+    chosen = np.argsort(score, kind="stable")[spread(len(score))].tolist()
+    return Golden(as_lists(frame.columns, chosen), [float(score[i]) for i in chosen])
 
 
 def _moment(milliseconds: int) -> str:

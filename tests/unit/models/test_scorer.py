@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from models import golden, onnx_file
+from models import golden, model_file
 from models.manifest import PUBLISHED, ModelOutput, ModelRefused, list_published, published
 from models.scorer import Scorer, load_scorer
 from tests.unit.models.builders import a_folder, a_manifest, a_model
@@ -221,7 +221,7 @@ def test_a_file_that_was_changed_is_refused_before_it_is_parsed(tmp_path: Path) 
 
 def test_a_file_that_is_too_large_is_refused_without_reading_on(tmp_path: Path) -> None:
     with (a_folder(tmp_path) / "model.onnx").open("r+b") as file:
-        file.truncate(onnx_file.LARGEST + 1)
+        file.truncate(model_file.LARGEST + 1)
     with pytest.raises(ModelRefused, match=r"model.onnx is larger than 67108864 bytes; publish a smaller model"):
         load_scorer(tmp_path)
 

@@ -1,20 +1,24 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 import pytest
 
 from models.inputs import build
+from models.publishing import Trained
 from models.scorer import Scorer, open_session
 from models.training import (
     DAY,
     HORIZON,
     MINUTE,
     TEST,
+    USUAL,
     VALIDATION,
     Frame,
-    Trained,
+    Recipe,
+    RecipeRefused,
     TrainingImpossible,
     best_threshold,
     conversion_rate,
@@ -147,3 +151,27 @@ def test_a_frame_without_rows_is_refused() -> None:
     empty = Frame({"action:action": []}, np.array([], np.int64), np.array([], bool))
     with pytest.raises(TrainingImpossible, match=r"the train period needs .* got 0 of 0"):
         train(empty, "buys", "1", {})
+
+
+def test_a_model_says_what_was_chosen_for_it_and_another_choice_makes_another(trained: Trained) -> None:
+    assert trained.manifest.training.parameters == {"trees": 100, "leaves": 7, "learning_rate": 0.05}
+    snapshots = {"feature_log": 11, "user_actions": 12}
+    assert train(a_frame(), "buys", "3", snapshots, USUAL) == trained
+    made = [train(a_frame(), "buys", "3", snapshots, recipe) for recipe in (Recipe(trees=20), Recipe(leaves=3), Recipe(learning_rate=0.1))]
+    assert len({other.onnx for other in (trained, *made)}) == 4
+    assert made[0].manifest.training.parameters == {"trees": 20, "leaves": 7, "learning_rate": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "sentence"),
+    [
+        ({"trees": 0}, "training with trees 0: expected a number from 1 to 5000; leave it out for the usual one"),
+        ({"leaves": 1}, "training with leaves 1: expected a number from 2 to 1024"),
+        ({"learning_rate": float("nan")}, "training with learning_rate nan: expected a number from 0.0001 to 1"),
+        ({"learning_rate": 0.0}, "training with learning_rate 0: expected a number"),
+    ],
+)
+def test_numbers_that_no_training_can_use_are_refused(recipe: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RecipeRefused) as refusal:
+        Recipe(**recipe)
+    assert sentence in str(refusal.value)
