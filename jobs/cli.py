@@ -222,11 +222,32 @@ def materialize() -> None:
 
 
 @app.command()
-def train(name: Annotated[str, typer.Argument(help="the model's name")] = "purchase_30m") -> None:
-    """Train a model from the tables and publish it as the next version. Example: ./streamhouse train purchase_30m"""
+def train(
+    name: Annotated[str, typer.Argument(help="the model's name")] = "purchase_30m",
+    trees: Annotated[int | None, typer.Option(help="how many; 100 when left out")] = None,
+    leaves: Annotated[int | None, typer.Option(help="at most so many on each tree; 7 when left out")] = None,
+    learning_rate: Annotated[float | None, typer.Option(help="how much each tree adds; 0.05 when left out")] = None,
+) -> None:
+    """Train a model from the tables and publish it as the next version. Example: ./streamhouse train purchase_30m --trees 200"""
     from jobs.train_model import train_and_tell
+    from models.training import Recipe
 
-    train_and_tell(load_settings(), name)
+    chosen = {"trees": trees, "leaves": leaves, "learning_rate": learning_rate}
+    recipe = Recipe(**{key: value for key, value in chosen.items() if value is not None})  # type: ignore[arg-type]
+    train_and_tell(load_settings(), name, recipe=recipe)
+
+
+@app.command()
+def publish(folder: Annotated[Path, typer.Argument(help="holds manifest.yaml and the .onnx file that it names")]) -> None:
+    """Check a model that was made elsewhere, try it and publish it, or say why not. Example: ./streamhouse publish my_models/buys
+
+    The manifest names the model's file, its sha256, inputs and output, as those in models/published do. Golden rows (golden.json) are
+    checked when the folder brings them and recorded when it does not. A version that is published never changes.
+    """
+    from jobs.publish_model import publish_and_tell
+
+    for sentence in publish_and_tell(load_settings(), folder):
+        _say(sentence)
 
 
 @app.command()

@@ -23,6 +23,8 @@ from jobs.flink.launch import launch
 from jobs.flink.score_udf import answer_records
 from jobs.flink.sql import literal
 from jobs.scoring_parts import SOURCE_TOPIC
+from models.manifest import published
+from models.trial import try_model
 
 NAME = "score_events"
 
@@ -68,9 +70,19 @@ def configuration(settings: Settings) -> dict[str, str]:
     }
 
 
+def check(settings: Settings) -> None:
+    """Try the model in a process of its own.
+
+    Raises:
+        ModelRefused: it must not be used.
+
+    """
+    try_model(published(settings.root / "models" / "published", settings.score_events.model))
+
+
 def start() -> bool:
     """Submit it, as `jobs.flink.launch.launch` says."""
-    return launch(NAME, configuration, build, outputs=(PREDICTIONS, DEAD_LETTERS))
+    return launch(NAME, configuration, build, outputs=(PREDICTIONS, DEAD_LETTERS), check=check)
 
 
 if __name__ == "__main__":

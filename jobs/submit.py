@@ -15,7 +15,7 @@ from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest, supervise
 from infra.stack.services import flink_environment, flink_home
 from models.manifest import published
-from models.scorer import load_scorer
+from models.trial import try_model
 
 SCORER = "score_events"
 JOBS = (SCORER, "archive_topics")
@@ -28,7 +28,7 @@ def submit(settings: Settings, *names: str, flags: Sequence[str] = ()) -> list[s
     `flags` as the job's program takes them: `--release-brake`, `--accept-loss`.
 
     Raises:
-        StreamhouseError: no such job, a model that cannot be loaded, the brake holds it, or Flink refused it; others were started.
+        StreamhouseError: no such job, a model that must not be used, the brake holds it, or Flink refused it; others were started.
 
     """
     outcomes = submit_all(settings, names, flags).values()
@@ -66,8 +66,8 @@ def _without_start(settings: Settings, name: str, flags: Sequence[str]) -> str |
     """What there is to say before Flink is asked; None: it is to be started."""
     try:
         if name == SCORER:
-            # a model that cannot be loaded is said here, in one sentence, and not by workers that restart
-            load_scorer(published(settings.root / "models" / "published", settings.score_events.model))
+            # a model that must not be used is said here, in one sentence, and not by workers that restart
+            try_model(published(settings.root / "models" / "published", settings.score_events.model))
         if running := flink_rest.running(settings, name):
             return f"{name} runs already as job {running}"
         if "--release-brake" not in flags:

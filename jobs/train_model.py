@@ -28,7 +28,7 @@ from lakehouse.read import read, snapshot
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest, check_id
 from models.publishing import next_version, publish
-from models.training import HORIZON, Frame, train
+from models.training import HORIZON, USUAL, Frame, Recipe, train
 
 LOG = ["topic_partition", "topic_offset"]
 COLUMNS = {
@@ -50,8 +50,8 @@ class TablesDisagree(StreamhouseError):
         )
 
 
-def main(settings: Settings, name: str, version: str | None = None, root: Path = PUBLISHED) -> Manifest:
-    """Train on the tables' present snapshots and publish into `root/name/version`.
+def main(settings: Settings, name: str, version: str | None = None, root: Path = PUBLISHED, recipe: Recipe = USUAL) -> Manifest:
+    """Train on the tables' present snapshots, try the model in a child process, and publish it into `root/name/version`.
 
     Without a version, the next one. Raises what `models.training.train` and `models.publishing.publish` raise.
 
@@ -60,14 +60,25 @@ def main(settings: Settings, name: str, version: str | None = None, root: Path =
 
     """
     check_id(name, version or "1")
+    frame, snapshots = read_frame(settings)
+    trained = train(frame, name, version or next_version(root, name), snapshots, recipe)
+    publish(root, trained)
+    return trained.manifest
+
+
+def read_frame(settings: Settings) -> tuple[Frame, dict[str, int]]:
+    """The training frame of the tables' present snapshots, and the ids of these.
+
+    Raises:
+        TablesDisagree: as `training_frame`.
+        LakehouseError: a table is not there.
+
+    """
     # the snapshot first, then the rows of that snapshot: the card names exactly what was read
     snapshots = {table: snapshot(settings, table) for table in COLUMNS}
     tables = {table: read(settings, table, columns=COLUMNS[table], snapshot_id=snapshots[table]) for table in COLUMNS}
     frame = training_frame(tables["feature_log"], tables["user_actions"], tables["user_profiles"])
-    known = {table: number for table, number in snapshots.items() if number is not None}
-    trained = train(frame, name, version or next_version(root, name), known)
-    publish(root, trained)
-    return trained.manifest
+    return frame, {table: number for table, number in snapshots.items() if number is not None}
 
 
 def training_frame(feature_log: pa.Table, user_actions: pa.Table, user_profiles: pa.Table) -> Frame:
@@ -146,10 +157,10 @@ def report(manifest: Manifest) -> Table:
     return table
 
 
-def train_and_tell(settings: Settings, name: str, version: str | None = None, root: Path = PUBLISHED) -> None:
+def train_and_tell(settings: Settings, name: str, version: str | None = None, root: Path = PUBLISHED, recipe: Recipe = USUAL) -> None:
     """Train, publish, and print the metrics beside the baseline's and how to score with the model."""
     console = Console()
-    manifest = main(settings, name, version, root)
+    manifest = main(settings, name, version, root, recipe)
     console.print(report(manifest))
     console.print(f"published {manifest.id}, decision at {manifest.threshold}")
     console.print(f"score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id} ./streamhouse submit score_events", soft_wrap=True)

@@ -24,19 +24,29 @@ _RESTORES = "execution.state-recovery.path"
 Build = Callable[[TableEnvironment, Settings, Begin], StatementSet]
 
 
-def launch(name: str, configure: Callable[[Settings], Mapping[str, str]], build: Build, outputs: Sequence[str] = ()) -> bool:
+def launch(
+    name: str,
+    configure: Callable[[Settings], Mapping[str, str]],
+    build: Build,
+    outputs: Sequence[str] = (),
+    check: Callable[[Settings], None] = lambda settings: None,
+) -> bool:
     """Submit the job `name`, behind what its outputs hold; `outputs` are the topics that it writes in transactions.
 
+    `check` raises a StreamhouseError where what the job needs may not be used; nothing of the job has begun then.
     `--explain` prints the plan instead; `--release-brake` and `--accept-loss` say that a person has looked. False, after a sentence,
     where the job must not start. `jobs.submit` reads what is printed, so each line is out before the next.
     """
     print(f"starting {name}", flush=True)
     settings = load_settings()
-    table_environment = environment.streaming(settings, name, configure(settings))
-    if "--explain" in sys.argv:
-        print(build(table_environment, settings, EXPLAINED).explain())
-        return True
+    explains = "--explain" in sys.argv
     try:
+        if not explains:
+            check(settings)
+        table_environment = environment.streaming(settings, name, configure(settings))
+        if explains:
+            print(build(table_environment, settings, EXPLAINED).explain())
+            return True
         with alone(settings, name, past_the_brake="--release-brake" in sys.argv):
             _start(table_environment, settings, name, build, outputs)
     except (StreamhouseError, KafkaException) as error:

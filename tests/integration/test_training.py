@@ -24,6 +24,7 @@ from lakehouse.read import snapshot
 from lakehouse.tables import TABLES, USER_ACTIONS
 from models.manifest import ModelRefused, published
 from models.scorer import load_scorer
+from models.training import Recipe
 
 DAYS, ROWS, USERS = 60, 4000, 40
 
@@ -137,3 +138,13 @@ def test_the_report_shows_the_model_beside_its_baseline(settings: Settings, tmp_
     for scores in (card.metrics.model, card.metrics.baseline):
         assert f"{scores.auc:.4f}" in text
     assert "baseline: conversion rate of the current action" in text
+
+
+def test_another_recipe_makes_a_second_model_beside_the_first(settings: Settings, tmp_path: Path) -> None:
+    fill(settings)
+    root = tmp_path / "published"
+    first, second = main(settings, "buys", root=root), main(settings, "buys", root=root, recipe=Recipe(trees=30, leaves=5))
+    assert (first.id, second.id) == ("buys@1", "buys@2")
+    assert first.sha256 != second.sha256
+    assert second.training.parameters == {"trees": 30, "leaves": 5, "learning_rate": 0.05}
+    assert load_scorer(published(root, "buys@2")).manifest == second

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from infra.config import ROOT, Settings, load_settings
 from infra.errors import StreamhouseError
 from jobs.submit import JOBS, outcome, submit_all
+from tests.unit.models.builders import a_folder
 
 
 @pytest.fixture
@@ -71,3 +73,28 @@ def test_the_program_for_several_jobs_knows_each_of_them() -> None:
     )
     assert said.returncode == 1
     assert said.stderr.strip() == f"error: expected names among {', '.join(JOBS)}, got score_event"
+
+
+def test_a_model_that_must_not_be_used_is_refused_before_flink_is_asked(settings: Settings, tmp_path: Path) -> None:
+    """No Flink runs here: whoever asked one would say so."""
+    own = replace(settings, root=tmp_path, score_events=replace(settings.score_events, model="buys@1"))
+    file = a_folder(tmp_path / "models" / "published" / "buys" / "1") / "model.onnx"
+    file.write_bytes(file.read_bytes()[:-1])
+    refused = submit_all(own, ["score_events"])["score_events"]
+    assert isinstance(refused, StreamhouseError)
+    assert str(refused).startswith("model `buys@1`: model.onnx must have sha256 ")
+
+
+def test_bare_flink_run_refuses_it_too_before_anything_of_the_job_starts(tmp_path: Path) -> None:
+    environment = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), "STREAMHOUSE_STATE": str(tmp_path)}
+    said = subprocess.run(
+        [sys.executable, str(ROOT / "jobs" / "score_events.py")],
+        env={**environment, "STREAMHOUSE_SCORE_EVENTS_MODEL": "buys@1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert said.returncode == 1
+    assert said.stdout.strip() == "starting score_events"
+    assert said.stderr.startswith("error: model `buys@1`: there is none of that name and version in")
