@@ -16,11 +16,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
+STACK = 4 * 1024 * 1024
+"""Bytes; half of what a thread of the job has, so that a model which recurses falls here first."""
+
 
 def take_limits(cpu_seconds: int, seconds: float) -> None:
-    """No core file, no file at all, so much CPU, and an end also when the parent is gone. The kernel enforces each."""
+    """No core file, no file at all, a small stack, so much CPU, and an end also when the parent is gone. The kernel enforces each."""
     _limit(resource.RLIMIT_CORE, 0)
     _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_STACK, STACK)
     _limit(resource.RLIMIT_CPU, cpu_seconds, beyond=1)
     for kind in (signal.SIGALRM, signal.SIGXCPU):
         signal.signal(kind, signal.SIG_DFL)  # what started this process may ignore them
