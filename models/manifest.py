@@ -23,6 +23,8 @@ FILE = "manifest.yaml"
 LARGEST = 1024 * 1024
 """Bytes in a manifest."""
 
+_LONGEST_FAULT = 2000  # letters
+
 Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
 Version = Annotated[str, msgspec.Meta(pattern=r"^[1-9][0-9]{0,8}\Z")]
 Domain = Literal["ai.onnx", "ai.onnx.ml"]
@@ -31,9 +33,13 @@ Sentence = Annotated[str, msgspec.Meta(min_length=1)]
 
 
 class ModelRefused(StreamhouseError):
-    """A model that must not be used as it lies there: which one, why, and what to do."""
+    """A model that must not be used as it lies there: which one, why, and what to do.
+
+    Names inside a model file are a stranger's: what a terminal could take for a command is a `?` in the fault, and a long one is cut.
+    """
 
     def __init__(self, thing: str, fault: str, remedy: str) -> None:
+        fault = "".join(letter if letter.isprintable() else "?" for letter in fault[:_LONGEST_FAULT])
         super().__init__(f"{thing}: {fault}; {remedy}")
         self.parts = (thing, fault, remedy)
 

@@ -106,7 +106,7 @@ def deep_tree(model: onnx.ModelProto) -> None:
         "nodes_trueleafs": [0] * (n - 1) + [1],
         "nodes_falseleafs": [1] * n,
     }
-    tensors = {"nodes_modes": np.zeros(n, np.uint8), "nodes_splits": np.arange(n, dtype=np.float64)}
+    tensors: dict[str, NDArray[Any]] = {"nodes_modes": np.zeros(n, np.uint8), "nodes_splits": np.arange(n, dtype=np.float64)}
     for attribute in model.graph.node[1].attribute:
         if attribute.name in ints:
             attribute.ints[:] = ints[attribute.name]
@@ -117,3 +117,7 @@ def deep_tree(model: onnx.ModelProto) -> None:
 def with_the_mark_of_another_format(model: onnx.ModelProto) -> None:
     """A producer whose name falls on the bytes where onnxruntime looks for the mark of its own format."""
     model.producer_name = "ORTM"
+
+
+def named_like_a_command(model: onnx.ModelProto) -> None:
+    model.graph.node.append(node("\x1b[2J\n" + "A" * 100_000, ["logit"], ["other"]))

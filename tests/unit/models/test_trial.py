@@ -134,6 +134,13 @@ def test_a_model_that_mixes_rows_is_taken_when_its_manifest_says_so_and_keeps_to
     assert "a larger `tolerance`" in narrow
 
 
+def test_names_in_a_model_cannot_write_to_the_terminal_nor_fill_it(tmp_path: Path) -> None:
+    said = refusal(unscored(tmp_path, hostile.named_like_a_command))
+    assert "uses the operator `ai.onnx.?[2J?AAAA" in said
+    assert said.isprintable()
+    assert len(said) < 3000
+
+
 def test_a_file_is_loaded_as_the_format_that_was_checked(tmp_path: Path) -> None:
     data = a_model(hostile.with_the_mark_of_another_format)
     assert data[4:8] == b"ORTM"
