@@ -28,10 +28,10 @@ def published_model(root: Path, name: str) -> Model:
         manifest.version,
         manifest.sha256,
         manifest.threshold,
-        0.0,
         tuple(column.source for column in manifest.inputs),
         lambda columns, n: build(manifest, columns, n),
         scorer.score,
+        manifest.agrees,
     )
 
 

@@ -72,18 +72,18 @@ class Accepted:
 class Model:
     """A published model as the path sees it: columns -> (m, d) float32 inputs -> (m,) float32 scores.
 
-    `sources` (d,): where each input comes from, as `user_activity:actions_10m`. `tolerance`: by how much a score may differ when
-    its rows are batched otherwise; 0: not at all.
+    `sources` (d,): where each input comes from, as `user_activity:actions_10m`. `agrees`: for two scores (m,) of the same rows whether
+    one model may give both: to the bit, or within the tolerance that its manifest states.
     """
 
     name: str
     version: str
     sha256: str
     threshold: float
-    tolerance: float
     sources: tuple[str, ...]
     inputs: Callable[[dict[str, Any], int], NDArray[np.float32]]
     score: Callable[[NDArray[np.float32]], NDArray[np.float32]]
+    agrees: Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.bool_]]
 
     @property
     def width(self) -> int:

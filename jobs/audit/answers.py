@@ -6,7 +6,6 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -20,26 +19,10 @@ from jobs.audit.spill import ACTION, ANSWER, Rows
 from jobs.audit.topic_log import Step
 from jobs.dlq.letters import Original, original_of
 from jobs.findings import Finding, Findings
+from jobs.published_models import Identity
+from jobs.scoring_path import Model
 
-
-class Scores(Protocol):
-    """A published model."""
-
-    @property
-    def width(self) -> int:
-        """How many numbers it takes for one score."""
-
-    @property
-    def threshold(self) -> float:
-        """From which score on the decision is yes."""
-
-    def score(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
-        """(n, d) float32 -> (n,) float32."""
-
-
-Model = tuple[str, str, str]
-"""Name, version and sha256, as a prediction names them."""
-Find = Callable[[Model], Scores | str]
+Find = Callable[[Identity], Model | str]
 """The model that a prediction names, or why there is none."""
 _NO_VALUE = (1).to_bytes(8, "little")
 _NO_DIGEST = 2  # of no value
@@ -151,7 +134,7 @@ def prints(texts: Sequence[str]) -> NDArray[np.uint64]:
 
 def rescore(partition: int, step: Step, typed: Sequence[Row], find: Find) -> list[Finding]:
     """Predictions whose score or decision their own features and model do not give again, bit for bit."""
-    by_model: dict[Model, list[int]] = {}
+    by_model: dict[Identity, list[int]] = {}
     for i, row in enumerate(typed):
         if "features" in row:
             by_model.setdefault((row["model_name"], row["model_version"], row["model_sha256"]), []).append(i)
@@ -161,7 +144,7 @@ def rescore(partition: int, step: Step, typed: Sequence[Row], find: Find) -> lis
     return findings
 
 
-def _rescored(partition: int, offset: NDArray[np.int64], rows: list[Row], model: Model, found: Scores | str) -> list[Finding]:
+def _rescored(partition: int, offset: NDArray[np.int64], rows: list[Row], model: Identity, found: Model | str) -> list[Finding]:
     def finding(kind: str, i: int, said: str) -> Finding:
         sentence = f"topic {PREDICTIONS}, partition {partition}, offset {offset[i]}: {said}"
         return Finding(PREDICTIONS, kind, partition, int(offset[i]), sentence)
@@ -182,7 +165,7 @@ def _rescored(partition: int, offset: NDArray[np.int64], rows: list[Row], model:
     name = f"{model[0]} {model[1]}"
     findings += [
         finding("changed_score", int(at[i]), f"it says score {said[i]}, its features and model {name} give {again[i]}")
-        for i in np.flatnonzero(said.view(np.uint32) != again.view(np.uint32)).tolist()
+        for i in np.flatnonzero(~found.agrees(said, again)).tolist()
     ]
     decided = np.array([rows[i]["decision"] for i in at], bool)
     findings += [

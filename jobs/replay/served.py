@@ -149,18 +149,12 @@ def _scored(
         some = rows[start : start + batch]
         scores, decisions = score(x[start : start + batch], model)
         said = predictions.score[some]
-        for j in np.flatnonzero(~agrees(said, scores, model.tolerance)).tolist():
+        for j in np.flatnonzero(~model.agrees(said, scores)).tolist():
             cause = f"features and model {name} of the prediction give another score: one of them was changed after scoring"
             yield differs(int(some[j]), "score", said[j], scores[j], cause)
         for j in np.flatnonzero(predictions.decision[some] != decisions).tolist():
             cause = f"the threshold of {name} is {model.threshold}"
             yield differs(int(some[j]), "decision", bool(predictions.decision[some[j]]), bool(decisions[j]), cause)
-
-
-def agrees(said: NDArray[np.float32], again: NDArray[np.float32], tolerance: float) -> NDArray[np.bool_]:
-    """Equal to the bit, or within the tolerance that the model's manifest states; what is no number agrees with nothing."""
-    equal: NDArray[np.bool_] = (said.view(np.uint32) == again.view(np.uint32)) & ~np.isnan(said)
-    return equal | (np.abs(said - again) <= tolerance) if tolerance else equal
 
 
 def _others(

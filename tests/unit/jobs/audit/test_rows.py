@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 import orjson
 import pyarrow as pa
 import pytest
+from numpy.typing import NDArray
 
 from infra.contracts.codec import EventTimeWindow
 from jobs.archive_rows import COLUMNS, ENVELOPE
-from jobs.audit.answers import Model, Scores, answers, rescore
+from jobs.audit.answers import answers, rescore
 from jobs.audit.rows import Compared, Side, compare, typed_rows, whose
 from jobs.audit.topic_log import Step, archived_step
+from jobs.published_models import Identity
+from jobs.scoring_path import Model
 from lakehouse.iceberg import arrow_schema
 from lakehouse.tables import declared
 
@@ -81,11 +85,11 @@ def test_rows_with_each_others_records_are_told_from_rows_with_other_bytes() -> 
     assert compared(of, rows) == [("swapped_offset", 3), ("swapped_offset", 4), ("changed_value", 7)]
 
 
-class Twice:
-    width, threshold = 2, 0.5
+def tenths(x: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(x[:, 0] * np.float32(0.1), np.float32)
 
-    def score(self, x: np.ndarray[tuple[int, int], np.dtype[np.float32]]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-        return np.asarray(x[:, 0] * np.float32(0.1), np.float32)
+
+TENTHS = Model("m", "1", "0" * 64, 0.5, ("action:a", "action:b"), lambda _, n: np.zeros((n, 2), np.float32), tenths, operator.eq)
 
 
 def test_scores_are_made_again_bit_by_bit() -> None:
@@ -100,7 +104,7 @@ def test_scores_are_made_again_bit_by_bit() -> None:
         b"junk",
     ]
     of = step(list(range(7)), list(values))
-    models: dict[Model, Scores | str] = {("m", "1", "0" * 64): Twice(), ("gone", "1", "0" * 64): "no such model"}
+    models: dict[Identity, Model | str] = {("m", "1", "0" * 64): TENTHS, ("gone", "1", "0" * 64): "no such model"}
     findings = rescore(3, of, typed_rows("predictions", of, WINDOW), models.__getitem__)
     kinds = {(finding.offset, finding.kind) for finding in findings}
     unusable = {(offset, "unusable_features") for offset in (3, 4)}
