@@ -60,7 +60,7 @@ class Scored:
 def compare(scored: Scored, champion: str, candidate: str, seed: int, resamples: int = 200) -> Comparison:
     """Compare on the rows that both models scored. `champion`, `candidate`: their names; `resamples`: for the intervals.
 
-    What cannot be told, as from rows with one answer alone, is null. Takes memory of some 300 bytes a row and segment.
+    What cannot be told, as from rows with one answer alone, is null. Takes memory of some 100 bytes a row and segment.
     """
     has_champion, has_candidate = np.isfinite(scored.champion), np.isfinite(scored.candidate)
     at = np.flatnonzero(has_champion & has_candidate)

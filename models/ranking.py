@@ -18,14 +18,13 @@ class Ranking:
     """n rows by group, in each the highest score first; t ties among them, g groups with a row at least.
 
     `order` (n,): the rows' former places. `positive` (n,): 1.0 where the label is true. `ties` (t,): the first row of each.
-    `groups` (g,): the first tie of each; `group_of` (t,): each tie's group.
+    `groups` (g,): the first tie of each.
     """
 
     order: NDArray[np.int64]
     positive: Floats
     ties: NDArray[np.int64]
     groups: NDArray[np.int64]
-    group_of: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,7 +48,7 @@ def rank(score: NDArray[np.float32], label: NDArray[np.bool_], group: NDArray[np
     new_tie = new_group.copy()
     new_tie[1:] |= scores[1:] != scores[:-1]
     ties = np.flatnonzero(new_tie)
-    return Ranking(order, label[order].astype(np.float64), ties, np.flatnonzero(new_group[ties]), groups[ties])
+    return Ranking(order, label[order].astype(np.float64), ties, np.flatnonzero(new_group[ties]))
 
 
 def steps(ranking: Ranking, weight: Floats) -> Steps:
@@ -66,11 +65,15 @@ def areas(ranking: Ranking, by: Steps) -> tuple[Floats, Floats]:
         return np.full(len(ranking.groups), np.nan), np.full(len(ranking.groups), np.nan)
     positives = np.add.reduceat(by.positive, ranking.groups)
     negatives = np.add.reduceat(by.every, ranking.groups) - positives
-    won = np.add.reduceat((by.every - by.positive) * (by.positive_so_far - by.positive / 2), ranking.groups)
-    precision = np.divide(by.positive_so_far, by.every_so_far, out=np.zeros(len(by.every)), where=by.every_so_far > 0)
-    found = np.add.reduceat(by.positive * precision, ranking.groups)
+    won = np.multiply(by.positive, -0.5)
+    won += by.positive_so_far
+    won *= by.every - by.positive
+    # where nothing has any weight yet there is no positive either: 0 over the least number is 0
+    found = by.positive_so_far / np.maximum(by.every_so_far, np.finfo(np.float64).tiny)
+    found *= by.positive
+    of_auc, of_precision = np.add.reduceat(won, ranking.groups), np.add.reduceat(found, ranking.groups)
     both = (positives > 0) & (negatives > 0)
-    return ratio(won, np.where(both, positives * negatives, 0)), ratio(found, np.where(both, positives, 0))
+    return ratio(of_auc, np.where(both, positives * negatives, 0)), ratio(of_precision, np.where(both, positives, 0))
 
 
 def gains(by: Steps, shares: Floats) -> Floats:
@@ -107,11 +110,11 @@ def ratio(above: Floats, below: Floats) -> Floats:
 
 
 def _so_far(ranking: Ranking, of_tie: Floats) -> Floats:
-    total = np.cumsum(of_tie)
-    if len(ranking.groups) < 2:
-        return total
-    before = (total - of_tie)[ranking.groups]
-    return total - before[ranking.group_of]
+    total = np.empty_like(of_tie)
+    ends = np.append(ranking.groups, len(of_tie))[1:]
+    for first, end in zip(ranking.groups.tolist(), ends.tolist(), strict=True):
+        np.cumsum(of_tie[first:end], out=total[first:end])
+    return total
 
 
 def _thinned(rising: Floats, points: int) -> NDArray[np.int64]:

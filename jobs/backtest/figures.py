@@ -134,7 +134,7 @@ def _curves(comparison: Comparison) -> Figure | None:
     roc.set(title="ROC", xlabel="false positive rate", ylabel="true positive rate", xlim=(0, 1), ylim=(0, 1.01))
     pr.set(title="Precision and recall", xlabel="recall", ylabel="precision", xlim=(0, 1), ylim=(0, 1.01))
     percents(roc.xaxis, roc.yaxis, pr.xaxis, pr.yaxis)
-    legend(figure, roc)
+    legend(figure, roc.get_legend_handles_labels()[0])
     return figure
 
 
@@ -177,7 +177,7 @@ def _lift(comparison: Comparison) -> Figure | None:
     lift.grid(visible=False, axis="x")
     gain.set(title="Cumulative gains", xlabel="highest-scored actions", ylabel="of all positives", xlim=(0, 1), ylim=(0, 1))
     percents(gain.xaxis, gain.yaxis)
-    legend(figure, gain)
+    legend(figure, gain.get_legend_handles_labels()[0])
     return figure
 
 
@@ -198,7 +198,7 @@ def _scores(comparison: Comparison) -> Figure | None:
         ax.set(title=name, xlabel="score", xlim=(edges[0], edges[-1]))
         percents(ax.yaxis)
     axes[0].set(ylabel="share of the actions with that answer", ylim=(0, None))
-    legend(figure, axes[0])
+    legend(figure, axes[0].get_legend_handles_labels()[0])
     return figure
 
 
@@ -257,7 +257,7 @@ def _days(comparison: Comparison) -> Figure | None:
     locator: Any = AutoDateLocator(tz=UTC, maxticks=8)  # type: ignore[no-untyped-call]
     rate.xaxis.set_major_locator(locator)
     rate.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))  # type: ignore[no-untyped-call]
-    legend(figure, rate)
+    legend(figure, rate.get_legend_handles_labels()[0])
     return figure
 
 
@@ -292,7 +292,7 @@ def _segments(comparison: Comparison) -> Figure | None:
         for _, look, name in _sides(comparison)
     ]
     handles += [precision.plot([], [], color=color, marker="D", markersize=5, linestyle="-", label=label)[0] for color, label in _OTHERS]
-    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    legend(figure, handles)
     return figure
 
 

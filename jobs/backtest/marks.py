@@ -51,10 +51,10 @@ def error_bars(told: Sequence[Estimate]) -> tuple[list[float], np.ndarray]:  # t
     return value, np.maximum(0, np.array([low, high]))
 
 
-def legend(figure: Figure, ax: Any, columns: int = 3) -> None:  # noqa: ANN401 - matplotlib ships no types
-    """Below all, where it covers no data."""
-    handles, labels = ax.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns)
+def legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """Below all, where it covers no data, in as many columns as the names leave room for."""
+    longest = max(len(handle.get_label()) for handle in handles)
+    figure.legend(handles=handles, loc="outside lower center", ncols=max(1, min(len(handles), 118 // (longest + 8))))
 
 
 def percents(*axes: Any) -> None:  # noqa: ANN401 - matplotlib ships no types
@@ -73,4 +73,5 @@ def short(value: str | None, most: int = 18) -> str:
     if value is None:
         return "not known"
     plain = "".join(letter if letter.isprintable() else "\ufffd" for letter in value)
-    return plain if len(plain) <= most else plain[: most - 1] + "…"
+    # a name's end tells as much as its beginning, such as a model's version
+    return plain if len(plain) <= most else plain[: most - most // 3 - 1] + "…" + plain[-(most // 3) :]
