@@ -303,6 +303,31 @@ def replay(
 
 
 @app.command()
+def backtest(
+    model: Annotated[str, typer.Option(help="the candidate, NAME@VERSION")],
+    champion: Annotated[str | None, typer.Option(help="NAME@VERSION; what was published, when left out")] = None,
+    tag: Annotated[str | None, typer.Option(help="the history; named after the models and kept when left out")] = None,
+    renew: Annotated[bool, typer.Option("--renew", help="let the history of that name go, and keep the newest under it")] = False,
+    from_time: Annotated[str | None, typer.Option("--from", help="event time of the first action to compare on")] = None,
+    to_time: Annotated[str | None, typer.Option("--to", help="event time before which the last one lies")] = None,
+    known_by: Annotated[str | None, typer.Option(help="labels that became known later do not count")] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the intervals")] = 1,
+    resamples: Annotated[int, typer.Option(min=2, max=10_000, help="of the intervals")] = 200,
+    out: Annotated[Path | None, typer.Option(help="folder for report.html and report.json")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print the report for programs")] = False,
+) -> None:
+    """Tell what a model would have said on the archive, against what was said. Example: ./streamhouse backtest --model purchase_30m@2
+
+    The archive is folded in log order, so the model is given the features that there were then. The same command gives the same
+    report later: the tables stay as they were under a tag.
+    """
+    from jobs.backtest.command import Order, main
+
+    order = Order(model, champion, tag, renew, from_time, to_time, known_by, seed, resamples, out)
+    main(load_settings(), order, as_json=as_json)
+
+
+@app.command()
 def tag(
     name: Annotated[str | None, typer.Argument(help="of the history; small letters, digits, _ . @ -")] = None,
     drop: Annotated[bool, typer.Option("--drop", help="take the name away; upkeep may expire what it kept")] = False,

@@ -79,15 +79,21 @@ def chosen(from_time: str | None, to_time: str | None, offsets: Sequence[str]) -
             message = f"offsets {text!r}: expected PARTITION:FIRST-LAST, as in 0:100-199, each partition once; correct it"
             raise StreamhouseError(message)
         spans[int(match[1])] = int(match[2]), int(match[3]) + 1
-    first = -_EVER if from_time is None else _milliseconds("from", from_time)
-    end = _EVER if to_time is None else _milliseconds("to", to_time)
+    first = -_EVER if from_time is None else milliseconds("from", from_time)
+    end = _EVER if to_time is None else milliseconds("to", to_time)
     if first >= end:
         message = f"from {from_time} to {to_time}: the end must come after the beginning; exchange them"
         raise StreamhouseError(message)
     return Chosen(first, end, spans)
 
 
-def _milliseconds(which: str, text: str) -> int:
+def milliseconds(which: str, text: str) -> int:
+    """The moment that the option `--which` names, ms since 1970 UTC.
+
+    Raises:
+        StreamhouseError: another form.
+
+    """
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

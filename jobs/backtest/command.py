@@ -1,0 +1,136 @@
+"""The command: pin a history for good, compare on it with a progress bar, write the report, and say who is better."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column, Table
+
+from infra.config import Settings
+from infra.contracts.codec import rfc3339
+from infra.errors import StreamhouseError
+from infra.whole_files import write_whole
+from jobs.backtest.page import page, verdict
+from jobs.backtest.parts import Models
+from jobs.backtest.run import Asked, Backtest, backtest, manifests
+from jobs.replay.chosen import chosen, milliseconds
+from jobs.replay.history import TABLES, kept
+from lakehouse.tags import tagged, untag
+from models.compared import Estimate
+
+
+@dataclass(frozen=True)
+class Order:
+    """What the command line says. Without `tag` the history has a name made of the models', so that the same words read the same later."""
+
+    model: str
+    champion: str | None
+    tag: str | None
+    renew: bool
+    from_time: str | None
+    to_time: str | None
+    known_by: str | None
+    seed: int
+    resamples: int
+    out: Path | None
+
+    @property
+    def history(self) -> str:
+        """The name of the history."""
+        return self.tag or f"backtest-{self.model}" + (f"-{self.champion}" if self.champion else "")
+
+    @property
+    def again(self) -> str:
+        """The command that makes the same report again."""
+        words = ["./streamhouse", "backtest", "--model", self.model]
+        flags = {"champion": self.champion, "tag": self.history, "from": self.from_time, "to": self.to_time, "known-by": self.known_by}
+        for flag, value in flags.items():
+            words += [] if value is None else [f"--{flag}", value]
+        return shlex.join([*words, "--seed", str(self.seed), "--resamples", str(self.resamples)])
+
+
+def main(settings: Settings, order: Order, *, as_json: bool) -> None:
+    """Write `report.html` and `report.json`; print a summary, or the JSON.
+
+    Raises:
+        StreamhouseError: a model that was not published, a history that cannot be read, a folder that cannot be written to.
+
+    """
+    models = Models(order.model, order.champion)
+    what = chosen(order.from_time, order.to_time, [])
+    known_by = None if order.known_by is None else milliseconds("known-by", order.known_by)
+    asked = Asked(models, what, known_by, order.seed, order.resamples, order.again)
+    manifests(settings, models)  # before a history is named for a model that is not there
+    if order.renew:
+        untag(settings, order.history, TABLES)
+    was_there = tagged(settings, order.history, TABLES) is not None
+    history = kept(settings, order.history)
+    bar = Progress(
+        TextColumn("folding and scoring"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with bar:
+        task = bar.add_task("", total=None)
+        made = backtest(settings, history, asked, lambda done, total: bar.update(task, completed=done, total=total))
+    written = write(made, order.out or settings.state / "backtests" / order.history)
+    if as_json:
+        print(written["report.json"].read_text("utf-8"))
+        return
+    show(made, Console(), was_there=was_there)
+    print(f"written: {written['report.json']}\nfor a browser: {written['report.html'].resolve().as_uri()}")
+
+
+def write(made: Backtest, folder: Path) -> dict[str, Path]:
+    """The report for people and for programs, each whole or not at all; the same backtest gives the same bytes.
+
+    Raises:
+        StreamhouseError: the folder cannot be written to.
+
+    """
+    both = {"about": msgspec.to_builtins(made.about), "comparison": msgspec.to_builtins(made.comparison)}
+    as_json = msgspec.json.format(msgspec.json.encode(both), indent=1).decode()
+    files = {"report.html": page(made.comparison, made.about), "report.json": as_json + "\n"}
+    try:
+        for name, content in files.items():
+            write_whole(folder / name, content)
+    except OSError as error:
+        message = f"report folder {folder}: expected one that can be written to, got {error}; name another with --out"
+        raise StreamhouseError(message) from error
+    return {name: folder / name for name in files}
+
+
+def show(made: Backtest, console: Console, *, was_there: bool) -> None:
+    """The verdict, the two models side by side, and what the history is."""
+    comparison, about = made.comparison, made.about
+    names = escape(comparison.champion.name), escape(comparison.candidate.name)
+    table = Table(Column("", no_wrap=True), *names, "difference (95 % interval)")
+    for label, name in (("AUC", "auc"), ("average precision", "average_precision"), ("log loss", "log_loss"), ("Brier score", "brier")):
+        old, new = (getattr(side.metrics, name) for side in (comparison.champion, comparison.candidate))
+        table.add_row(label, _value(old), _value(new), _interval(getattr(comparison.difference, name)))
+    console.print(escape(verdict(comparison)), highlight=False)
+    console.print(table)
+    last = "nothing" if about.last is None else rfc3339(about.last)
+    kind = "kept since an earlier run; --renew takes the newest" if was_there else "kept from now on"
+    compared = f"{comparison.counts.compared:,} of {about.folded:,} records compared"
+    console.print(escape(f"{compared}; history `{about.tag}` to {last}, {kind}"), highlight=False)
+
+
+def _value(estimate: Estimate) -> str:
+    return "–" if estimate.value is None else f"{estimate.value:.4f}"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "–"
+    between = "" if estimate.low is None or estimate.high is None else f" ({estimate.low:+.4f} to {estimate.high:+.4f})"
+    return f"{estimate.value:+.4f}{between}"
