@@ -113,16 +113,16 @@ def show(made: Backtest, console: Console, *, was_there: bool) -> None:
     """The verdict, the two models side by side, and what the history is."""
     comparison, about = made.comparison, made.about
     names = escape(comparison.champion.name), escape(comparison.candidate.name)
-    table = Table(Column("", no_wrap=True), *names, "difference (95 % interval)")
+    table = Table(Column("", no_wrap=True), *names, Column("candidate - champion, 95 % interval", no_wrap=True))
     for label, name in (("AUC", "auc"), ("average precision", "average_precision"), ("log loss", "log_loss"), ("Brier score", "brier")):
         old, new = (getattr(side.metrics, name) for side in (comparison.champion, comparison.candidate))
         table.add_row(label, _value(old), _value(new), _interval(getattr(comparison.difference, name)))
-    console.print(escape(verdict(comparison)), highlight=False)
+    console.print(escape(verdict(comparison)), highlight=False, soft_wrap=True)
     console.print(table)
     last = "nothing" if about.last is None else rfc3339(about.last)
     kind = "kept since an earlier run; --renew takes the newest" if was_there else "kept from now on"
     compared = f"{comparison.counts.compared:,} of {about.folded:,} records compared"
-    console.print(escape(f"{compared}; history `{about.tag}` to {last}, {kind}"), highlight=False)
+    console.print(escape(f"{compared}; history `{about.tag}` to {last}, {kind}"), highlight=False, soft_wrap=True)
 
 
 def _value(estimate: Estimate) -> str:

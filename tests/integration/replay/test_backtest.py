@@ -1,0 +1,134 @@
+"""A backtest over real tables: what it tells is what a plain count tells, and the same command tells the same later."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import orjson
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from infra.config import ROOT, Settings
+from infra.errors import StreamhouseError
+from jobs.backtest.command import Order, main
+from jobs.clickstream import Row, open_clickstream, rows
+from models.outcome import HORIZON, LABEL
+from tests.histories import Kept, Made, answered, log_of, profiles_of, put
+from tests.integration.replay.conftest import GOOD, a_lake, real_profiles, some_rows, with_profiles
+from tests.lake import rewrite_records
+from tests.unit.models.builders import a_folder, a_manifest
+
+ORDER = Order("purchase_30m@1", None, None, False, None, None, None, seed=1, resamples=20, out=None)
+
+
+def told(settings: Settings, folder: Path, **changes: object) -> dict[str, bytes]:
+    """The files of a backtest's report."""
+    main(settings, replace(ORDER, out=folder, **changes), as_json=False)  # type: ignore[arg-type]
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def plain(made: Made, end_of: dict[int, int]) -> list[tuple[float, bool]]:
+    """Published scores with their labels, counted one by one: purchases after, within half an hour, of whoever acted."""
+    events = [(a._partition, orjson.loads(a._value or b"")) for a in made.topics["user-actions"] if a._value != b"no json"]
+    moments = [(p, e["data"]["userId"], np.datetime64(e["timestamp"][:-1], "ms").astype(np.int64), e["data"]["action"]) for p, e in events]
+    bought: dict[str, list[int]] = {}
+    for _, user, time, action in moments:
+        if action == "purchase":
+            bought.setdefault(user, []).append(int(time))
+    scores = {(d := orjson.loads(p._value or b"")["data"])["actionId"]: d["score"] for p in made.topics["predictions"]}
+    return [
+        (scores[event["eventId"]], any(time < buy <= time + HORIZON for buy in bought.get(user, [])))
+        for (partition, event), (_, user, time, _) in zip(events, moments, strict=True)
+        if time + HORIZON <= end_of[partition]
+    ]
+
+
+def test_the_model_that_published_is_told_as_a_plain_count_tells_it(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    settings = with_profiles(a_lake(tmp_path, made[1]))
+    report = orjson.loads(told(settings, tmp_path / "out")["report.json"])
+    ends: dict[int, int] = {}
+    for action in made[1].topics["user-actions"]:
+        if action._value != b"no json":
+            time = int(np.datetime64(orjson.loads(action._value or b"")["timestamp"][:-1], "ms").astype(np.int64))
+            ends[action._partition] = max(time, ends.get(action._partition, 0))
+    by_hand = plain(made[1], ends)
+    comparison, about = report["comparison"], report["about"]
+    assert comparison["counts"]["compared"] == len(by_hand)
+    assert comparison["counts"]["positives"] == sum(label for _, label in by_hand)
+    auc = roc_auc_score([label for _, label in by_hand], [score for score, _ in by_hand])
+    assert comparison["champion"]["metrics"]["auc"]["value"] == pytest.approx(auc, abs=1e-5)
+    # the champion is the candidate: folded again, it gives what was published, to the bit
+    assert comparison["changes"] == []
+    assert comparison["difference"]["auc"]["value"] == 0
+    assert about["folded"] == GOOD + about["left_out"]["is no action (a dead letter)"]
+
+
+def test_the_same_command_tells_the_same_after_new_data_and_compaction(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    settings = with_profiles(a_lake(tmp_path, made[1]))
+    before = told(settings, tmp_path / "before")
+    for table in ("user_actions", "predictions"):
+        rewrite_records(settings, table)
+    put(settings, answered(settings, moved(log_of(later_rows(), 5)), 6, profiles_of(real_profiles())))
+    with_profiles(settings)
+    for table in ("user_actions", "predictions"):
+        rewrite_records(settings, table)
+    assert told(settings, tmp_path / "after") == before
+    renewed = orjson.loads(told(settings, tmp_path / "renewed", renew=True)["report.json"])
+    assert renewed["about"]["folded"] > orjson.loads(before["report.json"])["about"]["folded"]
+
+
+def test_a_candidate_may_want_features_that_were_never_served(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(ROOT / "models" / "published" / "purchase_30m", root / "models" / "published" / "purchase_30m")
+    training = msgspec.structs.replace(a_manifest().training, label=LABEL)
+    a_folder(root / "models" / "published" / "buys" / "1", training=training)
+    settings = replace(a_lake(tmp_path, Made()), root=root)
+    small = answered(settings, log_of(some_rows()[:600], 1), 2, {}, lambda _, __: "buys@1")
+    assert len(orjson.loads(small.topics["predictions"][0]._value or b"")["data"]["features"]) == 2
+    put(settings, small)
+    report = orjson.loads(told(settings, tmp_path / "out")["report.json"])["comparison"]
+    assert report["champion"]["name"] == "buys@1"
+    # what the candidate says is what the stream would have published with it
+    asked = answered(settings, log_of(some_rows()[:600], 1), 9, {})
+    said = [orjson.loads(p._value or b"")["data"]["score"] for p in asked.topics["predictions"]]
+    change = max(report["changes"], key=lambda one: abs(one["candidate"] - one["champion"]))
+    assert any(score == pytest.approx(change["candidate"], abs=1e-6) for score in said)
+    named = orjson.loads(told(settings, tmp_path / "named", champion="buys@1")["report.json"])["comparison"]
+    assert named["champion"]["metrics"] == report["champion"]["metrics"]
+
+
+def test_labels_that_became_known_later_do_not_count(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    settings = with_profiles(a_lake(tmp_path, made[1]))
+    whole = orjson.loads(told(settings, tmp_path / "whole")["report.json"])
+    days = [day["value"] for day in whole["comparison"]["days"]]
+    early = orjson.loads(told(settings, tmp_path / "early", tag="t", known_by=days[len(days) // 2])["report.json"])
+    assert 0 < early["comparison"]["counts"]["compared"] < whole["comparison"]["counts"]["compared"]
+    assert max(day["value"] for day in early["comparison"]["days"]) < days[len(days) // 2]
+
+
+def test_what_cannot_be_compared_is_refused_in_a_sentence(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(StreamhouseError, match="published are"):
+        told(settings, tmp_path / "out", model="purchase_30m@99")
+    root = tmp_path / "root"
+    a_folder(root / "models" / "published" / "buys" / "1")
+    with pytest.raises(StreamhouseError, match="expected one that predicts that the user purchases"):
+        told(replace(settings, root=root), tmp_path / "out", model="buys@1")
+    (tmp_path / "file").write_text("in the way", "utf-8")
+    with pytest.raises(StreamhouseError, match="name another with --out"):
+        told(settings, tmp_path / "file" / "out", tag="u")
+
+
+def later_rows() -> list[Row]:
+    """Actions after those of the history."""
+    return list(islice(rows(open_clickstream(ROOT / "data" / "shop_clickstream.csv.gz")), 2000, 2200))
+
+
+def moved(log: dict[int, list[Kept]]) -> dict[int, Sequence[Kept]]:
+    """The same records at offsets behind those of the history."""
+    return {partition: [replace(record, _offset=record._offset + 100_000) for record in records] for partition, records in log.items()}
