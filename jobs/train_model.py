@@ -32,7 +32,7 @@ from models.training import HORIZON, USUAL, Frame, Recipe, train
 
 LOG = ["topic_partition", "topic_offset"]
 COLUMNS = {
-    "feature_log": [*LOG, "user_id", "event_time", *FEATURES],
+    "feature_log": [*LOG, "user_id", "event_time", "created", *FEATURES],
     "user_actions": [*LOG, "action", "platform", "lifecycle"],
     "user_profiles": ["user_id", "channel", "cohort", "known_from", "created"],
 }
@@ -85,31 +85,35 @@ def training_frame(feature_log: pa.Table, user_actions: pa.Table, user_profiles:
     """One row per action with features, oldest first; the order does not depend on the order of the tables' rows.
 
     An action that was refused has no features and is neither a row nor a label. A purchase is labelled by later
-    purchases only. The last 30 minutes of the data are left out: their labels are not known yet.
+    purchases only. The last 30 minutes of the data are left out: their labels are not known yet. A label was known when the log
+    brought the purchase, or when the 30 minutes were over without one; rows that do not say when they became known did at their time.
 
     Raises:
         TablesDisagree: no action has features, or an action has them twice.
 
     """
     try:
-        rows = _frame(feature_log, ["event_time"]).merge(_frame(user_actions, []), on=LOG, validate="one_to_one")
+        rows = _frame(feature_log, ["event_time", "created"]).merge(_frame(user_actions, []), on=LOG, validate="one_to_one")
     except pd.errors.MergeError as error:
         raise TablesDisagree(len(feature_log), len(user_actions), "one twice") from error
     if rows.empty:
         raise TablesDisagree(len(feature_log), len(user_actions), "none")
     rows = rows.sort_values(["event_time", "user_id", *LOG], ignore_index=True)
+    rows["created"] = rows["created"].fillna(rows["event_time"]).astype(np.int64)
 
-    bought = rows.loc[rows["action"] == "purchase", ["user_id", "event_time"]]
-    bought = bought.assign(bought_at=bought["event_time"])
-    later = pd.merge_asof(rows, bought, on="event_time", by="user_id", direction="forward", allow_exact_matches=False, tolerance=HORIZON)
-    rows["label"] = later["bought_at"].notna().to_numpy()
+    bought = rows.loc[rows["action"] == "purchase", ["user_id", "event_time", "created"]]
+    bought = bought.groupby(["user_id", "event_time"], as_index=False).min().sort_values("event_time").rename(columns={"created": "told"})
+    moments = rows[["user_id", "event_time"]]
+    told = pd.merge_asof(moments, bought, on="event_time", by="user_id", direction="forward", allow_exact_matches=False, tolerance=HORIZON)
+    rows["label"] = told["told"].notna().to_numpy()
+    rows["known"] = np.maximum(told["told"].fillna(rows["event_time"] + HORIZON), rows["created"]).astype(np.int64)
     rows = _with_profiles(rows, user_profiles)
     rows = rows[rows["event_time"] <= rows["event_time"].max() - HORIZON]
 
     columns: dict[str, Column] = {f"user_activity:{f}": rows[f].to_numpy(np.float64, na_value=np.nan) for f in FEATURES}
     columns |= {f"action:{field}": _texts(rows[field]) for field in IN_ACTION}
     columns |= {f"user_profile:{field}": _texts(rows[field]) for field in IN_PROFILE}
-    return Frame(columns, rows["event_time"].to_numpy(np.int64), rows["label"].to_numpy(bool))
+    return Frame(columns, rows["event_time"].to_numpy(np.int64), rows["label"].to_numpy(bool), rows["known"].to_numpy(np.int64))
 
 
 def _with_profiles(rows: pd.DataFrame, user_profiles: pa.Table) -> pd.DataFrame:

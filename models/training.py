@@ -95,30 +95,35 @@ class TrainingImpossible(StreamhouseError):
 class Frame:
     """n actions in a fixed order, oldest first. `columns` by source as in `models.inputs`.
 
-    `time` (n,) ms of event time; `label` (n,) bool, known for every row: none whose 30 minutes reach beyond the data.
+    `time` (n,) ms of event time; `label` (n,) bool, known for every row: none whose 30 minutes reach beyond the data. `known` (n,) ms:
+    when row and label both were known, on the log's clock, which stands at the latest event time so far.
     """
 
     columns: Mapping[str, Column]
     time: NDArray[np.int64]
     label: NDArray[np.bool_]
+    known: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Split:
-    """Masks (n,) over the rows of a frame. The HORIZON before validation and before test belongs to none."""
+    """Masks (n,) over the rows of a frame. The HORIZON before validation and before test belongs to none.
+
+    Nor does a row that became known, or whose label did, only when the next period had begun: a model of that day could not have learnt it.
+    """
 
     train: NDArray[np.bool_]
     validation: NDArray[np.bool_]
     test: NDArray[np.bool_]
 
 
-def split_by_time(time: NDArray[np.int64]) -> Split:
-    """The last 28 days are the test, the 14 before them the validation, all before is for training."""
+def split_by_time(time: NDArray[np.int64], known: NDArray[np.int64]) -> Split:
+    """The last 28 days are the test, the 14 before them the validation, all before is for training. `known` as in Frame."""
     test_from = time.max(initial=0) - TEST
     validation_from = test_from - VALIDATION
     return Split(
-        train=time < validation_from - HORIZON,
-        validation=(time >= validation_from) & (time < test_from - HORIZON),
+        train=(time < validation_from - HORIZON) & (known < validation_from),
+        validation=(time >= validation_from) & (time < test_from - HORIZON) & (known < test_from),
         test=time >= test_from,
     )
 
@@ -130,7 +135,7 @@ def train(frame: Frame, name: str, version: str, snapshot_ids: Mapping[str, int]
         TrainingImpossible: a period without rows, or without both answers.
 
     """
-    split = split_by_time(frame.time)
+    split = split_by_time(frame.time, frame.known)
     for period, mask in vars(split).items():
         positive, rows = int(frame.label[mask].sum()), int(mask.sum())
         if not 0 < positive < rows:

@@ -25,8 +25,15 @@ def at(minutes: float) -> datetime:
     return NOON + timedelta(minutes=minutes)
 
 
-def tables(actions: list[tuple[str, float, str | None]], profiles: Sequence[tuple[str, float, str, float]] = ()) -> list[pa.Table]:
-    """`actions`: user, minute, action, in the log's order; `profiles`: user, known from, channel, created."""
+def tables(
+    actions: list[tuple[str, float, str | None]],
+    profiles: Sequence[tuple[str, float, str, float]] = (),
+    created: Sequence[float | None] | None = None,
+) -> list[pa.Table]:
+    """`actions`: user, minute, action, in the log's order; `profiles`: user, known from, channel, created.
+
+    `created`: the minute at which each action became known; by default at its own.
+    """
     n = len(actions)
     place = {"topic_partition": pa.array([0] * n, pa.int32()), "topic_offset": pa.array(range(n), pa.int64())}
     words = pa.array([a for *_, a in actions], pa.string())
@@ -34,6 +41,7 @@ def tables(actions: list[tuple[str, float, str | None]], profiles: Sequence[tupl
         **place,
         "user_id": pa.array([u for u, *_ in actions], pa.string()),
         "event_time": pa.array([at(m) for _, m, _ in actions], TIME),
+        "created": pa.array([None if m is None else at(m) for m in created or [None] * n], TIME),
     }
     log |= {f: pa.array(np.arange(n) + i, pa.int64()) for i, f in enumerate(FEATURES) if not f.startswith("seconds")}
     log |= {f: pa.array([None, *([1.5] * (n - 1))][:n], pa.float64()) for f in FEATURES if f.startswith("seconds")}
@@ -77,6 +85,26 @@ def test_another_users_purchase_labels_nothing() -> None:
 
 def test_a_purchase_that_the_log_brought_earlier_but_happened_later_still_counts() -> None:
     assert labels(("a", 10.0, "purchase"), ("a", 5.0, "cart")) == {5.0: True, 10.0: False}
+
+
+def test_a_label_is_known_when_the_log_brought_the_purchase_or_when_the_half_hour_is_over() -> None:
+    actions: list[tuple[str, float, str | None]] = [
+        ("a", 0.0, "home"),
+        ("b", 0.5, "home"),
+        ("a", 10.0, "purchase"),
+        ("a", 10.0, "purchase"),
+        ("c", 12.0, "late"),
+        ("z", 99.0, "home"),
+    ]
+    frame = training_frame(*tables(actions, created=[0, 0.5, 45, 44, 90, 99]))
+    minutes = ((frame.known - NOON.timestamp() * 1000) / 60_000).tolist()
+    assert frame.label.tolist() == [True, False, False, False, False]
+    assert minutes == [44, 30.5, 45, 44, 90]
+
+
+def test_an_action_that_does_not_say_when_it_became_known_did_at_its_time() -> None:
+    frame = training_frame(*tables([("a", 0, "home"), ("a", 10, "purchase"), ("z", 99, "home")]))
+    assert ((frame.known - NOON.timestamp() * 1000) / 60_000).tolist() == [10, 40]
 
 
 def test_rows_whose_thirty_minutes_reach_beyond_the_data_are_left_out() -> None:

@@ -16,7 +16,7 @@ from models.golden import Golden
 from models.inputs import Column, build
 from models.manifest import Manifest, Metrics, ModelInput, ModelOutput, Scores, Training, dump_manifest
 from models.scorer import Scorer, open_session
-from models.training import DAY, MINUTE, Frame
+from models.training import DAY, HORIZON, MINUTE, Frame
 from models.trees import OPSET, to_onnx
 
 WORDS = ("home", "cart", "purchase")
@@ -114,4 +114,4 @@ def a_frame(n: int = 6000, days: int = 80, seed: int = 0) -> Frame:
         "action:action": action,
     }
     time = 1_700_000_000_000 + np.sort(random.integers(0, days * DAY // MINUTE, n)) * MINUTE
-    return Frame(columns, time, random.random(n) < chance)
+    return Frame(columns, time, random.random(n) < chance, time + HORIZON)

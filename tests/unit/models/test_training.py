@@ -49,7 +49,7 @@ def test_the_metrics_are_those_of_the_published_bytes(trained: Trained) -> None:
     frame = a_frame()
     x = build(trained.manifest, frame.columns, len(frame.time))
     score = Scorer(trained.manifest, open_session(trained.manifest, trained.onnx)).score(x)
-    test = split_by_time(frame.time).test
+    test = split_by_time(frame.time, frame.known).test
     assert measure(frame.label[test], score[test]) == trained.manifest.metrics.model
 
 
@@ -58,7 +58,7 @@ def test_onnx_and_lightgbm_differ_by_no_more_than_float32(trained: Trained) -> N
 
 
 def test_the_card_says_what_it_was_made_of(trained: Trained) -> None:
-    card, split = trained.manifest, split_by_time(a_frame().time)
+    card, split = trained.manifest, split_by_time(a_frame().time, a_frame().known)
     assert card.id == "buys@3"
     assert card.training.snapshot_ids == {"feature_log": 11, "user_actions": 12}
     assert card.training.rows == {
@@ -98,7 +98,7 @@ def test_the_future_cannot_change_what_is_learnt() -> None:
     """Other labels in the last weeks change the metrics and not one byte of the model."""
     frame = a_frame()
     label = frame.label.copy()
-    test = split_by_time(frame.time).test
+    test = split_by_time(frame.time, frame.known).test
     label[test] = ~label[test]
     other, same = train(dataclasses.replace(frame, label=label), "buys", "1", {}), train(frame, "buys", "1", {})
     assert other.onnx == same.onnx
@@ -108,7 +108,7 @@ def test_the_future_cannot_change_what_is_learnt() -> None:
 
 def test_periods_follow_each_other_with_half_an_hour_between() -> None:
     time = np.arange(0, 80 * DAY, 10 * MINUTE)
-    split = split_by_time(time)
+    split = split_by_time(time, time + HORIZON)
     assert time[split.test].min() == time.max() - TEST
     assert time[split.validation].min() == time.max() - TEST - VALIDATION
     for earlier, later in ((split.train, split.validation), (split.validation, split.test)):
@@ -117,6 +117,23 @@ def test_periods_follow_each_other_with_half_an_hour_between() -> None:
     assert left_out.sum() == 6
     assert not (split.train & split.validation).any()
     assert not (split.validation & split.test).any()
+
+
+def test_a_row_whose_label_became_known_in_the_next_period_belongs_to_none() -> None:
+    time = np.arange(0, 80 * DAY, 10 * MINUTE)
+    before = split_by_time(time, time + HORIZON)
+    validation_from, test_from = time.max() - TEST - VALIDATION, time.max() - TEST
+    known = time + HORIZON
+    late = {"train": (5, validation_from), "validation": (int(np.flatnonzero(before.validation)[3]), test_from)}
+    for row, begins in late.values():
+        known[row] = begins - 1
+    assert all((vars(split_by_time(time, known))[period] == mask).all() for period, mask in vars(before).items())
+    for row, begins in late.values():
+        known[row] = begins
+    after = split_by_time(time, known)
+    for period, (row, _) in late.items():
+        assert np.flatnonzero(vars(before)[period] & ~vars(after)[period]).tolist() == [row]
+    assert (after.test == before.test).all()
 
 
 def test_the_threshold_is_the_one_with_the_best_f1() -> None:
@@ -142,13 +159,13 @@ def test_data_of_too_few_days_is_refused() -> None:
 
 def test_a_period_without_a_purchase_is_refused() -> None:
     frame = a_frame()
-    label = frame.label & ~split_by_time(frame.time).validation
+    label = frame.label & ~split_by_time(frame.time, frame.known).validation
     with pytest.raises(TrainingImpossible, match=r"the validation period needs actions with and without a purchase .* got 0 of \d+;"):
         train(dataclasses.replace(frame, label=label), "buys", "1", {})
 
 
 def test_a_frame_without_rows_is_refused() -> None:
-    empty = Frame({"action:action": []}, np.array([], np.int64), np.array([], bool))
+    empty = Frame({"action:action": []}, np.array([], np.int64), np.array([], bool), np.array([], np.int64))
     with pytest.raises(TrainingImpossible, match=r"the train period needs .* got 0 of 0"):
         train(empty, "buys", "1", {})
 
