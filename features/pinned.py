@@ -71,7 +71,7 @@ class Rows:
     def __init__(self, pinned: Pinned, where: str) -> None:
         condition = {"row_filter": where} if where else {}
         self._scan = pinned.table.scan(snapshot_id=pinned.snapshot_id, **condition)
-        self._types = pinned.types
+        self._name, self._types = pinned.name, pinned.types
         tasks = [] if pinned.snapshot_id is None else sorted(self._scan.plan_files(), key=lambda task: str(task.file.file_path))
         self._parts: list[list[Any]] = []
         size = _ROWS
@@ -87,13 +87,25 @@ class Rows:
         return len(self._parts)
 
     def batches(self, part: int, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
-        """The rows of a part, some columns of them, in their plain types."""
+        """The rows of a part, some columns of them, in their plain types.
+
+        Raises:
+            TrainingSetRefused: a file is gone.
+
+        """
         scan = self._scan.update(selected_fields=tuple(columns))
         tasks = self._parts[part]
         scan.plan_files = lambda: tasks  # this part alone: PyIceberg holds all that it reads at once
         schema = pa.schema([(name, self._types[name]) for name in columns])
-        for batch in scan.to_arrow_batch_reader():
-            yield batch.select(list(columns)).cast(schema)
+        try:
+            for batch in scan.to_arrow_batch_reader():
+                yield batch.select(list(columns)).cast(schema)
+        except FileNotFoundError as error:
+            message = (
+                f"table `{self._name}`, snapshot {scan.snapshot_id}: a file of it is gone ({error}); if the snapshot expired meanwhile,"
+                " ask again, or read a tag, which keeps its snapshot"
+            )
+            raise TrainingSetRefused(message) from error
 
     def columns_at_once(self, part: int) -> int:
         """How many columns of a part may be in memory."""

@@ -19,6 +19,7 @@ from features.profile import TIME_TO_LIVE
 from infra.config import Settings, load_settings
 from lakehouse import migrate
 from lakehouse.append import append
+from lakehouse.catalog import load_table, open_catalog
 from tests.unit.features.known_then import Moment, Row
 
 UTC = pa.timestamp("us", "UTC")
@@ -28,7 +29,7 @@ DAY = 86_400 * SECOND
 TTL = 2 * DAY
 PROFILE_TTL = TIME_TO_LIVE * 1000
 
-Drawn = dict[str, list[int | None]]
+FEATURES = ["user_activity:actions_10m", "user_activity:seconds_since_action", "recent:actions_1h", "user_profile:channel"]
 
 
 @dataclass(frozen=True)
@@ -155,3 +156,17 @@ def a_store(settings: Settings) -> FeatureStore:
     store = feature_store(settings)
     store.apply([*made, recent])
     return store
+
+
+def retrieved(store: FeatureStore, entities: Any, features: Any = FEATURES, **more: Any) -> pa.Table:
+    """Plain Feast code."""
+    return store.get_historical_features(entities, features, **more).to_arrow()
+
+
+def tag(settings: Settings, table: str, name: str) -> None:
+    """Name the table's newest snapshot."""
+    with open_catalog(settings) as catalog:
+        held = load_table(catalog, settings, table)
+        newest = held.current_snapshot()
+        assert newest is not None
+        held.manage_snapshots().create_tag(newest.snapshot_id, name).commit()
