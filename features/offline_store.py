@@ -66,8 +66,14 @@ class StreamhouseOfflineStore(DuckDBOfflineStore):
         """
         rows = entity_rows(entity_df)
         pins: dict[str, Pinned] = {}
-        views = [_view(view, feature_refs, rows, pins, config.offline_store.tag, full_feature_names) for view in feature_views]
         cutoff = config.offline_store.created_cutoff or filter_by_created_timestamp
+        views = [_view(view, feature_refs, rows, pins, config.offline_store.tag, full_feature_names) for view in feature_views]
+        if cutoff and (undated := [view.pinned.name for view in views if view.created is None]):
+            message = (
+                f"table `{undated[0]}`: expected its source to name the column that tells when a row became known, got none; run"
+                " `./streamhouse apply`, set created_timestamp_column, or set offline_store.created_cutoff to false and count by event time"
+            )
+            raise TrainingSetRefused(message)
 
         def retrieve() -> pa.Table:
             table = rows.table

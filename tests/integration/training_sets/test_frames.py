@@ -125,6 +125,33 @@ def test_a_training_set_can_be_saved_and_is_described(small: tuple[Settings, Fea
     assert dataset_hash(pq.read_table(file)) == job.to_arrow().schema.metadata[SHA256.encode()].decode()
 
 
+def test_feast_reads_a_saved_training_set_again(small: tuple[Settings, FeatureStore, Planted], tmp_path: Path) -> None:
+    _, store, what = small
+    job = store.get_historical_features(what.entities, FEATURES)
+    with pytest.warns(RuntimeWarning, match="experimental"):
+        saved = store.create_saved_dataset(job, "march", SavedDatasetFileStorage(str(tmp_path / "set.parquet")))
+    again = saved.to_df().sort_values("event_timestamp", ignore_index=True)
+    first = job.to_df().sort_values("event_timestamp", ignore_index=True)
+    assert again["actions_10m"].notna().sum() > 100
+    for name in ("event_timestamp", "actions_10m"):
+        assert sorted(again[name].dropna()) == sorted(first[name].dropna())
+
+
+def test_a_source_that_does_not_tell_when_rows_became_known_is_refused_while_the_cut_off_is_on(
+    small: tuple[Settings, FeatureStore, Planted],
+) -> None:
+    _, store, what = small
+    view = store.get_feature_view("user_activity")
+    assert view.batch_source is not None
+    view.batch_source.created_timestamp_column = ""
+    store.apply([view])
+    refused(
+        store, what.entities, "table `feature_log`: expected its source to name the column .* or set offline_store.created_cutoff to false"
+    )
+    store.config.offline_store.created_cutoff = False
+    assert retrieved(store, what.entities).num_rows == len(what.moments)
+
+
 def refused(store: FeatureStore, entities: Any, says: str, features: list[str] = FEATURES) -> None:
     with pytest.raises(TrainingSetRefused, match=says):
         retrieved(store, entities, features)

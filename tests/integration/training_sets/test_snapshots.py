@@ -84,6 +84,8 @@ def test_a_log_from_before_the_clock_was_written_counts_by_event_time(tmp_path: 
         held.append(pa.table([pa.array(columns.get(f.name, [None] * len(rows)), f.type) for f in schema], schema=schema))
     changed = [change for change in apply(settings) if change.action != "keep"]
     assert [change.detail for change in changed] == ["add column created timestamptz"]
+    got = retrieved(a_store(settings), what.entities, ["user_activity:actions_10m"])
+    assert got["actions_10m"].to_pylist() == known_then(rows, what.moments)
     put(settings, [Row("new", START, START + DAY, (0, 10**6), 10**6)], "with the clock")
     known_at_once = pd.DataFrame({"user_id": ["new"], "event_timestamp": [pd.Timestamp(START, unit="us", tz="UTC")]})
     assert retrieved(a_store(settings), known_at_once, ["user_activity:actions_10m"])["actions_10m"].to_pylist() == [None]

@@ -56,15 +56,18 @@ def test_it_takes_what_the_definition_takes(
     assert names(fresh(found, asked, time_to_live)) == wanted
 
 
-@given(ROWS, MOMENTS, st.randoms(use_true_random=False))
-def test_parts_in_any_order_give_the_same(drawn: list[tuple[int, int, int, int]], moments: list[tuple[int, int]], random: Random) -> None:
+@given(
+    st.lists(st.tuples(st.just(0), st.integers(0, 2), st.integers(0, 2), st.integers(0, 1)), min_size=3), st.randoms(use_true_random=False)
+)
+def test_parts_in_any_order_give_the_same(drawn: list[tuple[int, int, int, int]], random: Random) -> None:
+    moments = [(key, time) for key in (0, 1) for time in range(4)]
     rows, asked = rows_of(drawn), asked_of(moments)
     whole = look(nothing(len(moments), 2), asked, known_of(rows))
     shuffled = list(rows)
     random.shuffle(shuffled)
     found = nothing(len(moments), 2)
-    for start in range(0, len(shuffled), 7):
-        found = look(found, asked, known_of(shuffled[start : start + 7]))
+    for start in range(0, len(shuffled), 2):
+        found = look(found, asked, known_of(shuffled[start : start + 2]))
     assert names(found.position) == names(whole.position)
 
 
