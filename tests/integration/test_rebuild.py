@@ -141,6 +141,27 @@ def test_what_a_rebuild_makes_equals_what_the_stream_made(settings: Settings, ar
         np.testing.assert_array_equal(np.array([made[place] for place in live]), np.array(list(live.values())))
 
 
+def test_a_row_tells_the_logs_clock_when_it_became_known(tmp_path: Path, archive: pa.Table, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.read._LOG_ROWS", 10)  # many batches: the clock goes on from one to the next
+    own = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")})
+    migrate.apply(own)
+    place = ["topic_partition", "topic_offset"]
+    shuffled = archive.filter(pc.equal(archive["topic_partition"], 1))
+    moved = pa.array(random.Random(4).sample(range(len(shuffled)), len(shuffled)))  # most actions come late
+    late = pa.table({name: shuffled[name] if name in place else shuffled[name].take(moved) for name in shuffled.column_names})
+    put_records(own, "user_actions", late)
+    pinned = snapshot(own, "user_actions")
+    assert pinned is not None
+    parts = list(feature_log(own, pinned, MemoryStore(), lambda _: EVERYTHING))
+    assert len(parts) > 10
+    clock, behind = None, 0
+    for row in pa.concat_tables(parts).to_pylist():
+        clock = row["event_time"] if clock is None else max(clock, row["event_time"])
+        behind += row["event_time"] < clock
+        assert row["created"] == clock
+    assert behind > 100
+
+
 def test_where_the_topic_was_cut_the_archive_goes_on(settings: Settings, archive: pa.Table) -> None:
     wanted = [row for row in archive.to_pylist() if row["topic_partition"] == 1 and 10 <= row["topic_offset"] < 60]
     got = list(before_the_topic(settings, 1, 10, 60))

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from feast import FeatureStore
+from feast import Entity, FeatureStore, FeatureView, Field, ValueType
+from feast.infra.data_sources.contrib.iceberg_catalog.iceberg_source import IcebergSource
+from feast.types import Int64
 
-from features.apply import write_configuration
+from features.apply import feature_store, write_configuration
 from infra.config import Settings
+from lakehouse import migrate
 from lakehouse.append import overwrite
+from lakehouse.catalog import open_catalog
+from lakehouse.iceberg import arrow_schema
 from lakehouse.read import read
+from lakehouse.tables import Column, Table
 from tests.training_sets import FEATURES, PROFILE_TTL, START, TTL, UTC, Planted, a_lake, a_store, fill, planted, retrieved
-from tests.unit.features.known_then import Moment, known_then
+from tests.unit.features.known_then import Moment, Row, known_then
 
 
 @pytest.fixture(scope="module")
@@ -144,3 +151,73 @@ def test_rows_of_equal_times_without_log_positions_are_told_apart_by_their_value
         overwrite(settings, "feature_log", rows, f"nowhere-{seed}")
         names |= set(retrieved(store, entities, ["user_activity:actions_10m"])["actions_10m"].to_pylist())
     assert len(names) == 1
+
+
+@pytest.mark.parametrize(("rows", "cells", "at_once"), [(1, 1, 1), (700, 2000, 500)])
+def test_however_little_is_read_at_a_time_the_answer_is_the_same(
+    small: tuple[Settings, FeatureStore, Planted], monkeypatch: pytest.MonkeyPatch, rows: int, cells: int, at_once: int
+) -> None:
+    _, store, what = small
+    wanted = retrieved(store, what.entities)
+    monkeypatch.setattr("features.pinned._ROWS", rows)
+    monkeypatch.setattr("features.pinned._CELLS", cells)
+    monkeypatch.setattr("features.point_in_time._AT_ONCE", at_once)
+    assert retrieved(store, what.entities).equals(wanted, check_metadata=True)
+
+
+def test_two_keys_numbers_times_without_a_zone_and_renamed_columns(tmp_path: Path) -> None:
+    columns = {"shop": "long", "who": "string", "at": "timestamp", "told": "timestamp", "n": "long"}
+    visits = Table("visits", "Visits.", "tests", "none", tuple(Column(name, kind, name, "-") for name, kind in columns.items()))
+    settings, random = a_lake(tmp_path / "state"), np.random.default_rng(3)
+    migrate.apply(settings, {"visits": visits})
+    rows = []
+    for i in range(2000):
+        at = int(random.integers(0, 500))
+        rows.append(Row((int(random.integers(0, 5)), f"u{random.integers(0, 5)}"), at, at + int(random.integers(0, 50)), (i,), i))
+    rows = list({(row.key, row.event_time, row.created): row for row in rows}.values())
+    with open_catalog(settings) as catalog:
+        held = catalog.load_table((settings.lake.namespace, "visits"))
+        values = [
+            [row.key[0] for row in rows],
+            [row.key[1] for row in rows],
+            [row.event_time for row in rows],
+            [row.created for row in rows],
+            [row.name for row in rows],
+        ]
+        schema = arrow_schema(visits)
+        held.append(pa.table([pa.array(of, field.type) for of, field in zip(values, schema, strict=True)], schema=schema))
+    lake = settings.lake
+    source = IcebergSource(
+        name="visits",
+        catalog_type="sql",
+        catalog_name=lake.catalog,
+        warehouse=lake.warehouse,
+        namespace=lake.namespace,
+        table="visits",
+        catalog_properties={"uri": f"sqlite:///{lake.database}"},
+        timestamp_field="moment",
+        created_timestamp_column="told",
+        field_mapping={"who": "visitor", "at": "moment", "n": "number_of_row"},
+    )
+    shop = Entity(name="shop", join_keys=["shop"], value_type=ValueType.INT64)
+    visitor = Entity(name="visitor", join_keys=["visitor"], value_type=ValueType.STRING)
+    view = FeatureView(
+        name="visits",
+        entities=[shop, visitor],
+        ttl=timedelta(microseconds=100),
+        schema=[Field(name="number_of_row", dtype=Int64)],
+        source=source,
+    )
+    store = feature_store(settings)
+    store.apply([shop, visitor, view])
+    moments = [Moment((int(random.integers(0, 6)), f"u{random.integers(0, 6)}"), int(random.integers(-10, 700))) for _ in range(1000)]
+    entities = pd.DataFrame(
+        {
+            "visitor": [m.key[1] for m in moments],
+            "shop": [m.key[0] for m in moments],
+            "event_timestamp": np.array([m.time for m in moments], "datetime64[us]"),
+        }
+    )
+    wanted = known_then(rows, moments, 100)
+    assert retrieved(store, entities, ["visits:number_of_row"])["number_of_row"].to_pylist() == wanted
+    assert 100 < sum(name is None for name in wanted) < 900

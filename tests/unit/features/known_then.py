@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class Row:
     """A feature row; `name` tells it from the others, `tie` decides equal times."""
 
-    key: Hashable
+    key: Any  # hashable
     event_time: int | None
     created: int | None
     tie: tuple[int, ...]
@@ -22,7 +23,7 @@ class Row:
 class Moment:
     """An entity row."""
 
-    key: Hashable
+    key: Any  # hashable
     time: int | None
 
 
