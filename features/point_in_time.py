@@ -65,7 +65,7 @@ def features_at(view: View, rows: EntityRows, *, created_cutoff: bool) -> dict[s
         return {name: pa.chunked_array([pa.nulls(len(rows.time), view.pinned.types[column])]) for name, column in view.features.items()}
     held = Rows(view.pinned, _where(view, keys, *between))
     asked = Asked(np.where(rows.time == NO_TIME, -1, keys.of_rows), rows.time)
-    ties: tuple[str, ...] = _POSITION if set(_POSITION) <= view.pinned.types.keys() else ()
+    ties: tuple[str, ...] = _POSITION if all(pa.types.is_integer(view.pinned.types.get(name, pa.null())) for name in _POSITION) else ()
     found = _find(view, held, keys, asked, ties, created_cutoff=created_cutoff)
     if found is None:  # positions that are not there cannot tell rows apart
         found = _find(view, held, keys, asked, (), created_cutoff=created_cutoff)
@@ -147,12 +147,7 @@ def _value_tie(rows: pa.RecordBatch, columns: Sequence[str]) -> Integers:
     """A number (n,) out of each row's values: which of two rows wins is of no weight, but it must always be the same one."""
     tie = np.zeros(len(rows), np.uint64)
     for name in columns:
-        column = rows[name]
-        try:
-            texts = column.cast(pa.string()).to_pylist()
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):  # bytes that are no text, lists
-            texts = [None if value is None else repr(value) for value in column.to_pylist()]
-        told = np.array(["\0" if text is None else text for text in texts], object)
+        told = np.array([repr(value) for value in rows[name].to_pylist()], object)  # not the texts: pandas hashes them to the first NUL
         tie = tie * np.uint64(0x9E3779B97F4A7C15) + pd.util.hash_array(told)
     return tie.view(np.int64)
 
