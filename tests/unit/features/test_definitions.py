@@ -36,6 +36,15 @@ def test_every_batch_source_follows_the_lake_of_the_settings(tmp_path: Path, res
             assert source.catalog_properties == {"uri": f"sqlite:///{settings.lake.database}"}
 
 
+def test_every_batch_source_tells_when_its_rows_became_known(tmp_path: Path) -> None:
+    """Without it the offline store would refuse; the column is one that the table has."""
+    from lakehouse.tables import TABLES
+
+    for name, source in sources(load_settings({"STREAMHOUSE_STATE": str(tmp_path)})).items():
+        columns = [column.name for column in TABLES[name.partition(".")[2]].columns]
+        assert {source.timestamp_field, source.created_timestamp_column} <= set(columns)
+
+
 def test_another_lake_is_a_changed_definition(tmp_path: Path) -> None:
     from features.definitions import definitions
 
