@@ -65,7 +65,11 @@ def archived_profiles(settings: Settings, snapshot_id: int | None) -> ProfileHis
     if snapshot_id is None:
         nothing = np.zeros(0, np.int64)
         return profile_history([], nothing, nothing, {name: [] for name in PROFILE_FEATURES})
-    rows = read(settings, "user_profiles", ["user_id", "known_from", "created", *PROFILE_FEATURES], snapshot_id=snapshot_id)
+    return profiles_in(read(settings, "user_profiles", ["user_id", "known_from", "created", *PROFILE_FEATURES], snapshot_id=snapshot_id))
+
+
+def profiles_in(rows: pa.Table) -> ProfileHistory:
+    """Rows of user_profiles; one that does not say when it was written was known from when it says, and one without that does not count."""
     rows = rows.filter(pc.is_valid(rows["known_from"]))
     known_from = milliseconds(rows["known_from"])
     written = milliseconds(pc.coalesce(rows["created"], rows["known_from"]))

@@ -21,14 +21,17 @@ from rich.console import Console
 from rich.table import Table
 
 from features.activity import FEATURES
+from features.online import PROFILE_FEATURES
 from features.profile import profiles_at
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
+from jobs.folded_archive import profiles_in
 from lakehouse.read import read, snapshot
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest, check_id
+from models.outcome import HORIZON, outcomes
 from models.publishing import next_version, publish
-from models.training import HORIZON, USUAL, Frame, Recipe, train
+from models.training import USUAL, Frame, Recipe, train
 
 LOG = ["topic_partition", "topic_offset"]
 COLUMNS = {
@@ -37,7 +40,7 @@ COLUMNS = {
     "user_profiles": ["user_id", "channel", "cohort", "known_from", "created"],
 }
 IN_ACTION = ("action", "platform", "lifecycle")
-IN_PROFILE = ("channel", "cohort")
+IN_PROFILE = PROFILE_FEATURES
 
 
 class TablesDisagree(StreamhouseError):
@@ -101,38 +104,17 @@ def training_frame(feature_log: pa.Table, user_actions: pa.Table, user_profiles:
     rows = rows.sort_values(["event_time", "user_id", *LOG], ignore_index=True)
     rows["created"] = rows["created"].fillna(rows["event_time"]).astype(np.int64)
 
-    bought = rows.loc[rows["action"] == "purchase", ["user_id", "event_time", "created"]]
-    bought = bought.groupby(["user_id", "event_time"], as_index=False).min().sort_values("event_time").rename(columns={"created": "told"})
-    moments = rows[["user_id", "event_time"]]
-    told = pd.merge_asof(moments, bought, on="event_time", by="user_id", direction="forward", allow_exact_matches=False, tolerance=HORIZON)
-    rows["label"] = told["told"].notna().to_numpy()
-    rows["known"] = np.maximum(told["told"].fillna(rows["event_time"] + HORIZON), rows["created"]).astype(np.int64)
-    rows = _with_profiles(rows, user_profiles)
+    user, time = pd.factorize(rows["user_id"])[0].astype(np.int64), rows["event_time"].to_numpy(np.int64)
+    rows["label"], rows["known"] = outcomes(user, time, (rows["action"] == "purchase").to_numpy(), rows["created"].to_numpy(np.int64))
+    then = profiles_in(user_profiles).known_then(rows["user_id"].tolist(), time)
+    for field, values in profiles_at(then.known, then.columns, np.arange(len(rows)), time).columns.items():
+        rows[field] = values
     rows = rows[rows["event_time"] <= rows["event_time"].max() - HORIZON]
 
     columns: dict[str, Column] = {f"user_activity:{f}": rows[f].to_numpy(np.float64, na_value=np.nan) for f in FEATURES}
     columns |= {f"action:{field}": _texts(rows[field]) for field in IN_ACTION}
     columns |= {f"user_profile:{field}": _texts(rows[field]) for field in IN_PROFILE}
     return Frame(columns, rows["event_time"].to_numpy(np.int64), rows["label"].to_numpy(bool), rows["known"].to_numpy(np.int64))
-
-
-def _with_profiles(rows: pd.DataFrame, user_profiles: pa.Table) -> pd.DataFrame:
-    """Add channel and cohort from the newest profile row known at each action's time; None where missing or stale."""
-    profiles = _frame(user_profiles, ["known_from", "created"]).dropna(subset=["user_id", "known_from"])
-    profiles = profiles.astype({"known_from": np.int64}).sort_values(["known_from", "created"], na_position="first")
-    profiles = profiles.drop_duplicates(["user_id", "known_from"], keep="last")
-    found = pd.merge_asof(
-        rows[["user_id", "event_time"]], profiles, left_on="event_time", right_on="known_from", by="user_id"
-    )  # the last row at or before
-    values = profiles_at(
-        found["known_from"].fillna(-1).to_numpy(np.int64),
-        {field: _texts(found[field]) for field in IN_PROFILE},
-        np.arange(len(rows)),
-        rows["event_time"].to_numpy(np.int64),
-    )
-    for field in IN_PROFILE:
-        rows[field] = values.columns[field]
-    return rows
 
 
 def _frame(table: pa.Table, times: list[str]) -> pd.DataFrame:

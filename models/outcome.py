@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+FOR_EVER = 2**62
+
 HORIZON = 30 * 60_000
 """How far a label looks ahead, in ms of event time."""
 
@@ -16,23 +18,26 @@ def outcomes(
     time: NDArray[np.int64],
     is_purchase: NDArray[np.bool_],
     created: NDArray[np.int64],
-    known_by: int,
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """For n actions their labels, and which of them are known by the moment `known_by`.
+    known_by: int = FOR_EVER,
+) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """For n actions their labels, and from which moment on each was known, ms on the log's clock.
 
     `user` (n,) codes from 0; `time` (n,) ms of event time; `created` (n,) ms on the log's clock, when each action became known. A
-    label is known once the half hour has passed; a purchase that became known later than `known_by` does not count. A purchase
-    is labelled by later purchases only.
+    purchase that became known later than `known_by` does not count. A yes is known when the log brought the first purchase, a no
+    when the half hour was over, neither before the action itself. A purchase is labelled by later purchases only.
     """
     buys = np.flatnonzero(is_purchase & (created <= known_by))
     moments = np.unique(time)
     width = len(moments) + 1
     # user and time in one number, so that one search finds the same user's next purchase
     bought = user[buys] * width + np.searchsorted(moments, time[buys])
-    order = np.argsort(bought, kind="stable")
+    order = np.lexsort((created[buys], bought))
     after = user * width + np.searchsorted(moments, time, side="right")
     following = np.searchsorted(bought[order], after)
     label = following < len(buys)
     buy = buys[order[following[label]]]
-    label[label] = (user[buy] == user[label]) & (time[buy] <= time[label] + HORIZON)
-    return label, time + HORIZON <= known_by
+    near = (user[buy] == user[label]) & (time[buy] <= time[label] + HORIZON)
+    label[label] = near
+    told = time + HORIZON
+    told[label] = created[buy[near]]
+    return label, np.maximum(told, created)

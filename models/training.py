@@ -18,19 +18,16 @@ from infra.errors import StreamhouseError
 from models.golden import Golden, as_lists, spread
 from models.inputs import Column, build
 from models.manifest import Manifest, Metrics, ModelInput, ModelOutput, Period, Scores, Training
+from models.outcome import HORIZON, LABEL
 from models.publishing import Trained
 from models.scorer import Scorer, open_session
 from models.trees import OPSET, to_onnx
 
 MINUTE = 60_000
 DAY = 24 * 60 * MINUTE
-HORIZON = 30 * MINUTE
-"""How far a label looks ahead, in ms; also the gap between the periods, so that no label reaches into the next one."""
-
 TEST, VALIDATION = 28 * DAY, 14 * DAY
 """Length of the last two periods, in ms of event time."""
 
-LABEL = "the user purchases after the action, within the next 30 minutes of event time"
 BASELINE = "conversion rate of the current action in the training period, with 20 actions at the overall rate added"
 PARAMETERS = {
     "objective": "binary",

@@ -98,7 +98,8 @@ def _compared(settings: Settings, history: History, asked: Asked, cards: dict[st
     for part, of in zip(parts, columns.of, strict=True):
         # a partition has its own clock; its users are in no other
         by = int(part.created.max(initial=0)) if asked.known_by is None else min(asked.known_by, int(part.created.max(initial=0)))
-        label[of], known[of] = outcomes(part.user, part.time, part.is_purchase, part.created, by)
+        label[of], _ = outcomes(part.user, part.time, part.is_purchase, part.created, by)
+        known[of] = part.time + HORIZON <= by  # a yes that is known sooner does not count before a no could
     chosen = asked.what.holds(columns.time)
     at = np.flatnonzero(chosen & known)
     segments = {

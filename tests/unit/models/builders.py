@@ -15,8 +15,9 @@ from models import golden, manifest
 from models.golden import Golden
 from models.inputs import Column, build
 from models.manifest import Manifest, Metrics, ModelInput, ModelOutput, Scores, Training, dump_manifest
+from models.outcome import HORIZON
 from models.scorer import Scorer, open_session
-from models.training import DAY, HORIZON, MINUTE, Frame
+from models.training import DAY, MINUTE, Frame
 from models.trees import OPSET, to_onnx
 
 WORDS = ("home", "cart", "purchase")

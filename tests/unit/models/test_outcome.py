@@ -18,8 +18,9 @@ def test_labels_are_what_the_definition_says(actions: list[tuple[int, int, bool,
     time = np.array([t * MINUTE for _, t, *_ in actions], np.int64)
     buys = np.array([b for _, _, b, _ in actions], bool)
     created = np.array([(t + late) * MINUTE for _, t, _, late in actions], np.int64)
-    label, known = outcomes(user, time, buys, created, by * MINUTE)
-    for i, (u, t, _, _) in enumerate(actions):
-        wanted = any(v == u and b and t < s <= t + HORIZON // MINUTE and s + late <= by for v, s, b, late in actions)
-        assert label[i] == wanted
-        assert known[i] == (t + HORIZON // MINUTE <= by)
+    label, told = outcomes(user, time, buys, created, by * MINUTE)
+    for i, (u, t, _, late) in enumerate(actions):
+        counting = sorted((s, s + d) for v, s, b, d in actions if v == u and b and t < s <= t + HORIZON // MINUTE and s + d <= by)
+        assert label[i] == bool(counting)
+        known = counting[0][1] if counting else t + HORIZON // MINUTE
+        assert told[i] == max(known, t + late) * MINUTE

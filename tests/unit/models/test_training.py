@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from models.inputs import build
+from models.outcome import HORIZON
 from models.publishing import Trained
 from models.scorer import Scorer, open_session
 from models.training import (
     DAY,
-    HORIZON,
     MINUTE,
     TEST,
     USUAL,
