@@ -27,6 +27,7 @@ from infra.stack import brakes, flink_rest, health
 from infra.stack.services import TASKMANAGERS
 from jobs import group_offsets
 from jobs.answered import DEAD_LETTERS, Answered, answered, first_unanswered
+from jobs.as_started import as_started
 from jobs.brake import Recent, verdict
 from jobs.scoring_parts import SOURCE_TOPIC
 from jobs.submit import SCORER, submit_all
@@ -125,9 +126,14 @@ def restart_missing(settings: Settings, keeper: Keeper, pool: ThreadPoolExecutor
     attempts = {name: keeper.attempts.setdefault(name, Attempt()) for name in missing if name not in brakes.pulled(settings)}
     if due := {name: attempt for name, attempt in attempts.items() if attempt.running is None and now >= attempt.due}:
         log.info("%s: expected to run, got nothing of it; starting", " and ".join(due))
-        started = pool.submit(submit_all, settings, list(due))
+        started = pool.submit(_start, settings, list(due))
         for attempt in due.values():
             attempt.running = started
+
+
+def _start(settings: Settings, names: list[str]) -> dict[str, str | StreamhouseError]:
+    """Start them as a person had started them, whatever settings this keeper came up with."""
+    return submit_all(as_started(settings, names), names)
 
 
 def _failure(name: str, started: Future[dict[str, str | StreamhouseError]]) -> BaseException | None:

@@ -113,7 +113,11 @@ def show(made: Backtest, console: Console, *, was_there: bool) -> None:
     """The verdict, the two models side by side, and what the history is."""
     comparison, about = made.comparison, made.about
     names = escape(comparison.champion.name), escape(comparison.candidate.name)
-    table = Table(Column("", no_wrap=True), *names, Column("candidate - champion, 95 % interval", no_wrap=True))
+    table = Table(
+        Column("", no_wrap=True),
+        *(Column(name, no_wrap=True) for name in names),
+        Column("candidate - champion, 95 % interval", no_wrap=True),
+    )
     for label, name in (("AUC", "auc"), ("average precision", "average_precision"), ("log loss", "log_loss"), ("Brier score", "brier")):
         old, new = (getattr(side.metrics, name) for side in (comparison.champion, comparison.candidate))
         table.add_row(label, _value(old), _value(new), _interval(getattr(comparison.difference, name)))

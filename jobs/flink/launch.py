@@ -13,7 +13,7 @@ from infra.clock import system_clock
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest
-from jobs import group_offsets
+from jobs import as_started, group_offsets
 from jobs.begin import BEGINS, EXPLAINED, Begin, alone
 from jobs.flink import environment
 from jobs.flink.tables import transactional_prefix
@@ -72,5 +72,6 @@ def _start(table_environment: TableEnvironment, settings: Settings, name: str, b
     client = statements.execute().get_job_client()
     assert client is not None
     job_id = str(client.get_job_id())
+    as_started.note(settings, name)  # before it is expected to run: who starts it again needs to know
     flink_rest.note_started(settings, name, job_id)
     print(f"submitted {name} as job {job_id}", flush=True)
