@@ -20,7 +20,9 @@ def stack_groups(settings: Settings) -> dict[str, list[psutil.Process]]:
     """The stack's services by name; both TaskManagers together, their Python workers apart."""
     groups: dict[str, list[psutil.Process]] = {WORKERS: [], TASKMANAGER: []}
     for state in supervise.states(settings):
-        if state.pid:
+        with contextlib.suppress(psutil.NoSuchProcess):  # killed a moment ago, and the supervisor has not seen it yet
+            if not state.pid:
+                continue
             process = psutil.Process(state.pid)
             below = process.children(recursive=True)
             if state.name in TASKMANAGERS:
