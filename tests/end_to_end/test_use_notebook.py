@@ -51,7 +51,10 @@ def test_the_notebook_runs_by_one_command_and_shows_what_lies_in_the_topics(arch
     assert text["judged"].startswith(f"{expected['judged']:,} actions, ")
     assert f"AUC {expected['auc']:.3f} " in text["judged"]
     assert text["late"] == f"{expected['late']:,} actions came late, {expected['flagged']:,} of them are flagged so\n"
+    assert text["backtest"].startswith("The candidate purchase_30m@2 ")
+    assert "purchase_30m@1" in text["backtest"]
     html = (folder / "predictions.html").read_text("utf-8")
+    assert html.count("<svg") == 3
     assert html.count("data:image/png;base64,") == len(plots)
     assert f"AUC {expected['auc']:.3f} " in html
 
