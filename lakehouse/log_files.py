@@ -29,6 +29,10 @@ class LogFiles:
     by: tuple[str, str] = POSITION
     _open: dict[int, tuple[pa.Table, NDArray[np.int64], int]] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        """Work out once what each file is read as."""
+        self._schema = log_schema(self.projection)
+
     def rows(self, number: int, task: FileScanTask, start: int, stop: int) -> pa.Table | None:
         """A file's rows with `start <= offset < stop`, in offset order; None when it must be read in another way.
 
@@ -48,7 +52,7 @@ class LogFiles:
         self._open.pop(number, None)
 
     def _read(self, task: FileScanTask) -> tuple[pa.Table, NDArray[np.int64]]:
-        schema = log_schema(self.projection)
+        schema = self._schema
         rows = file_columns(self.held, task.file.file_path, [*schema.names, *(set(self.by) - set(schema.names))])
         rows = rows.filter(pc.equal(rows[self.by[0]], self.partition))
         offsets = rows[self.by[1]].to_numpy()
@@ -72,10 +76,10 @@ def file_columns(held: IcebergTable, path: str, names: list[str]) -> pa.Table:
         wanted = {name: held.schema().find_field(name) for name in names}
         found = {name: there.get(field.field_id) or there.get(name) for name, field in wanted.items()}
         read = file.read([name for name in found.values() if name is not None])
-    missing = log_schema(Schema(*(wanted[name] for name, there in found.items() if there is None)))
-    return pa.table(
-        {name: pa.nulls(len(read), missing.field(name).type) if there is None else read[there] for name, there in found.items()}
-    )
+    lacking = [wanted[name] for name, there in found.items() if there is None]
+    missing = log_schema(Schema(*lacking)) if lacking else None
+    columns = [pa.nulls(len(read), missing.field(name).type) if missing and there is None else read[there] for name, there in found.items()]
+    return pa.table(columns, names=list(found))
 
 
 def unreadable(held: IcebergTable, path: str) -> str | None:
