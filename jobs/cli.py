@@ -328,6 +328,25 @@ def backtest(
 
 
 @app.command()
+def backfill(
+    model: Annotated[str, typer.Option(metavar="NAME@VERSION", help="a published model")],
+    rows: Annotated[int, typer.Option(min=1, help="at most so many in one snapshot; what bounds memory")] = 200_000,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Score every past action with a model, into a table of its own. Example: ./streamhouse backfill --model purchase_30m@1
+
+    The table scores_NAME_vVERSION gets a row for each accepted action: the archive is folded from its first offset, then the topic from
+    where the archive ends. Killed and run again it goes on, each action once; run later it adds what is new. No topic is written.
+    Exit status 0: the table is filled up to the topic's end; 2: it could not be.
+    """
+    import uuid
+
+    from jobs.backfill.command import main
+
+    raise typer.Exit(main(load_settings(), model, rows=rows, as_json=as_json, own_name=f"backfill-{uuid.uuid4()}"))
+
+
+@app.command()
 def tag(
     name: Annotated[str | None, typer.Argument(help="of the history; small letters, digits, _ . @ -")] = None,
     drop: Annotated[bool, typer.Option("--drop", help="take the name away; upkeep may expire what it kept")] = False,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,9 +50,14 @@ def folded(settings: Settings, snapshot_id: int, partition: int, first: int, end
 
     The partition of the enricher's store is emptied before.
     """
+    return fold_records(archived(settings, partition, first, end, snapshot_id), partition, enrich, rules)
+
+
+def fold_records(log: Iterable[Records], partition: int, enrich: Enricher, rules: Rules) -> Iterator[Folded]:
+    """Fold the records of a partition from its first one on, wherever they are read from; as `folded`."""
     enrich.start_over(partition)
     clock = NEVER
-    for records in archived(settings, partition, first, end, snapshot_id):
+    for records in log:
         accepted, refused = accept(records, rules)
         rows = enrich(accepted.batch, *offset_ranges(records)).rows
         created = np.maximum.accumulate(np.maximum(accepted.batch.time, clock))

@@ -9,13 +9,13 @@ from urllib.request import url2pathname
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchTableError, RESTError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, RESTError
 from pyiceberg.table import Table as IcebergTable
 from requests import RequestException
 
 from infra.config import Settings
 from lakehouse.errors import LakehouseError
-from lakehouse.tables import declared
+from lakehouse.tables import TABLES, declared, is_scores_table
 
 BUSY_SECONDS = 10
 """How long a writer waits for another to finish; Flink's JDBC address says the same."""
@@ -74,6 +74,15 @@ def load_table(catalog: Catalog, settings: Settings, name: str) -> IcebergTable:
         raise LakehouseError(message) from error
     except FileNotFoundError as error:
         raise LakehouseError(_gone(settings, name, str(error))) from error
+
+
+def known_tables(catalog: Catalog, settings: Settings) -> list[str]:
+    """The names of the declared tables, and of those scores tables that were made, sorted."""
+    try:
+        there = catalog.list_tables(settings.lake.namespace)
+    except NoSuchNamespaceError:
+        there = []
+    return sorted({*TABLES, *(name for *_, name in there if is_scores_table(name))})
 
 
 def forgotten(settings: Settings, name: str) -> str | None:

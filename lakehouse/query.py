@@ -9,7 +9,7 @@ import argparse
 import csv
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import IO, Any
 
 import duckdb
@@ -24,7 +24,7 @@ from rich.table import Table as Printed
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
-from lakehouse.catalog import load_table, open_catalog
+from lakehouse.catalog import known_tables, load_table, open_catalog
 from lakehouse.errors import LakehouseError
 from lakehouse.tables import TABLES
 
@@ -51,7 +51,7 @@ def query(settings: Settings, sql: str) -> pa.Table:
         "memory_limit": MEMORY,
     }
     with duckdb.connect(config=safe) as connection, open_catalog(settings) as catalog:
-        tables = _tables(connection, sql)
+        tables = _tables(connection, sql, known_tables(catalog, settings))
         try:
             for name in tables:
                 connection.register(name, _lazily(load_table(catalog, settings, name)))
@@ -65,8 +65,8 @@ def query(settings: Settings, sql: str) -> pa.Table:
             raise LakehouseError(message) from error
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
-    """The tables that the statement reads, by DuckDB's own parser, which also refuses all that does not only read."""
+def _tables(connection: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> list[str]:
+    """The tables among those known that the statement reads, by DuckDB's own parser, which also refuses all that does not only read."""
     # `get_table_names` would do, but it binds too, and fails on JOIN ... USING
     (text,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone() or ("{}",)
     parsed = json.loads(text)
@@ -79,13 +79,13 @@ def _tables(connection: duckdb.DuckDBPyConnection, sql: str) -> list[str]:
         raise LakehouseError("the query: expected one statement, got several or none; send them one by one")
     nodes = list(_nodes(parsed))
     if any(node.get("show_type") == "SHOW_UNQUALIFIED" for node in nodes):
-        return sorted(TABLES)
+        return sorted(known)
     named = {node["table_name"] for node in nodes if node.get("type") == "BASE_TABLE"}
     shadowed = {entry["key"].lower() for node in nodes if "cte_map" in node for entry in node["cte_map"]["map"]}
-    if unknown := sorted(name for name in named if name.lower() not in shadowed.union(TABLES)):
-        message = f"table `{unknown[0]}`: expected one of {', '.join(sorted(TABLES))}; correct the name"
+    if unknown := sorted(name for name in named if name.lower() not in shadowed.union(known)):
+        message = f"table `{unknown[0]}`: expected one of {', '.join(sorted(known))}; correct the name"
         raise LakehouseError(message)
-    return sorted({name.lower() for name in named}.intersection(TABLES))
+    return sorted({name.lower() for name in named}.intersection(known))
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON

@@ -1,7 +1,8 @@
-"""Every Iceberg table, declared once: columns with meaning and unit, layout, owner, retention."""
+"""Every Iceberg table, declared once: columns with meaning and unit, layout, owner, retention. Those of scores by a pattern of names."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
@@ -243,6 +244,53 @@ ARCHIVES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ, USE
 TABLES = ARCHIVES | {t.name: t for t in (FEATURE_LOG, USER_PROFILES, RECEIPTS)}
 
 
+_SCORES = re.compile(r"scores_([a-z][a-z0-9_]{0,63})_v([1-9][0-9]{0,8})\Z")
+
+
+def scores_table(model: str, version: str) -> Table:
+    """What one version of a model gives for each accepted action of the whole log: a table of its own, which `backfill` makes and fills.
+
+    Raises:
+        LakehouseError: the model's name or version has another form, or the table's name is taken.
+
+    """
+    name = f"scores_{model}_v{version}"
+    match = _SCORES.match(name)
+    if match is None or match.groups() != (model, version) or name in TABLES:
+        message = (
+            f"table `{name}`: expected a model's name of small letters, digits and _, a whole version number, and a name that no other"
+        )
+        message += " table has; publish the model under another name"
+        raise LakehouseError(message)
+    return Table(
+        name,
+        f"What model {model} version {version} gives for each accepted action of topic user-actions; written by backfill.",
+        "data-science",
+        "unlimited; made again from user_actions",
+        (
+            *_POSITION,
+            Column("event_id", "string", "Identifies the action.", "UUID"),
+            Column("user_id", "string", "Who acted.", "identifier"),
+            Column("event_time", "timestamptz", "When the user acted.", "UTC"),
+            Column("score", "float", "The model's output.", "probability"),
+            Column("decision", "boolean", "Whether the score reaches the model's threshold.", "yes or no"),
+            Column("features", "list<float>", "The values scored, in model input order.", "as the model's manifest says"),
+            Column("flags", "list<string>", "What was scored with defaults or out of order.", "names"),
+        ),
+        (("topic_partition", "identity"),),
+        _LOG_ORDER,
+        # as for receipts: what is added holds for the state that it was made from
+        properties=MappingProxyType(
+            {"commit.retry.num-retries": "0", "streamhouse.model-name": model, "streamhouse.model-version": version}
+        ),
+    )
+
+
+def is_scores_table(name: str) -> bool:
+    """Whether a name is that of a scores table, be it there or not."""
+    return name not in TABLES and _SCORES.match(name) is not None
+
+
 def declared(name: str) -> Table:
     """The declaration of a table.
 
@@ -252,6 +300,8 @@ def declared(name: str) -> Table:
     """
     if name in TABLES:
         return TABLES[name]
+    if match := _SCORES.match(name):
+        return scores_table(match[1], match[2])
     known = ", ".join(sorted(TABLES))
-    message = f"table `{name}`: expected one of {known}; correct the name, or declare it in lakehouse/tables.py"
+    message = f"table `{name}`: expected one of {known}, or scores_MODEL_vVERSION; correct the name, or declare it in lakehouse/tables.py"
     raise LakehouseError(message)

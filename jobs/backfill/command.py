@@ -1,0 +1,82 @@
+"""The command: try the model, fill its table with a progress bar, tell, and answer an exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from confluent_kafka import KafkaException
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from infra.config import Settings
+from infra.errors import StreamhouseError
+from jobs.backfill.run import Outcome, backfill
+from jobs.published_models import published_model
+from jobs.scoring_parts import models_folder
+from models.manifest import published
+from models.trial import try_model
+
+DONE, COULD_NOT = 0, 2
+
+
+def main(settings: Settings, model: str, *, rows: int, as_json: bool, own_name: str) -> int:
+    """Print the outcome to standard output, progress and what went wrong to standard error. `own_name`: of the history while it is read."""
+    bar = Progress(
+        TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True), transient=True
+    )
+    try:
+        try_model(published(models_folder(settings), model))
+        chosen = published_model(models_folder(settings), model)
+        with bar:
+            task = bar.add_task("", total=None)
+            tell = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line for one argument
+            outcome = backfill(settings, chosen, own_name, rows=rows, progress=tell)
+    except (StreamhouseError, OSError, KafkaException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return COULD_NOT
+    if as_json:
+        print(json.dumps(as_dict(outcome)))
+    else:
+        for sentence in sentences(outcome):
+            print(sentence)
+    return DONE
+
+
+def as_dict(outcome: Outcome) -> dict[str, Any]:
+    """Everything, for JSON."""
+    return {
+        "model": outcome.model,
+        "sha256": outcome.sha256,
+        "table": outcome.table,
+        "rows": outcome.rows,
+        "snapshots": outcome.snapshots,
+        "refused": outcome.refused,
+        "not_finite": outcome.not_finite,
+        "partitions": {
+            str(partition): {
+                "first": seam.first,
+                "seam": seam.seam,
+                "end": seam.end,
+                "filled_before": outcome.before.get(partition, 0),
+                "filled": outcome.after.get(partition, 0),
+                "folded": partition in outcome.folded,
+            }
+            for partition, seam in sorted(outcome.seams.items())
+        },
+        "read": dict(outcome.history.snapshots),
+        "seconds": round(outcome.seconds, 3),
+    }
+
+
+def sentences(outcome: Outcome) -> list[str]:
+    """The same for people."""
+    ends = ", ".join(f"{partition}:{seam.seam}" for partition, seam in sorted(outcome.seams.items()))
+    if not outcome.snapshots:
+        return [f"nothing is new: {outcome.table} holds what {outcome.model} gives for every accepted action of user-actions"]
+    return [
+        f"{outcome.rows:,} rows of {outcome.model} are added to {outcome.table}, snapshots: {outcome.snapshots:,}",
+        f"records without a row: {outcome.refused:,} refused by the contract, {outcome.not_finite:,} without a finite score",
+        f"the archive was read up to offset (partition:offset) {ends}; the topic from there to its end",
+    ]
