@@ -23,9 +23,9 @@ DONE, COULD_NOT = 0, 2
 
 def main(settings: Settings, model: str, *, rows: int, as_json: bool, own_name: str) -> int:
     """Print the outcome to standard output, progress and what went wrong to standard error. `own_name`: of the history while it is read."""
-    bar = Progress(
-        TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=Console(stderr=True), transient=True
-    )
+    people = Console(stderr=True)
+    columns = TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    bar = Progress(*columns, console=people, transient=True, disable=not people.is_terminal)
     try:
         try_model(published(models_folder(settings), model))
         chosen = published_model(models_folder(settings), model)
