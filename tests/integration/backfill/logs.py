@@ -26,8 +26,9 @@ from jobs.scoring_path import Model, answer
 from lakehouse.append import append
 from lakehouse.catalog import open_catalog
 from lakehouse.read import read
-from tests.audited import PARTITIONS, Sent, Writer, audited_anew
+from tests.audited import PARTITIONS, Sent, Writer, archived, audited_anew
 from tests.histories import StoreWithProfiles, profiles_of
+from tests.lake import put_records
 
 CHAMPION = "purchase_30m@1"
 TABLE = "scores_purchase_30m_v1"
@@ -65,10 +66,7 @@ def champion(settings: Settings) -> Model:
 
 def answers(settings: Settings, model: Model, seed: int = 5) -> dict[tuple[int, int], Row]:
     """What the scoring path answers to the whole topic by predictions, in batches of random sizes as the stream has them; by place."""
-    messages: list[Message] = []
-    for some in read_to_end(settings, [TopicPartition("user-actions", p, OFFSET_BEGINNING) for p in range(PARTITIONS)]):
-        messages += some
-    messages.sort(key=lambda message: (message.partition() or 0, message.offset() or 0))
+    messages = _whole_log(settings)
     rng, found, source_rules = random.Random(seed), dict[tuple[int, int], Row](), rules()
     store = StoreWithProfiles(profiles_of(read(settings, "user_profiles")))
     enricher = Enricher(store, lambda *_: iter(()), lambda _: 0, lambda _: None, wait_seconds=0)
@@ -97,6 +95,19 @@ def answers(settings: Settings, model: Model, seed: int = 5) -> dict[tuple[int, 
                     milliseconds(time),
                 )
     return found
+
+
+def archive_prefix(settings: Settings, seed: int) -> dict[int, int]:
+    """Archive so much of each partition as comes by chance, up to the middle of a transaction; answers where the archive ends then."""
+    rng, log, ends = random.Random(seed), _whole_log(settings), dict[int, int]()
+    for partition in range(PARTITIONS):
+        mine = [message for message in log if message.partition() == partition]
+        # the next record lies right behind the last one that is archived
+        dense = [i for i in range(1, len(mine)) if mine[i].offset() == (mine[i - 1].offset() or 0) + 1]
+        cut = rng.choice(dense)
+        put_records(settings, "user_actions", archived("user-actions", mine[:cut]))
+        ends[partition] = mine[cut].offset() or 0
+    return ends
 
 
 def table_rows(settings: Settings, table: str = TABLE) -> dict[tuple[int, int], Row]:
@@ -149,3 +160,10 @@ def killed_at(point: str, number: int) -> Callable[[Any], None]:
             raise Killed
 
     return reached
+
+
+def _whole_log(settings: Settings) -> list[Message]:
+    messages: list[Message] = []
+    for some in read_to_end(settings, [TopicPartition("user-actions", p, OFFSET_BEGINNING) for p in range(PARTITIONS)]):
+        messages += some
+    return sorted(messages, key=lambda message: (message.partition() or 0, message.offset() or 0))

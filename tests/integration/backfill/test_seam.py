@@ -17,7 +17,7 @@ from jobs.backfill.seam import SeamError
 from lakehouse.append import append
 from lakehouse.read import log_ends, read
 from tests.audited import PARTITIONS, Archive, Writer
-from tests.integration.backfill.logs import answers, champion, ends_of_topics, send, some_actions, system, table_rows
+from tests.integration.backfill.logs import answers, archive_prefix, champion, ends_of_topics, send, some_actions, system, table_rows
 from tests.lake import rewrite_records
 
 ACTIONS = 400
@@ -47,6 +47,17 @@ def test_rows_are_what_the_scoring_path_answers_wherever_the_seam_lies(broker: S
     assert any("late_action" in row[3] for row in held.values())
     assert any("profile_missing" not in row[3] for row in held.values())
     assert ends_of_topics(settings) == topics
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_record_at_the_seam_is_read_once_too(broker: Settings, tmp_path: Path, seed: int) -> None:
+    settings = system(broker, tmp_path / "state")
+    send(Writer(settings, "shop"), some_actions(200))
+    ends = archive_prefix(settings, seed)
+    outcome, expected = filled(settings), answers(settings, champion(settings))
+    assert {partition: seam.seam for partition, seam in outcome.seams.items()} == ends
+    assert table_rows(settings) == expected
+    assert outcome.rows == len(expected)
 
 
 def test_what_comes_later_is_added_and_nothing_when_nothing_came(broker: Settings, tmp_path: Path) -> None:
