@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import pyarrow as pa
-from pyiceberg.exceptions import CommitFailedException
+from pyiceberg.exceptions import CommitFailedException, CommitStateUnknownException
 from pyiceberg.io.pyarrow import _dataframe_to_data_files
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table import Transaction
@@ -106,7 +106,7 @@ def add(
 
     Raises:
         OvertakenError: the table is no longer filled as `before` says.
-        LakehouseError: rows that do not fit the table.
+        LakehouseError: rows that do not fit the table, or a catalog that does not say whether it took them.
 
     """
     with open_catalog(settings) as catalog:
@@ -128,6 +128,9 @@ def add(
                 with contextlib.suppress(FileNotFoundError):
                     held.io.delete(file.file_path)
             raise _overtaken(table, before, _filled(load_table(catalog, settings, table), table)) from error
+        except CommitStateUnknownException as error:  # the files stay: the catalog may name them by now
+            message = f"table `{table}`: expected to hear whether rows were added, got {error}; run this again, and it looks"
+            raise LakehouseError(message) from error
         return _filled(held, table)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+import traceback
 from typing import Any
 
 from confluent_kafka import KafkaException
@@ -14,7 +15,7 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.backfill.run import Outcome, backfill
 from jobs.published_models import published_model
-from jobs.scoring_parts import models_folder
+from jobs.scoring_parts import SOURCE_TOPIC, models_folder
 from models.manifest import published
 from models.trial import try_model
 
@@ -33,8 +34,14 @@ def main(settings: Settings, model: str, *, rows: int, as_json: bool, own_name: 
             task = bar.add_task("", total=None)
             tell = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line for one argument
             outcome = backfill(settings, chosen, own_name, rows=rows, progress=tell)
-    except (StreamhouseError, OSError, KafkaException) as error:
+    except KafkaException as error:
+        print(f"error: topic {SOURCE_TOPIC}: expected its records, got {error.args[0].str()}; see `./streamhouse status`", file=sys.stderr)
+        return COULD_NOT
+    except (StreamhouseError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
+        return COULD_NOT
+    except Exception:  # a mistake of ours is no outcome
+        traceback.print_exc()
         return COULD_NOT
     if as_json:
         print(json.dumps(as_dict(outcome)))

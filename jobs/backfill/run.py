@@ -29,6 +29,7 @@ from jobs.scoring_parts import rules
 from jobs.scoring_path import Model
 from lakehouse.read import log_ends
 from lakehouse.scores import SHA256, Filled, add, filled, made_ready
+from lakehouse.tables import scores_table
 
 ROWS = 200_000
 """Rows in one snapshot, by default; what bounds a run's memory beside the users' histories of a partition."""
@@ -85,11 +86,11 @@ def backfill(
 
     """
     began = time.monotonic()
-    table = f"scores_{model.name}_v{model.version}"
+    table = scores_table(model.name, model.version).name
     settings.state.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(settings.state / f"backfill-{table}.lock", timeout=0), pinned(settings, None, own_name) as history:
-            table = made_ready(settings, model.name, model.version, model.sha256)
+            made_ready(settings, model.name, model.version, model.sha256)
             pins = history.snapshots
             outcome = _fill(settings, model, table, history, log_ends(settings, TABLE, pins[TABLE]), rows, progress, reached)
     except Timeout as error:
@@ -113,10 +114,9 @@ def _fill(
     outcome = Outcome(f"{model.name}@{model.version}", model.sha256, table, history, parts, state.offsets, state.offsets)
     outcome.folded = [p for p, seam in sorted(parts.items()) if _has_new(settings, p, seam, state.offsets.get(p, 0))]
     filling = _Filling(settings, table, state, _summary(outcome), rows, reached)
-    profiles = archived_profiles(settings, history.snapshots["user_profiles"]) if outcome.folded else None
+    profiles = archived_profiles(settings, history.snapshots["user_profiles"] if outcome.folded else None)
     done, total = 0, sum(parts[p].end - parts[p].first for p in outcome.folded)
     for partition in outcome.folded:
-        assert profiles is not None
         seam = parts[partition]
         tell = lambda offset, done=done, seam=seam: progress(done + offset - seam.first, total)  # noqa: E731 - one line for one argument
         _fill_partition(settings, model, profiles, partition, outcome, filling, tell)
