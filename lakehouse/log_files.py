@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyiceberg.io.pyarrow import schema_to_pyarrow
+from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
@@ -32,17 +34,47 @@ class LogFiles:
     def __post_init__(self) -> None:
         """Work out once what each file is read as."""
         self._schema = log_schema(self.projection)
+        self._names = [*self._schema.names, *(set(self.by) - set(self._schema.names))]
+        # files know columns by id; read together they are known by name
+        names: dict[int, set[str]] = {}
+        for schema in self.held.schemas().values():
+            for column in schema.fields:
+                names.setdefault(column.field_id, set()).add(column.name)
+        self._plain = all(len(known) == 1 for known in names.values())
 
-    def rows(self, number: int, task: FileScanTask, start: int, stop: int) -> pa.Table | None:
-        """A file's rows with `start <= offset < stop`, in offset order; None when it must be read in another way.
+    def open(self, wanted: Iterable[tuple[int, FileScanTask]]) -> None:
+        """Read the first of these files, as many as fit beside those that are open, all at once; `number` names a file from then on."""
+        room = self.budget - sum(size for _, _, size in self._open.values())
+        some: list[tuple[int, FileScanTask]] = []
+        for number, task in wanted:
+            if number in self._open:
+                continue
+            room -= task.file.file_size_in_bytes
+            if task.delete_files or room < 0:
+                break
+            some.append((number, task))
+        if len(some) > 1 and self._plain and isinstance(self.held.io, PyArrowFileIO):
+            read = self._together([task.file.file_path for _, task in some], self.held.io)
+        else:
+            read = [self._alone(task.file.file_path) for _, task in some]
+        for (number, task), rows in zip(some, read, strict=True):
+            offsets = rows[self.by[1]].to_numpy()
+            rows = pa.table(
+                [rows[name].cast(kind) for name, kind in zip(self._schema.names, self._schema.types, strict=True)], self._schema
+            )
+            if len(offsets) > 1 and not (offsets[1:] >= offsets[:-1]).all():
+                order = np.argsort(offsets, kind="stable")
+                rows, offsets = rows.take(order), offsets[order]
+            self._open[number] = rows, offsets, task.file.file_size_in_bytes
 
-        `number` names the file. None: it does not fit beside those that are open, or rows of it were deleted apart.
-        """
+    def holds(self, number: int) -> bool:
+        """Whether a file is open."""
+        return number in self._open
+
+    def rows(self, number: int, start: int, stop: int) -> pa.Table | None:
+        """An open file's rows with `start <= offset < stop`, in offset order; None when it is not open: it must be read in another way."""
         if number not in self._open:
-            size = task.file.file_size_in_bytes
-            if task.delete_files or size + sum(other for _, _, other in self._open.values()) > self.budget:
-                return None
-            self._open[number] = (*self._read(task), size)
+            return None
         rows, offsets, _ = self._open[number]
         first, end = np.searchsorted(offsets, (start, stop)).tolist()
         return rows.slice(first, end - first)
@@ -51,16 +83,20 @@ class LogFiles:
         """Let a file go."""
         self._open.pop(number, None)
 
-    def _read(self, task: FileScanTask) -> tuple[pa.Table, NDArray[np.int64]]:
-        schema = self._schema
-        rows = file_columns(self.held, task.file.file_path, [*schema.names, *(set(self.by) - set(schema.names))])
-        rows = rows.filter(pc.equal(rows[self.by[0]], self.partition))
-        offsets = rows[self.by[1]].to_numpy()
-        rows = pa.table([rows[name].cast(kind) for name, kind in zip(schema.names, schema.types, strict=True)], schema=schema)
-        if len(offsets) > 1 and not (offsets[1:] >= offsets[:-1]).all():
-            order = np.argsort(offsets, kind="stable")
-            rows, offsets = rows.take(order), offsets[order]
-        return rows, offsets
+    def _alone(self, path: str) -> pa.Table:
+        rows = file_columns(self.held, path, self._names)
+        return rows.filter(pc.equal(rows[self.by[0]], self.partition))
+
+    def _together(self, paths: list[str], io: PyArrowFileIO) -> list[pa.Table]:
+        """Many small files in one go: a call for each costs more than its rows do."""
+        scheme, netloc, _ = PyArrowFileIO.parse_location(paths[0])
+        places = [PyArrowFileIO.parse_location(path)[2] for path in paths]
+        schema = log_schema(Schema(*(self.held.schema().find_field(name) for name in self._names)))
+        files = ds.dataset(list(dict.fromkeys(places)), schema=schema, format="parquet", filesystem=io.fs_by_scheme(scheme, netloc))
+        parts: dict[str, list[pa.RecordBatch]] = {place: [] for place in places}
+        for tagged in files.scanner(filter=ds.field(self.by[0]) == self.partition, batch_size=1 << 20).scan_batches():
+            parts[tagged.fragment.path].append(tagged.record_batch)
+        return [pa.Table.from_batches(parts[place], schema) for place in places]
 
 
 def log_schema(projection: Schema) -> pa.Schema:

@@ -129,7 +129,9 @@ def read_log(
             parts, rest = [], []
             for low, high, i, task in files:
                 if low < stop and high >= start:
-                    part = whole.rows(i, task, start, stop)
+                    if not whole.holds(i):
+                        whole.open((j, other) for *_, j, other in files)  # and what comes next, as far as there is room
+                    part = whole.rows(i, start, stop)
                     rest += [task] if part is None else []
                     parts += [] if part is None else [part]
                 if high < stop:

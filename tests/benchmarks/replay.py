@@ -107,9 +107,7 @@ def run(settings: Settings, actions: int, rounds: int, step: Callable[[str], Non
     for _ in range(rounds):
         made.setdefault("by hand", []).append(_by_hand(settings))
     step(f"by hand: {', '.join(f'{one.rate:,.0f}/s' for one in made['by hand'])}")
-    late = query(
-        settings, "SELECT count(*) FILTER (list_contains(flags, 'late_action')) AS late, count(*) AS n FROM predictions"
-    ).to_pylist()[0]
+    (late,) = query(settings, "SELECT avg(CAST(list_contains(flags, 'late_action') AS INT)) AS share FROM predictions").to_pylist()
     rates = [one.rate for one in live]
     slowest = min(one.rate for one in made["tables"])
     return {
