@@ -48,6 +48,9 @@ class _Named(msgspec.Struct):
 class _Data(msgspec.Struct):
     model: _Named
     rows: _Rows
+    features: list[float | None]
+    score: float
+    flags: list[str]
 
 
 class _Prediction(msgspec.Struct):
@@ -90,16 +93,23 @@ class Said:
 
 
 def compare_vectors(
-    part: Folded, chosen: NDArray[np.bool_], said: Said, profiles: ProfileHistory, rules: Rules, find: Callable[[Identity], Model | str]
+    part: Folded,
+    chosen: NDArray[np.bool_],
+    said: Said,
+    profiles: ProfileHistory,
+    rules: Rules,
+    find: Callable[[Identity], Model | str],
+    told: Callable[[int, bool], None] = lambda _, __: None,
 ) -> Refolded:
     """Make the predictions for the chosen (m,) of a part's actions again from the fold, and hold them against those published.
 
-    A prediction that cannot be read, or whose model is not there, is left to the replay as served.
+    A prediction that cannot be read, or whose model is not there, is left to the replay as served. `told`: is told of each that was
+    compared, by its action's place among the m, whether it is equal.
     """
     outcome = Refolded()
     batch, n = part.accepted.batch, len(part.accepted.events)
     by_offset = dict(zip(said.offset.tolist(), said.values, strict=True))
-    served = np.full(n, -1, np.int64)
+    served, said_stale = np.full(n, -1, np.int64), np.zeros(n, np.bool_)
     models: dict[Identity, list[int]] = {}
     values: dict[int, bytes] = {}
     for i in np.flatnonzero(chosen).tolist():
@@ -110,9 +120,10 @@ def compare_vectors(
             data = None
         if data is not None and value is not None:
             served[i] = -1 if data.rows.user_profile.time is None else event_milliseconds(data.rows.user_profile.time)
+            said_stale[i] = "profile_stale" in data.flags
             models.setdefault((data.model.name, data.model.version, data.model.sha256), []).append(i)
             values[i] = value
-    given, unknown, later = profiles_served(profiles, part.accepted, served)
+    given, unknown, later = profiles_served(profiles, part.accepted, served, said_stale)
     enriched = Enriched(part.rows, np.arange(n), given)
     outcome.profiles_later = sum(bool(later[i]) for i in values)
     for identity, members in models.items():
@@ -124,7 +135,9 @@ def compare_vectors(
         again = encode(part.accepted, rules, known, model, scores, decisions)
         outcome.vectors += len(members)
         for i in members:
-            if unknown[i] or again[i] != values[i]:
+            is_equal = not unknown[i] and again[i] == values[i]
+            told(i, is_equal)
+            if not is_equal:
                 outcome.findings.extend(_fields(part.accepted, i, values[i], again[i], model, unknown=bool(unknown[i])))
             else:
                 outcome.equal += 1
@@ -132,10 +145,11 @@ def compare_vectors(
 
 
 def profiles_served(
-    history: ProfileHistory, accepted: Accepted, served: NDArray[np.int64]
+    history: ProfileHistory, accepted: Accepted, served: NDArray[np.int64], said_stale: NDArray[np.bool_]
 ) -> tuple[Profiles, NDArray[np.bool_], NDArray[np.bool_]]:
     """The profile row of each action (m,) that its prediction names by the moment from which it was known, `served` (m,) ms, -1: none.
 
+    `said_stale` (m,): whether the prediction says of none that there was a stale one.
     Beside it (m,): whether the table lacks that row; and, where none was served, whether the table holds one that counted then.
     """
     users, time = accepted.batch.users, accepted.batch.time
@@ -144,8 +158,8 @@ def profiles_served(
     at = profiles_at(then.known, then.columns, np.arange(len(users)), time)
     none = served < 0
     counted = none & ~at.missing & ~at.stale
-    # a stale row is recorded as none; one that was not in the store yet is none, too
-    stale = none & at.stale
+    # a stale row is recorded as none; one that was not in the store yet, or made room for a newer one there, is none, too
+    stale = none & at.stale & said_stale
     known = np.where(none, np.where(stale, then.known, -1), exact.known)
     columns = {
         name: [old if is_stale else new for old, new, is_stale in zip(then.columns[name], exact.columns[name], stale.tolist(), strict=True)]
@@ -181,10 +195,12 @@ def _cause(name: str, published: dict[str, Any], replayed: dict[str, Any], serve
     said = np.float32(published["score"])
     belongs = served_score is not None and np.float32(served_score) == said
     if name in model.sources:
-        if np.float32(replayed["score"]) == said and not belongs:
+        where = "the online store served another than the log gives" if name.startswith(ACTIVITY) else "action or profile was another"
+        if np.float32(replayed["score"]) == said and belongs:
+            return f"both values give the published score: it was changed after scoring, or {where}"
+        if np.float32(replayed["score"]) == said:
             return "the published score belongs to the replayed value: the published one was changed after scoring"
         if belongs:
-            where = "the online store served another than the log gives" if name.startswith(ACTIVITY) else "action or profile was another"
             return f"the model was given the published value: {where}"
         return "neither value gives the published score"
     if name in ("score", "decision"):

@@ -12,7 +12,7 @@ import orjson
 import pyarrow as pa
 
 from features.memory_store import MemoryStore
-from infra.config import Settings
+from infra.config import Settings, load_settings
 from jobs.folded_archive import EVERYTHING
 from jobs.rebuild_features import feature_log
 from jobs.replay.chosen import Chosen, chosen
@@ -21,8 +21,8 @@ from jobs.replay.refolded import Refolded
 from jobs.replay.run import replay
 from lakehouse.append import append
 from lakehouse.read import snapshot
-from tests.histories import Made
-from tests.integration.replay.conftest import GOOD, PLANTED, a_lake, with_profiles
+from tests.histories import Made, answered, log_of
+from tests.integration.replay.conftest import GOOD, PLANTED, a_lake, real_profiles, some_rows, with_profiles
 
 
 def refolded(settings: Settings, what: Chosen | None = None) -> Refolded:
@@ -30,6 +30,10 @@ def refolded(settings: Settings, what: Chosen | None = None) -> Refolded:
         outcome = replay(settings, history, what or Chosen(), 20_000, hands=0, fold=True).refolded
     assert outcome is not None
     return outcome
+
+
+def answered_without_profiles() -> Made:
+    return answered(load_settings({}), log_of(some_rows(), seed=1), 2, {})
 
 
 def fill_log(settings: Settings, change: Callable[[pa.Table], pa.Table] = lambda rows: rows) -> None:
@@ -125,3 +129,14 @@ def test_profiles_that_came_into_the_online_store_later_are_counted(made: tuple[
     outcome = refolded(settings)  # without profiles in the table each prediction that names one differs
     assert outcome.findings.total == outcome.vectors - outcome.equal > 0
     assert outcome.profiles_later == 0
+
+
+def test_a_stale_profile_counts_where_the_prediction_says_so(tmp_path: Path) -> None:
+    """The table holds a stale row of every user by now; none of them was in the online store when the actions were scored."""
+    settings = a_lake(tmp_path, answered_without_profiles())
+    users = real_profiles()["user_id"]
+    known = pa.array([0] * len(users), pa.timestamp("us", "UTC"))
+    append(settings, "user_profiles", pa.table({"user_id": users, "known_from": known, "created": known}), "profiles")
+    outcome = refolded(settings)
+    assert outcome.findings.total == 0, outcome.findings.kept[:3]
+    assert outcome.vectors == GOOD
