@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-
-from confluent_kafka import KafkaException
 
 from infra.clock import system_clock
 from infra.config import Settings, load_settings
@@ -29,6 +26,7 @@ from jobs import group_offsets
 from jobs.answered import DEAD_LETTERS, Answered, answered, first_unanswered
 from jobs.as_started import as_started
 from jobs.brake import Recent, verdict
+from jobs.duty import Duty
 from jobs.scoring_parts import SOURCE_TOPIC
 from jobs.submit import SCORER, submit_all
 from lakehouse.ledger import record
@@ -39,29 +37,6 @@ _LOOK, _ANSWERS, _OVERDUE, _LOST = 1.0, 2.0, 5.0, 10.0  # seconds between two lo
 _OVERDUE_SHARE = 2 / 3  # of the life of a transaction; what is left must do to end the job
 _SLOW_SECONDS = 2.0  # an answer of the broker that takes longer came after it was away
 _LONGEST_PAUSE = 30.0  # seconds between two attempts to start a job
-_FAULTS = (StreamhouseError, KafkaException, OSError)  # a service that is away: asked again at the next look
-
-
-@dataclass
-class Duty:
-    """Something that is done every so many seconds, never twice at once. What it raises is one line in the log, said once in a row."""
-
-    every: float
-    do: Callable[[], None]
-    due: float = 0.0
-    under_way: Future[None] | None = None
-    said: str = ""
-
-    def look(self, pool: ThreadPoolExecutor, now: float) -> None:
-        """Begin it when it is due and not under way."""
-        if self.under_way is not None and self.under_way.done():
-            error = self.under_way.exception()
-            self.under_way = None
-            if error is not None and str(error) != self.said:
-                log.warning("%s", error, exc_info=None if isinstance(error, _FAULTS) else error)
-            self.said = "" if error is None else str(error)
-        if self.under_way is None and now >= self.due:
-            self.due, self.under_way = now + self.every, pool.submit(self.do)
 
 
 @dataclass
@@ -103,7 +78,7 @@ def main() -> None:
         while True:
             for duty in duties:
                 duty.look(pool, time.monotonic())
-            health.beat(settings)
+            health.beat(settings, "keeper")
             time.sleep(_LOOK / 4)
 
 

@@ -68,14 +68,14 @@ def _forkserver(settings: Settings) -> bool:
     return connection is not None
 
 
-def beat(settings: Settings) -> None:
-    """What the keeper says of itself, between its duties."""
+def beat(settings: Settings, name: str) -> None:
+    """What the keeper, or the meter, says of itself, between its duties."""
     settings.jobs_folder.mkdir(parents=True, exist_ok=True)
-    (settings.jobs_folder / "keeper.beat").touch()
+    (settings.jobs_folder / f"{name}.beat").touch()
 
 
-def _keeper(settings: Settings) -> bool:
-    return time.time() - (settings.jobs_folder / "keeper.beat").stat().st_mtime < _BEAT_SECONDS
+def _beats(name: str) -> Callable[[Settings], bool]:
+    return lambda settings: time.time() - (settings.jobs_folder / f"{name}.beat").stat().st_mtime < _BEAT_SECONDS
 
 
 _CHECKS: dict[str, Callable[[Settings], bool]] = {
@@ -85,7 +85,8 @@ _CHECKS: dict[str, Callable[[Settings], bool]] = {
     "redis": _redis,
     "registry": _registry,
     "forkserver": _forkserver,
-    "keeper": _keeper,
+    "keeper": _beats("keeper"),
+    "meter": _beats("meter"),
 }
 
 

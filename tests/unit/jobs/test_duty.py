@@ -1,4 +1,4 @@
-"""The keeper's duties: each by itself, never twice at once, and none ends the others."""
+"""The duties of keeper and meter: each by itself, never twice at once, and none ends the others."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import pytest
 
 from infra.errors import StreamhouseError
-from jobs.keeper import Duty
+from jobs.duty import Duty
 
 
 def looked(duty: Duty, pool: ThreadPoolExecutor, *times: float) -> None:
@@ -56,7 +56,7 @@ def test_what_a_duty_raises_is_said_once_in_a_row_and_it_is_tried_again(caplog: 
         message = "division by zero"
         raise ZeroDivisionError(message)
 
-    with ThreadPoolExecutor(1) as pool, caplog.at_level(logging.WARNING, "keeper"):
+    with ThreadPoolExecutor(1) as pool, caplog.at_level(logging.WARNING, "duty"):
         looked(Duty(1.0, failing), pool, 0, 1, 2, 3)
         duty = Duty(1.0, wrong)  # a fault of the keeper's own, with the place where it happened
         looked(duty, pool, 0)
