@@ -208,6 +208,11 @@ class Keeper:
 
 
 @dataclass(frozen=True)
+class Meter:
+    every: int
+
+
+@dataclass(frozen=True)
 class Dlq:
     max_retries: int
 
@@ -229,6 +234,7 @@ class Settings:
     archive_topics: ArchiveTopics
     brake: Brake
     keeper: Keeper
+    meter: Meter
     dlq: Dlq
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
@@ -290,6 +296,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         archive_topics=section(ArchiveTopics, "archive_topics"),
         brake=section(Brake, "brake"),
         keeper=section(Keeper, "keeper"),
+        meter=section(Meter, "meter"),
         dlq=section(Dlq, "dlq"),
         overrides=overrides,
     )

@@ -347,6 +347,23 @@ def backfill(
 
 
 @app.command()
+def meter(
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+    clear: Annotated[bool, typer.Option("--clear", help="what was found is known; forget it and count anew")] = False,
+) -> None:
+    """Tell how many predictions the log gave again, and which not; exit status 1 if any differs. Example: ./streamhouse meter
+
+    The service `meter` makes the predictions of every so-manieth user again while they are made, and compares them to the byte.
+    """
+    from rich.console import Console
+
+    from infra.clock import system_clock
+    from jobs.meter.command import main
+
+    raise typer.Exit(main(load_settings(), Console(), as_json=as_json, clear=clear, now_ms=system_clock()))
+
+
+@app.command()
 def tag(
     name: Annotated[str | None, typer.Argument(help="of the history; small letters, digits, _ . @ -")] = None,
     drop: Annotated[bool, typer.Option("--drop", help="take the name away; upkeep may expire what it kept")] = False,

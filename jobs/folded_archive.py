@@ -20,7 +20,7 @@ from infra.config import Settings
 from infra.contracts.events import Rejected
 from jobs.archived_log import archived
 from jobs.scoring_path import Accepted, Records, Rules, accept, offset_ranges
-from lakehouse.read import read
+from lakehouse.read import read, read_batches
 
 EVERYTHING = 2**62
 """Committed offsets past any: nothing is asked for again, so all may be merged."""
@@ -65,12 +65,14 @@ def fold_records(log: Iterable[Records], partition: int, enrich: Enricher, rules
         yield Folded(records, accepted, refused, rows, created)
 
 
-def archived_profiles(settings: Settings, snapshot_id: int | None) -> ProfileHistory:
-    """Every row of user_profiles as of a snapshot; None: the table was empty."""
+def archived_profiles(settings: Settings, snapshot_id: int | None, of: Callable[[str], bool] | None = None) -> ProfileHistory:
+    """Every row of user_profiles as of a snapshot; None: the table was empty. `of`: which users' rows; all by default."""
     if snapshot_id is None:
         nothing = np.zeros(0, np.int64)
         return profile_history([], nothing, nothing, {name: [] for name in PROFILE_FEATURES})
-    return profiles_in(read(settings, "user_profiles", ["user_id", "known_from", "created", *PROFILE_FEATURES], snapshot_id=snapshot_id))
+    columns = ["user_id", "known_from", "created", *PROFILE_FEATURES]
+    rows = _rows_of(settings, columns, snapshot_id, of) if of else read(settings, "user_profiles", columns, snapshot_id=snapshot_id)
+    return profiles_in(rows)
 
 
 def profiles_in(rows: pa.Table) -> ProfileHistory:
@@ -79,6 +81,15 @@ def profiles_in(rows: pa.Table) -> ProfileHistory:
     known_from = milliseconds(rows["known_from"])
     written = milliseconds(pc.coalesce(rows["created"], rows["known_from"]))
     return profile_history(rows["user_id"].to_pylist(), known_from, written, {name: rows[name].to_pylist() for name in PROFILE_FEATURES})
+
+
+def _rows_of(settings: Settings, columns: list[str], snapshot_id: int, of: Callable[[str], bool]) -> pa.Table:
+    """In memory for these users' rows alone."""
+    parts = []
+    for batch in read_batches(settings, "user_profiles", columns, snapshot_id=snapshot_id):
+        chosen = pa.array([user is not None and of(user) for user in batch.column("user_id").to_pylist()], pa.bool_())
+        parts.append(pa.Table.from_batches([batch.filter(chosen)]))
+    return pa.concat_tables(parts) if parts else read(settings, "user_profiles", columns, snapshot_id=snapshot_id, limit=0)
 
 
 def milliseconds(times: pa.ChunkedArray) -> NDArray[np.int64]:

@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.clock import system_clock
 from infra.config import Settings
 from infra.errors import StreamhouseError
-from infra.stack import brakes, flink_rest, health, supervise
+from infra.stack import brakes, flink_rest, health, measured, supervise
 from infra.stack.services import services
 
 _LITTLE_ROOM = 256 << 20  # bytes
@@ -31,13 +32,15 @@ class ServiceLine:
 
 @dataclass(frozen=True)
 class Report:
-    """The stack as of now."""
+    """The stack as of now. `features`: what the meter measured, and `features_line` how it is said while nothing differs."""
 
     services: list[ServiceLine]
     jobs: list[flink_rest.Job]
     missing_jobs: list[str] = field(default_factory=list)
     brakes: dict[str, str] = field(default_factory=dict)
     free_bytes: int = _LITTLE_ROOM
+    features: measured.Kept | None = None
+    features_line: str = ""
 
     @property
     def is_well(self) -> bool:
@@ -57,7 +60,10 @@ class Report:
         ]
         found += [f"job {name} does not run; the keeper starts it again, see `./streamhouse logs keeper`" for name in self.missing_jobs]
         found += [f"the brake holds {name}: {why}" for name, why in self.brakes.items()]
-        return found + [f"job {job.name} {job.trouble}; see `./streamhouse logs taskmanager`" for job in self.jobs if job.trouble]
+        found += [f"job {job.name} {job.trouble}; see `./streamhouse logs taskmanager`" for job in self.jobs if job.trouble]
+        if self.features is not None and (alarm := self.features.measured.alarm):
+            found.append(f"features: {alarm}; see `./streamhouse meter`")
+        return found
 
     def as_dict(self) -> dict[str, object]:
         """For programs."""
@@ -66,6 +72,7 @@ class Report:
             "troubles": self.troubles,
             "services": [dataclasses.asdict(line) for line in self.services],
             "jobs": [dataclasses.asdict(job) for job in self.jobs],
+            "features": None if self.features is None else self.features.as_dict(),
         }
 
     def show(self) -> None:
@@ -85,6 +92,8 @@ class Report:
                 state = f"[bold red]{job.state}[/]" if job.trouble else job.state
                 table.add_row(job.name, state, f"{job.running_for / 60:.1f}", str(job.restarts), str(job.checkpoints), age)
             console.print(table)
+        if self.features_line and not (self.features and self.features.measured.alarm):
+            console.print(escape(f"features  {self.features_line}"), highlight=False)
         for trouble in self.troubles:
             console.print(f"[bold red]{escape(trouble)}[/]", soft_wrap=True, highlight=False)
         if self.is_well and not self.jobs:
@@ -106,16 +115,18 @@ def status(settings: Settings) -> Report:
                 (state.memory if state else 0) >> 20,
             )
         )
-    held = brakes.pulled(settings)
+    held, features = brakes.pulled(settings), measured.known(settings)
+    is_measuring = features is not None and any(line.name == "meter" and line.state != "down" for line in lines)
+    said = features.line(settings.meter.every, system_clock()) if features is not None and is_measuring else ""
     free = shutil.disk_usage(settings.state).free if settings.state.exists() else _LITTLE_ROOM
     if not any(line.name == "jobmanager" and line.state == "up" for line in lines):
-        return Report(lines, [], [], held, free)
+        return Report(lines, [], [], held, free, features, said)
     try:
         jobs = flink_rest.jobs(settings, details=True)
     except StreamhouseError:  # it went away meanwhile
         silent = [dataclasses.replace(line, state="silent") if line.name == "jobmanager" else line for line in lines]
-        return Report(silent, [], [], held, free)
-    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs), held, free)
+        return Report(silent, [], [], held, free, features, said)
+    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs), held, free, features, said)
 
 
 def _word(settings: Settings, name: str, state: supervise.State | None) -> str:

@@ -110,8 +110,6 @@ def services(settings: Settings) -> list[Service]:
             registry.host,
             (registry.port, registry.management_port),
         ),
-        # the one service that is a program of jobs: it starts jobs
-        Service("keeper", (python, "-m", "jobs.keeper"), {}, "", ()),
     ]
     if kafka.is_embedded:
         classpath = str(installed(settings, "kafka") / "*")
@@ -133,7 +131,11 @@ def services(settings: Settings) -> list[Service]:
         )
         listed.insert(0, broker)
     if not settings.stack.runs_elsewhere:  # it serves the TaskManagers of its own machine
-        listed.insert(-1, Service("forkserver", (python, "-m", "infra.stack.forkserver"), {}, "", ()))
+        listed.append(Service("forkserver", (python, "-m", "infra.stack.forkserver"), {}, "", ()))
+    # these are programs of jobs: one starts jobs, the other measures what a job says
+    listed.append(Service("keeper", (python, "-m", "jobs.keeper"), {}, "", ()))
+    if settings.meter.every:
+        listed.append(Service("meter", (python, "-m", "jobs.meter.run"), {}, "", ()))
     return listed
 
 

@@ -26,7 +26,7 @@ COMPOSE_FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SETTINGS = load_settings({})
-PROJECT = ("apply", "jobmanager", *TASKMANAGERS, "keeper", "shell")
+PROJECT = ("apply", "jobmanager", *TASKMANAGERS, "keeper", "meter", "shell")
 SPECIFICATION = get_builtin_schema("vendor.compose-spec")
 
 
@@ -306,9 +306,10 @@ def test_topics_come_from_the_contracts_alone() -> None:
         assert not re.search(rf"\b{re.escape(topic)}\b", text)
 
 
-def test_the_keeper_is_started_as_the_embedded_one() -> None:
-    (embedded,) = [service.command for service in services(SETTINGS) if service.name == "keeper"]
-    assert SERVICES["keeper"]["command"] == [seen_by_a_container(part) for part in embedded]
+@pytest.mark.parametrize("name", ["keeper", "meter"])
+def test_a_service_of_our_own_is_started_as_the_embedded_one(name: str) -> None:
+    (embedded,) = [service.command for service in services(SETTINGS) if service.name == name]
+    assert SERVICES[name]["command"] == [seen_by_a_container(part) for part in embedded]
 
 
 def test_commands_name_programs_that_the_image_has() -> None:

@@ -13,7 +13,7 @@ from infra.stack.doctor import examine
 from infra.stack.report import status
 from tests.ports import free_ports
 
-SERVICES = {"jobmanager", "taskmanager", "standby", "redis", "registry", "keeper"}
+SERVICES = {"jobmanager", "taskmanager", "standby", "redis", "registry", "keeper", "meter"}
 
 
 @pytest.fixture
@@ -26,7 +26,9 @@ def settings(tmp_path: Path) -> Settings:
 
 def test_up_only_waits(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "UP_SECONDS", 0.5)
-    with pytest.raises(StreamhouseError, match=r"jobmanager, taskmanager, standby, redis, registry, keeper did not answer within 0.5 s"):
+    with pytest.raises(
+        StreamhouseError, match=r"jobmanager, taskmanager, standby, redis, registry, keeper, meter did not answer within 0.5 s"
+    ):
         stack.up(settings, print)
     assert not (settings.state / "supervisord.conf").exists()
     assert supervise.own_processes(settings) == []

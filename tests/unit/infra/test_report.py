@@ -9,7 +9,7 @@ import pytest
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
-from infra.stack import brakes, flink_rest
+from infra.stack import brakes, flink_rest, measured
 from infra.stack.flink_rest import Job
 from infra.stack.report import Report, ServiceLine, status
 
@@ -103,10 +103,42 @@ def test_a_job_that_the_brake_holds_is_not_well_until_it_is_released(settings: S
     assert (brakes.pulled(settings), brakes.released_ms(settings, "score_events")) == ({}, 17)
 
 
+KEPT = measured.Kept(measured.Measured(measured=1234, equal=1234), measured.Doing(0))
+WRONG = measured.Differs("user_activity:actions_1h", "u", 1, 77, "3", "4", "the online store served another")
+
+
+def test_a_prediction_that_is_not_as_the_log_gives_it_is_not_well_and_the_feature_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    differing = measured.Kept(measured.Measured(measured=1234, equal=1232, first=[WRONG]), measured.Doing(0))
+    report = Report(UP, [HEALTHY], features=differing, features_line="all is well")
+    words = "2 of 1,234 measured predictions differ: user_activity:actions_1h (user u, action 1:77, served 3, the log gives 4)"
+    assert report.troubles == [f"features: {words}; see `./streamhouse meter`"]
+    assert report.as_dict()["features"] == differing.as_dict()
+    report.show()
+    shown = capsys.readouterr().out
+    assert words in shown
+    assert "all is well" not in shown
+
+
+def test_a_meter_that_finds_nothing_or_is_late_is_well(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    report = Report(UP, [HEALTHY], features=KEPT, features_line=KEPT.line(20, 600_000))
+    assert report.is_well
+    report.show()
+    assert "the meter is 10 minutes behind" in " ".join(capsys.readouterr().out.split())
+    assert Report(UP, [HEALTHY]).as_dict()["features"] is None
+
+
+def test_what_was_measured_is_said_of_a_stack_that_is_down_too(settings: Settings) -> None:
+    measured.add(settings, measured.Measured(measured=5, equal=4, first=[WRONG]), measured.Doing(0))
+    report = status(settings)
+    assert report.troubles == ["the stack is down; run `./streamhouse up`"]
+    assert report.features is not None
+    assert report.features_line == ""
+
+
 def test_the_tables_fit_into_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     jobs = [HEALTHY, dataclasses.replace(HEALTHY, name="score_events", state="INITIALIZING", running_for=0.0)]
-    Report(UP, jobs).show()
+    Report(UP, jobs, features=KEPT, features_line=KEPT.line(20, 600_000)).show()
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert all(
