@@ -32,6 +32,8 @@ from jobs.scoring_path import Accepted, Model, Records, Rules, accept, offset_ra
 
 MOST = 50_000
 """How many actions, and how many predictions, wait for each other."""
+MOST_BYTES = 64 << 20
+"""Of the predictions that wait: others may write to their topic, too."""
 Place = tuple[int, int]
 """Partition and offset of an action."""
 
@@ -88,6 +90,7 @@ class Meter:
         self._reached: dict[int, int] = {}  # partition -> up to which offset it is folded
         self._actions: OrderedDict[Place, _Action] = OrderedDict()
         self._early: OrderedDict[Place, bytes] = OrderedDict()
+        self._early_bytes = 0
         self._ready: list[_Pair] = []
         self._doubted: list[_Pair] = []
         self._not_measured = 0
@@ -142,14 +145,15 @@ class Meter:
                 self._not_measured += 1  # its action was let go, is none of his, or has an answer already
             else:
                 self._early[place] = value
-                if len(self._early) > self._most:
-                    self._early.popitem(last=False)
+                self._early_bytes += len(value)
+                while len(self._early) > self._most or self._early_bytes > MOST_BYTES:
+                    self._early_bytes -= len(self._early.popitem(last=False)[1])
                     self._not_measured += 1
 
     def measure(self, profiles: ProfileHistory, *, newest: bool) -> Measured:
         """Compare what found each other. `newest`: `profiles` were read after all of it was heard, so a difference is one."""
         for place in [place for place in self._early if place[1] < self._reached.get(place[0], 0)]:
-            del self._early[place]  # no such action of this user was accepted
+            self._early_bytes -= len(self._early.pop(place))  # no such action of this user was accepted
             self._not_measured += 1
         pairs = self._ready + (self._doubted if newest else [])
         self._ready = []
@@ -184,6 +188,7 @@ class Meter:
             place = partition, offset
             action = _Action(event, place, time, values.copy(), known_offset, known_time, late)
             if (value := self._early.pop(place, None)) is not None:
+                self._early_bytes -= len(value)
                 self._pair(action, value)
             else:
                 self._actions[place] = action

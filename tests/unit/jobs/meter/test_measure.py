@@ -22,6 +22,7 @@ from infra.config import load_settings
 from infra.contracts.partitioner import partition_of
 from infra.stack.measured import Measured
 from jobs.folded_archive import Folded, offline_enricher
+from jobs.meter import measure
 from jobs.meter.measure import Meter, is_sampled
 from jobs.published_models import PublishedModels
 from jobs.replay.refolded import Refolded, Said, compare_vectors
@@ -181,6 +182,22 @@ def test_what_waits_is_bounded_and_what_was_let_go_is_not_measured_and_no_alarm(
     assert found.measured == found.equal == 50
     assert found.not_measured == len(log()[1]) - 50
     assert found.alarm is None
+
+
+def test_the_bytes_of_what_waits_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "MOST_BYTES", 20_000)
+    meter = Meter(1, rules(), MODELS.find)
+    for partition in log()[0]:
+        meter.begin(partition)
+    meter.hear(log()[1])
+    _, waiting = meter.waiting
+    assert 10 < waiting < 40
+    for kept in log()[0].values():
+        meter.fold(_records(kept))
+    found = meter.measure(ALL_PROFILES, newest=True)
+    assert (found.measured, found.equal, found.not_measured) == (waiting, waiting, len(log()[1]) - waiting)
+    meter.hear(log()[1][:5])  # of which nothing is left to wait for, and room again
+    assert meter._early_bytes == 0
 
 
 def test_predictions_in_doubt_are_bounded() -> None:
