@@ -102,9 +102,9 @@ def past(settings: Settings) -> Iterator[tuple[int, Iterator[Records], int]]:
         pinned = snapshots[TABLE]
         spans = {} if pinned is None else log_ends(settings, TABLE, pinned)
         for partition, low in lows.items():
-            first, end = spans.get(partition, (low, 0))
-            if pinned is None or end == 0 or low < first:
-                _refuse_gap(partition, 0, low if end == 0 else 0)
+            first, end = spans.get(partition, (low + 1, 0))
+            _refuse_gap(partition, 0, min(first, low))
+            if pinned is None or low < first:
                 yield partition, iter(()), low
                 continue
             if end > ends[partition]:
@@ -120,7 +120,7 @@ def past(settings: Settings) -> Iterator[tuple[int, Iterator[Records], int]]:
 def _refuse_gap(partition: int, end: int, low: int) -> None:
     if end < low:
         message = (
-            f"partition {partition}: expected offsets {end} to {low - 1} in table {TABLE}, since the topic begins at {low}, got none;"
+            f"partition {partition}: expected offsets {end} to {low - 1} in topic {SOURCE_TOPIC} or table {TABLE}, got none;"
             " features cannot be made again without them: start archive_topics earlier than retention cuts"
         )
         raise LogCutError(message)

@@ -57,7 +57,7 @@ class Following:
         self._due, self._profiles_due, self._told = 0.0, 0.0, -_TELL
         self._found = Measured()
         self._behind_since: int | None = None
-        self._behind = 0.0
+        self._fault: Exception | None = None
 
     def look(self) -> None:
         """Take what came since the last look, compare, and tell.
@@ -69,12 +69,13 @@ class Following:
 
         """
         if self._begun is None:
-            if self._clock() < self._due:
-                return
+            if self._fault is not None and self._clock() < self._due:
+                raise self._fault.with_traceback(None)  # the same, which is said once
             self._due = self._clock() + _AGAIN
             try:
-                self._begun = self._begin()
+                self._begun, self._fault = self._begin(), None
             except Exception as error:
+                self._fault = error
                 self._tell(str(error).partition("\n")[0], now=True)
                 raise
             log.info("the archive is folded; every prediction of 1 user of %d is measured from now on", self._settings.meter.every)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
+import pytest
+
 from infra.config import load_settings
+from infra.stack import health
 from infra.stack.services import flink_home, kafka_properties, services, write_files
 
 
@@ -33,3 +38,15 @@ def test_a_broker_behind_something_listens_on_one_port_and_sends_its_clients_to_
 def test_a_broker_by_default_listens_where_its_clients_come() -> None:
     properties = kafka_properties(load_settings({}))
     assert str(properties["listeners"]).startswith(f"{properties['advertised.listeners']},")
+
+
+@pytest.mark.parametrize("name", ["keeper", "meter"])
+def test_a_service_of_our_own_answers_as_long_as_its_heart_beats(tmp_path: Path, name: str) -> None:
+    settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path)})
+    assert not health.answers(settings, name)
+    health.beat(settings, name)
+    assert health.answers(settings, name)
+    assert not health.answers(settings, {"keeper": "meter", "meter": "keeper"}[name])
+    long_ago = time.time() - 60
+    os.utime(settings.jobs_folder / f"{name}.beat", (long_ago, long_ago))
+    assert not health.answers(settings, name)
