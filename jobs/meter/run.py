@@ -20,7 +20,7 @@ from infra.stack.measured import Doing, Measured
 from jobs.answered import PREDICTIONS
 from jobs.duty import Duty
 from jobs.folded_archive import archived_profiles
-from jobs.meter import log as source
+from jobs.meter import source
 from jobs.meter.measure import Meter, is_sampled
 from jobs.published_models import PublishedModels
 from jobs.scoring_parts import SOURCE_TOPIC, as_records, models_folder, rules
