@@ -112,7 +112,9 @@ class Kept:
         late = f"; the meter is {behind / 60:.0f} minutes behind" if behind > _LATE_SECONDS else ""
         if self.doing.waits:
             return f"nothing is measured: {self.doing.waits}{late}"
-        return f"{self.measured.measured:,} predictions of every {_nth(every)} user measured, all as the log gives them{late}"
+        if not self.measured.measured:
+            return f"no prediction of every {_nth(every)} user to measure yet{late}"
+        return f"{self.measured.measured:,} predictions (every {_nth(every)} user) are as the log gives them{late}"
 
 
 def known(settings: Settings) -> Kept | None:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from confluent_kafka import KafkaException
+
 from infra.clock import system_clock
 from infra.config import Settings, load_settings
 from infra.stack import health, measured
@@ -76,7 +78,7 @@ class Following:
                 self._begun, self._fault = self._begin(), None
             except Exception as error:
                 self._fault = error
-                self._tell(str(error).partition("\n")[0], now=True)
+                self._tell(_why(error), now=True)
                 raise
             log.info("the archive is folded; every prediction of 1 user of %d is measured from now on", self._settings.meter.every)
         begun = self._begun
@@ -148,6 +150,12 @@ class Following:
         for one in measured.add(self._settings, self._found, Doing(ms, behind, waits)):
             log.error("%s", one.sentence)
         self._found = Measured()
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, KafkaException):
+        return f"the broker says: {error.args[0].str()}; see `./streamhouse status`, and run `./streamhouse apply` where topics are missing"
+    return str(error).partition("\n")[0]
 
 
 def main() -> None:

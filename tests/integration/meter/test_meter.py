@@ -92,6 +92,33 @@ def test_a_wrong_prediction_is_named_with_its_feature_user_and_place(
     assert [record.getMessage() for record in caplog.records if record.name == "meter"] == [one.sentence]
 
 
+def test_answers_of_a_lost_transaction_are_not_heard_and_a_meter_that_stumbles_begins_anew(place: Place, following: Following) -> None:
+    place.send(200, 1)
+    following.look()
+    kept = place.scorer.answer(withhold=lambda *_: True)
+    wrong = []
+    for topic, sent in kept.values():
+        event = orjson.loads(sent.value or b"")
+        event["data"]["score"] = 0.5
+        wrong.append((topic, Sent(sent.key, orjson.dumps(event))))
+    place.writer.send(wrong, commit=False)
+    place.say(list(kept.values()))
+    look_until(following, lambda: place.measured().measured >= predictions(place))
+    assert (place.measured().differ, place.measured().not_measured) == (0, 0)
+
+    before = predictions(place)
+    assert following._begun is not None
+    following._begun.actions.close()
+    with pytest.raises(RuntimeError, match="Consumer closed"):
+        following.look()
+    following.look()  # folds again what it had folded, and hears no prediction twice
+    place.send(200, 2)
+    place.scorer.answer()
+    look_until(following, lambda: place.measured().measured >= predictions(place))
+    assert predictions(place) > before
+    assert (place.measured().differ, place.measured().not_measured) == (0, 0)
+
+
 def test_profiles_that_come_while_it_runs_are_read_before_anything_is_called_wrong(place: Place, following: Following) -> None:
     """Two users are served a profile that the meter has not seen: the table holds the one by then, and never the other."""
     store = StoreWithProfiles(dict.fromkeys(USERS[:2], (1_672_531_200_000, ("web", "2024-01"))))
@@ -145,7 +172,7 @@ def test_a_broker_that_is_away_is_waited_for(place: Place, monkeypatch: pytest.M
     assert time.monotonic() - began < SECONDS
     kept = measured.known(nobody)
     assert kept is not None
-    assert kept.doing.waits
+    assert kept.doing.waits.startswith("the broker says: ")
 
 
 def test_a_topic_that_ends_before_its_archive_is_said(place: Place, broker: Settings) -> None:

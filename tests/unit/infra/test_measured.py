@@ -12,7 +12,7 @@ from infra.stack import measured
 from infra.stack.measured import Differs, Doing, Kept, Measured
 
 NOW = 1_704_067_200_000
-ALL = "1,234 predictions of every 20th user measured, all as the log gives them"
+ALL = "1,234 predictions (every 20th user) are as the log gives them"
 
 
 @pytest.fixture
@@ -83,4 +83,5 @@ def test_a_file_that_is_spoilt_begins_anew(settings: Settings, text: str) -> Non
     ],
 )
 def test_a_line_for_people(doing: Doing, every: int, line: str) -> None:
+    assert Kept(Measured(), Doing(NOW)).line(20, NOW) == "no prediction of every 20th user to measure yet"
     assert Kept(Measured(measured=1234, equal=1234), doing).line(every, NOW) == line

@@ -42,7 +42,7 @@ def test_all_is_equal(settings: Settings) -> None:
     measured.add(settings, Measured(measured=1500, equal=1500, not_measured=2), Doing(NOW))
     assert lines(measured.known(settings), 20, NOW) == [
         "since 2024-01-01 00:00:00 UTC: 1,500 predictions made again from the log, 1,500 equal to the byte, 2 not measured",
-        "1,500 predictions of every 20th user measured, all as the log gives them",
+        "1,500 predictions (every 20th user) are as the log gives them",
     ]
     assert run()[0] == 0
 
