@@ -353,7 +353,7 @@ def meter(
 ) -> None:
     """Tell how many predictions the log gave again, and which not; exit status 1 if any differs. Example: ./streamhouse meter
 
-    The service `meter` makes the predictions of every so-manieth user again while they are made, and compares them to the byte.
+    The service `meter` makes the predictions of every nth user again while they are made, and compares them to the byte.
     """
     from rich.console import Console
 

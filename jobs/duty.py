@@ -13,7 +13,8 @@ from infra.errors import StreamhouseError
 
 log = logging.getLogger("duty")
 
-_FAULTS = (StreamhouseError, KafkaException, OSError)  # a service that is away: asked again at the next look
+FAULTS = (StreamhouseError, KafkaException, OSError)
+"""A service that is away: asked again at the next look."""
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Duty:
             error = self.under_way.exception()
             self.under_way = None
             if error is not None and str(error) != self.said:
-                log.warning("%s", error, exc_info=None if isinstance(error, _FAULTS) else error)
+                log.warning("%s", error, exc_info=None if isinstance(error, FAULTS) else error)
             self.said = "" if error is None else str(error)
         if self.under_way is None and now >= self.due:
             self.due, self.under_way = now + self.every, pool.submit(self.do)

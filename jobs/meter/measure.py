@@ -82,7 +82,7 @@ def is_sampled(user: str, every: int) -> bool:
 
 
 class Meter:
-    """The fold of every so-manieth user, and what waits. `find`: the model that a prediction names, or why there is none."""
+    """The fold of every nth user, and what waits. `find`: the model that a prediction names, or why there is none."""
 
     def __init__(self, every: int, rules: Rules, find: Callable[[Identity], Model | str], most: int = MOST) -> None:
         self._every, self._rules, self._find, self._most = every, rules, find, most

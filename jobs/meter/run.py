@@ -20,7 +20,7 @@ from infra.config import Settings, load_settings
 from infra.stack import health, measured
 from infra.stack.measured import Doing, Measured
 from jobs.answered import PREDICTIONS
-from jobs.duty import Duty
+from jobs.duty import FAULTS, Duty
 from jobs.folded_archive import archived_profiles
 from jobs.meter import source
 from jobs.meter.measure import Meter, is_sampled
@@ -60,6 +60,7 @@ class Following:
         self._found = Measured()
         self._behind_since: int | None = None
         self._fault: Exception | None = None
+        self._said = ""  # of the profiles that could not be read
 
     def look(self) -> None:
         """Take what came since the last look, compare, and tell.
@@ -89,9 +90,20 @@ class Following:
             self.close()  # what was taken in part cannot be gone on with
             raise
         if begun.meter.in_doubt and self._clock() >= self._profiles_due:
-            self._read_profiles()
-            self._found.merge(begun.meter.measure(self._profiles, newest=True))
+            self._settle(begun)
         self._tell("", now=bool(self._found.differ))
+
+    def _settle(self, begun: _Begun) -> None:
+        """Compare what differed with the profiles as they are now; while those cannot be read it stays in doubt, and the rest goes on."""
+        try:
+            self._read_profiles()
+        except FAULTS as error:
+            if str(error) != self._said:
+                log.warning("%s", error)
+            self._said = str(error)
+            return
+        self._said = ""
+        self._found.merge(begun.meter.measure(self._profiles, newest=True))
 
     def close(self) -> None:
         """Leave the topics; the next look begins anew."""

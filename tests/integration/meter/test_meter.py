@@ -119,7 +119,9 @@ def test_answers_of_a_lost_transaction_are_not_heard_and_a_meter_that_stumbles_b
     assert (place.measured().differ, place.measured().not_measured) == (0, 0)
 
 
-def test_profiles_that_come_while_it_runs_are_read_before_anything_is_called_wrong(place: Place, following: Following) -> None:
+def test_profiles_that_come_while_it_runs_are_read_before_anything_is_called_wrong(
+    place: Place, following: Following, caplog: pytest.LogCaptureFixture
+) -> None:
     """Two users are served a profile that the meter has not seen: the table holds the one by then, and never the other."""
     store = StoreWithProfiles(dict.fromkeys(USERS[:2], (1_672_531_200_000, ("web", "2024-01"))))
     place.scorer._enricher = Enricher(store, lambda *_: iter(()), lambda _: 0, lambda _: None, wait_seconds=0)
@@ -129,6 +131,16 @@ def test_profiles_that_come_while_it_runs_are_read_before_anything_is_called_wro
     row = {"user_id": [USERS[0]], "known_from": known, "created": known, "channel": ["web"], "cohort": ["2024-01"]}
     append(place.settings, "user_profiles", pa.table(row), "one")
     place.scorer.answer()
+    catalog = place.settings.lake.database
+    away = catalog.rename(catalog.with_suffix(".away"))
+    deadline = time.monotonic() + SECONDS
+    while not following._begun.meter.in_doubt:  # type: ignore[union-attr]
+        assert time.monotonic() < deadline
+        following.look()
+    for _ in range(3):
+        following.look()  # what differs waits, and is said once
+    assert [record.getMessage().split(":")[0] for record in caplog.records if record.name == "meter"] == ["table `user_profiles`"]
+    away.replace(catalog)
     look_until(following, lambda: place.measured().measured >= predictions(place))
     found = place.measured()
     assert {one.user for one in found.first} == {USERS[1]}
