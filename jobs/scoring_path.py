@@ -12,6 +12,7 @@ import hashlib
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import numpy as np
@@ -61,11 +62,25 @@ class Records:
 
 @dataclass(frozen=True)
 class Accepted:
-    """The m records that are actions: their positions among the n, the events, and their times in ms."""
+    """The m records that are actions: their positions among the n, the events, where they lie, and their event times in ms."""
 
     position: NDArray[np.int64]
     events: list[UserAction]
-    batch: Batch
+    partition: NDArray[np.int64]
+    offset: NDArray[np.int64]
+    time: NDArray[np.int64]
+
+    @cached_property
+    def batch(self) -> Batch:
+        """As the fold takes them; who does not fold need not pay for it."""
+        return Batch(
+            users=[event.data.user_id for event in self.events],
+            partition=self.partition,
+            offset=self.offset,
+            time=self.time,
+            kind=np.array([KIND_OF_ACTION.get(event.data.action, OTHER) for event in self.events], np.int64),
+            session=np.array([session_hash(event.data.session_id) for event in self.events], np.uint64),
+        )
 
 
 @dataclass(frozen=True)
@@ -160,15 +175,7 @@ def accept(records: Records, rules: Rules) -> tuple[Accepted, dict[int, Rejected
             event = bad
         refused[i] = event
     at = np.array(position, np.int64)
-    batch = Batch(
-        users=[event.data.user_id for event in events],
-        partition=records.partition[at],
-        offset=records.offset[at],
-        time=np.array(times, np.int64),
-        kind=np.array([KIND_OF_ACTION.get(event.data.action, OTHER) for event in events], np.int64),
-        session=np.array([session_hash(event.data.session_id) for event in events], np.uint64),
-    )
-    return Accepted(at, events, batch), refused
+    return Accepted(at, events, records.partition[at], records.offset[at], np.array(times, np.int64)), refused
 
 
 def check_partition(event: UserAction, partition: int, rules: Rules) -> Rejected | None:
@@ -205,7 +212,7 @@ def model_columns(accepted: Accepted, enriched: Enriched, profiles: ProfileValue
 
 def look_up(accepted: Accepted, enriched: Enriched, model: Model) -> Given:
     """What the model is given for each accepted action: its features and profile as they were known, in the model's order."""
-    n, time, rows = len(accepted.events), accepted.batch.time, enriched.rows
+    n, time, rows = len(accepted.events), accepted.time, enriched.rows
     profiles = profiles_at(enriched.profiles.known, enriched.profiles.columns, enriched.user, time)
     x = np.ascontiguousarray(model.inputs(model_columns(accepted, enriched, profiles), n))
     strangers = profiles.missing & (rows.known_offset < 0)
@@ -229,8 +236,15 @@ def encode(
 ) -> list[bytes]:
     """Each accepted action's prediction with all that it was made from."""
     identity = {"name": model.name, "version": model.version, "sha256": model.sha256}
-    batch = accepted.batch
-    columns = (batch.partition, batch.offset, batch.time, decisions, given.activity_offset, given.activity_time, given.profile_time)
+    columns = (
+        accepted.partition,
+        accepted.offset,
+        accepted.time,
+        decisions,
+        given.activity_offset,
+        given.activity_time,
+        given.profile_time,
+    )
     encoded = []
     for i, (event, partition, offset, time, decision, known_offset, known_time, known_profile) in enumerate(
         zip(accepted.events, *(column.tolist() for column in columns), strict=True)

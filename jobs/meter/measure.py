@@ -17,7 +17,6 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from features.enrich import Batch
 from features.fold import FeatureRows
 from features.memory_store import MemoryStore
 from features.profile_history import ProfileHistory
@@ -225,25 +224,18 @@ class Meter:
 
 
 def _folded(actions: Sequence[_Action]) -> Folded:
-    """Actions of one partition as a part of the folded log; what only the fold itself needs of them is left out."""
+    """Actions of one partition as a part of the folded log."""
     n = len(actions)
     nothing = np.zeros(0, np.int64)
     time = np.array([action.time for action in actions], np.int64)
-    batch = Batch(
-        users=[action.event.data.user_id for action in actions],
-        partition=np.array([action.place[0] for action in actions], np.int64),
-        offset=np.array([action.place[1] for action in actions], np.int64),
-        time=time,
-        kind=np.zeros(n, np.int64),
-        session=np.zeros(n, np.uint64),
-    )
+    places = np.array([action.place for action in actions], np.int64).reshape(n, 2)
     rows = FeatureRows(
         np.stack([action.values for action in actions]),
         np.array([action.known_offset for action in actions], np.int64),
         np.array([action.known_time for action in actions], np.int64),
         np.array([action.late for action in actions], np.bool_),
     )
-    accepted = Accepted(np.arange(n), [action.event for action in actions], batch)
+    accepted = Accepted(np.arange(n), [action.event for action in actions], places[:, 0], places[:, 1], time)
     return Folded(Records([], [], nothing, nothing, nothing), accepted, {}, rows, time)
 
 

@@ -97,7 +97,7 @@ def replay_served(partition: int, records: Records, rules: Rules, predictions: P
     """
     accepted, refused = accept(records, rules)
     outcome = Outcome(len(records.values), len(refused))
-    offset = accepted.batch.offset
+    offset = accepted.offset
     at = np.searchsorted(offset, predictions.offset)
     known = at < len(offset)
     known[known] = offset[at[known]] == predictions.offset[known]
