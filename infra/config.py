@@ -195,6 +195,11 @@ class ArchiveTopics:
 
 
 @dataclass(frozen=True)
+class Replay:
+    parallelism: int
+
+
+@dataclass(frozen=True)
 class Brake:
     percent: int
     answers: int
@@ -232,6 +237,7 @@ class Settings:
     lake: Lake
     score_events: ScoreEvents
     archive_topics: ArchiveTopics
+    replay: Replay
     brake: Brake
     keeper: Keeper
     meter: Meter
@@ -294,6 +300,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         lake=section(Lake, "lake", folder=state / "lake"),
         score_events=section(ScoreEvents, "score_events"),
         archive_topics=section(ArchiveTopics, "archive_topics"),
+        replay=section(Replay, "replay"),
         brake=section(Brake, "brake"),
         keeper=section(Keeper, "keeper"),
         meter=section(Meter, "meter"),

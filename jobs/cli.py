@@ -275,6 +275,8 @@ def replay(
     snapshot_id: Annotated[int | None, typer.Option("--snapshot", help="the actions of an older snapshot of user_actions")] = None,
     fold: Annotated[bool, typer.Option("--fold", help="fold the archive again, too, and compare each vector and the feature log")] = False,
     topics: Annotated[bool, typer.Option("--topics", help="read the topics instead of the tables, as far as they reach back")] = False,
+    flink: Annotated[bool, typer.Option("--flink", help="on the Flink cluster, for histories larger than a machine")] = False,
+    parallelism: Annotated[int | None, typer.Option(min=1, help="of the Flink job; each takes two slots")] = None,
     batch: Annotated[int, typer.Option(min=1, help="actions in one call of the model; no score depends on it")] = 20_000,
     as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
 ) -> None:
@@ -295,6 +297,8 @@ def replay(
         snapshot_id=snapshot_id,
         fold=fold,
         topics=topics,
+        flink=flink,
+        parallelism=parallelism,
         batch=batch,
         as_json=as_json,
         own_name=f"replay-{uuid.uuid4()}",

@@ -75,7 +75,7 @@ def _another_runs(settings: Settings) -> bool:
 def _has_recovered(settings: Settings, seconds: float) -> bool:
     """Whether each job that runs has completed a checkpoint in the last so many seconds."""
     try:
-        running = [job for job in flink_rest.jobs(settings, details=True) if job.state == "RUNNING"]
+        running = [job for job in flink_rest.jobs(settings, details=True) if job.state == "RUNNING" and job.takes_checkpoints]
     except StreamhouseError:
         return False
     return bool(running) and all(job.checkpoint_age is not None and job.checkpoint_age < seconds for job in running)

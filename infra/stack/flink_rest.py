@@ -30,7 +30,7 @@ class Job:
     """One job as the JobManager knows it. `running_for` in seconds; `checkpoint_age` seconds since the last one, None: none yet.
 
     `failed_checkpoints` are those after the last complete one. Flink's own count holds also those that it asked for before every
-    task ran, which each start has.
+    task ran, which each start has. A job that reads tables to their end takes none, and is not missed when it has ended.
     """
 
     id: str
@@ -42,6 +42,7 @@ class Job:
     failed_checkpoints: int = 0
     checkpoint_age: float | None = None
     checkpoint_patience: float = _PATIENCE
+    takes_checkpoints: bool = True
 
     @property
     def is_alive(self) -> bool:
@@ -53,6 +54,8 @@ class Job:
         """What keeps it from doing its work; empty: nothing."""
         if self.state in _HINDERED:
             return f"is {self.state} (restart {self.restarts})"
+        if not self.takes_checkpoints:
+            return ""
         if self.failed_checkpoints:
             return f"fails its checkpoints, {self.failed_checkpoints} since the last complete one"
         waited = self.running_for if self.checkpoint_age is None else self.checkpoint_age
@@ -102,6 +105,8 @@ def _detailed(settings: Settings, job: Job) -> Job:
     except StreamhouseError as error:
         if _says_initializing(error.__cause__):
             return job
+        if _says_missing(error.__cause__):
+            return dataclasses.replace(job, takes_checkpoints=False)
         raise
     latest = (numbers.get("latest") or {}).get("completed")
     failed = sum(one["status"] == "FAILED" and one["id"] > (latest or {"id": 0})["id"] for one in numbers["history"])
@@ -120,6 +125,45 @@ def _detailed(settings: Settings, job: Job) -> Job:
 def _says_initializing(error: BaseException | None) -> bool:
     """Whether a job was submitted this moment: Flink has no checkpoints of it yet, and says so by "internal server error"."""
     return isinstance(error, httpx.HTTPStatusError) and "for initializing job" in error.response.text
+
+
+def _says_missing(error: BaseException | None) -> bool:
+    """What Flink answers when it is asked for the checkpoints of a job that takes none."""
+    return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.NOT_FOUND
+
+
+def slots(settings: Settings) -> tuple[int, int]:
+    """How many slots are free, and how many there are.
+
+    Raises:
+        StreamhouseError: the JobManager does not answer.
+
+    """
+    overview = _get(settings, "/overview")
+    return overview["slots-available"], overview["slots-total"]
+
+
+def rows(settings: Settings, job_id: str) -> int:
+    """How many rows the sources of a job have sent, and its Python steps have been given; it grows while a bounded job comes to its end.
+
+    Raises:
+        StreamhouseError: the JobManager does not answer.
+
+    """
+    vertices = _get(settings, f"/jobs/{job_id}")["vertices"]
+    sent = sum(one["metrics"]["write-records"] for one in vertices if one["name"].startswith("Source"))
+    return int(sent + sum(one["metrics"]["read-records"] for one in vertices if "PythonCalc" in one["name"]))
+
+
+def failure(settings: Settings, job_id: str) -> str:
+    """The stack trace of what made a job fail; empty where Flink has none.
+
+    Raises:
+        StreamhouseError: the JobManager does not answer.
+
+    """
+    entries = _get(settings, f"/jobs/{job_id}/exceptions?maxExceptions=1").get("exceptionHistory", {}).get("entries", [])
+    return str(entries[0]["stacktrace"]) if entries else ""
 
 
 def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> Path:

@@ -1,4 +1,4 @@
-"""A streaming table environment with the settings that every job shares."""
+"""Table environments with the settings that every job shares."""
 
 from __future__ import annotations
 
@@ -13,18 +13,36 @@ from infra.stack.services import worker_python
 
 def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -> TableEnvironment:
     """An environment for the job `name`; `configuration` adds to or overrides what stands here."""
-    table_environment = TableEnvironment.create(EnvironmentSettings.in_streaming_mode())
-    python = str(settings.installed / "env" / "bin" / "python")
     common = {
-        "pipeline.name": name,
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         # a folder by name, so that the next start finds it, whoever started this one
         "execution.checkpointing.dir": f"file://{flink_rest.checkpoint_folder(settings, name)}",
         "execution.checkpointing.unaligned.enabled": "false",  # the Iceberg sink loses data with them
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
+    }
+    return _environment(settings, name, EnvironmentSettings.in_streaming_mode(), {**common, **configuration})
+
+
+def bounded(settings: Settings, name: str, configuration: Mapping[str, str]) -> TableEnvironment:
+    """The same for a job that reads tables to their end, and ends itself. It takes no checkpoints: what was lost is read again."""
+    common = {
+        # a fault of the history comes again at each start, and a TaskManager that was lost does not
+        "restart-strategy.type": "fixed-delay",
+        "restart-strategy.fixed-delay.attempts": "3",
+        "restart-strategy.fixed-delay.delay": "2 s",
+        # else each source takes as many slots as it has files
+        "table.exec.iceberg.infer-source-parallelism": "false",
+    }
+    return _environment(settings, name, EnvironmentSettings.in_batch_mode(), {**common, **configuration})
+
+
+def _environment(settings: Settings, name: str, mode: EnvironmentSettings, configuration: Mapping[str, str]) -> TableEnvironment:
+    table_environment = TableEnvironment.create(mode)
+    common = {
+        "pipeline.name": name,
         "python.execution-mode": "process",  # thread mode hangs with numpy and onnxruntime
         "python.executable": worker_python(),
-        "python.client.executable": python,
+        "python.client.executable": str(settings.installed / "env" / "bin" / "python"),
         "table.local-time-zone": "UTC",
     }
     for key, value in {**common, **configuration}.items():

@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.replay.chosen import chosen
+from jobs.replay.cluster import replay_on_flink
 from jobs.replay.history import NO_HISTORY, pinned
 from jobs.replay.run import replay
 from jobs.replay.tell import as_dict, show
@@ -33,6 +34,8 @@ def main(
     snapshot_id: int | None,
     fold: bool,
     topics: bool,
+    flink: bool,
+    parallelism: int | None,
     batch: int,
     as_json: bool,
     own_name: str,
@@ -43,11 +46,20 @@ def main(
         what = chosen(from_time, to_time, offsets)
         if topics and (fold or tag is not None or snapshot_id is not None):
             raise StreamhouseError("--topics reads what the topics hold now; --fold, --tag and --snapshot need the tables: leave one out")
+        if flink and (fold or topics):
+            raise StreamhouseError("--flink replays the tables as they were served, and neither --fold nor --topics: leave one out")
+        if parallelism is not None and not flink:
+            raise StreamhouseError("--parallelism is that of the Flink job; give --flink, too, or leave it out")
         bar = Progress(TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=people, transient=True)
         with nullcontext(NO_HISTORY) if topics else pinned(settings, tag, own_name, snapshot_id) as history, bar:
             task = bar.add_task("", total=None)
             tell = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line for one argument
-            report = replay(settings, history, what, batch, tell, fold=fold, topics=topics)
+            if flink:
+                hands = parallelism or settings.replay.parallelism
+                say = lambda text: bar.console.print(text, highlight=False)  # noqa: E731 - one line for one argument
+                report = replay_on_flink(settings, history, what, batch, hands, own_name, say, tell)
+            else:
+                report = replay(settings, history, what, batch, tell, fold=fold, topics=topics)
     except (StreamhouseError, OSError, KafkaException) as error:
         print(f"error: {error}", file=sys.stderr)
         return COULD_NOT

@@ -85,19 +85,20 @@ def replay(
     with processes.begun(hands, begin, settings, history.snapshots, what, batch) as (pool, passed):
         # folding cannot be cut within a partition, so it is begun first
         folds = [pool.submit(refold_part, Part(p, span), ends[p][0]) for p, span in spans.items()] if fold else []
-        parts = [
-            pool.submit(replay_topic if topics else replay_part, part) for part in (whole(spans) if topics else parts_of(spans, hands))
-        ]
-        done = processes.all_done([*folds, *parts], lambda: progress(passed(), total), time.sleep)
-        outcome.merge(done[len(folds) :])
+        parts = whole(spans) if topics else parts_of(spans, hands)
+        under_way = [pool.submit(replay_topic if topics else replay_part, part) for part in parts]
+        done = processes.all_done([*folds, *under_way], lambda: progress(passed(), total), time.sleep)
+        # in log order, so that the first differences of a field are told, however it was cut
+        in_order = sorted(zip(parts, done[len(folds) :], strict=True), key=lambda pair: (pair[0].partition, pair[0].span))
+        outcome.merge([one for _, one in in_order])
         if refolded is not None:
             refolded.merge(done[: len(folds)])
-    letters = _letters_of_topic(settings) if topics else partial(_letters, settings, history)
-    dead_letters, tail = _unanswered(outcome, letters)
+    letters = _letters_of_topic(settings) if topics else letters_of_table(settings, history)
+    dead_letters, tail = unanswered(outcome, letters)
     return Report(history, outcome, dead_letters, tail, refolded, time.monotonic() - began, "topics" if topics else "tables")
 
 
-def _unanswered(outcome: Outcome, letters_of: Callable[[int, int, int], Ranges]) -> tuple[int, int]:
+def unanswered(outcome: Outcome, letters_of: Callable[[int, int, int], Ranges]) -> tuple[int, int]:
     """Tell accepted actions without a prediction apart: dead letters, what was under way, and what is a difference."""
     letters, tail = 0, 0
     for partition, ranges in sorted(outcome.unanswered.items()):
@@ -119,6 +120,11 @@ def _unanswered(outcome: Outcome, letters_of: Callable[[int, int, int], Ranges])
     return letters, tail
 
 
+def letters_of_table(settings: Settings, history: History) -> Callable[[int, int, int], Ranges]:
+    """Which offsets of a partition, from the first to the last that is asked about, dead letters of the history answer."""
+    return partial(_letters, settings, history)
+
+
 def _letters(settings: Settings, history: History, partition: int, first: int, last: int) -> Ranges:
     """Offsets of a partition that dead letters answer."""
     pinned = history.snapshots["user_actions_dlq"]
@@ -130,7 +136,7 @@ def _letters(settings: Settings, history: History, partition: int, first: int, l
 
 
 def _letters_of_topic(settings: Settings) -> Callable[[int, int, int], Ranges]:
-    """As `_letters`, out of the topic, which is read when it is asked for the first time."""
+    """As `letters_of_table`, out of the topic, which is read when it is asked for the first time."""
 
     @cache
     def known() -> Mapping[int, Ranges]:

@@ -90,10 +90,37 @@ def difference(place: Place, what: str, published: object, replayed: object, cau
     )
 
 
+@dataclass(frozen=True)
+class Compared:
+    """What one stretch of a partition came to: `refused` by position among the records, all `differences` in the order of their actions."""
+
+    outcome: Outcome
+    refused: dict[int, Rejected]
+    differences: list[Difference]
+
+
 def replay_served(partition: int, records: Records, rules: Rules, predictions: Published, find: Find, batch: int) -> Outcome:
     """Compare one stretch of a partition: every record of it, and every prediction for one of them.
 
     `batch`: rows in one call of the model.
+    """
+    compared = compare_served(partition, records, rules, predictions, find, batch)
+    compared.outcome.findings.extend(compared.differences)
+    return compared.outcome
+
+
+def compare_served(
+    partition: int,
+    records: Records,
+    rules: Rules,
+    predictions: Published,
+    find: Find,
+    batch: int,
+    first: NDArray[np.bool_] | None = None,
+) -> Compared:
+    """The same, with every difference, however many there are; the outcome holds none of them.
+
+    `first` (m,): for each prediction whether no other answers its action before it; by default those of the stretch say it.
     """
     accepted, refused = accept(records, rules)
     outcome = Outcome(len(records.values), len(refused))
@@ -101,10 +128,11 @@ def replay_served(partition: int, records: Records, rules: Rules, predictions: P
     at = np.searchsorted(offset, predictions.offset)
     known = at < len(offset)
     known[known] = offset[at[known]] == predictions.offset[known]
-    first = np.r_[True, predictions.offset[1:] != predictions.offset[:-1]][: len(predictions.offset)]
+    if first is None:
+        first = np.r_[True, predictions.offset[1:] != predictions.offset[:-1]][: len(predictions.offset)]
     why = {int(records.offset[position]): rejected for position, rejected in refused.items()}
-    outcome.findings.extend(_strangers(partition, why, predictions, np.flatnonzero(~known)))
-    outcome.findings.extend(_twice(partition, predictions, np.flatnonzero(known & ~first)))
+    found = list(_strangers(partition, why, predictions, np.flatnonzero(~known)))
+    found += _twice(partition, predictions, np.flatnonzero(known & ~first))
     if len(predictions.offset):
         outcome.last[partition] = int(predictions.offset[-1])
     answered = np.zeros(len(offset), bool)
@@ -114,16 +142,13 @@ def replay_served(partition: int, records: Records, rules: Rules, predictions: P
 
     compared = np.flatnonzero(known & first)
     wrong = np.zeros(len(predictions.offset), bool)
-    for found in _others(partition, accepted, at, predictions, compared):
-        wrong[np.searchsorted(predictions.offset, found.offset or 0)] = True
-        outcome.findings.add(found)
+    told = list(_others(partition, accepted, at, predictions, compared))
     for identity, rows in predictions.by_model(compared):
         outcome.models["@".join(identity[:2])] += len(rows)
-        for found in _scored(partition, predictions, rows, identity, find(identity), batch):
-            wrong[np.searchsorted(predictions.offset, found.offset or 0)] = True
-            outcome.findings.add(found)
+        told += _scored(partition, predictions, rows, identity, find(identity), batch)
+    wrong[np.searchsorted(predictions.offset, [one.offset or 0 for one in told])] = True
     outcome.equal = len(compared) - int(wrong.sum())
-    return outcome
+    return Compared(outcome, refused, sorted(found + told, key=lambda one: one.offset or 0))
 
 
 def _scored(
