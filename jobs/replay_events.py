@@ -90,6 +90,9 @@ def configuration(request: Request) -> dict[str, str]:
         "parallelism.default": str(request.parallelism),
         # sorted by place, with spilling: bounded memory, and workers see each partition in order
         "table.exec.disabled-operators": "HashJoin,NestedLoopJoin",
+        # shares of a slot's memory, each of which must hold the largest row: by default the join's buffers get a tenth of a sort's
+        "table.exec.resource.external-buffer-memory": "128 mb",
+        "table.exec.sort.max-num-file-handles": "16",
         "table.optimizer.agg-phase-strategy": "TWO_PHASE",  # counted where they are made, not sent one by one
         "python.fn-execution.bundle.time": "20",  # also what bounds a bundle's bytes where every value is a megabyte
         "python.fn-execution.bundle.size": "5000",

@@ -111,11 +111,14 @@ def _format_broker(settings: Settings) -> None:
 def down(settings: Settings, report: Callable[[str], None], *, savepoints: bool = True) -> None:
     """Stop each job with a savepoint, then every service that `up` started; afterwards no process of this state folder is left."""
     if (settings.stack.runs_elsewhere or supervise.states(settings)) and savepoints and health.answers(settings, "jobmanager"):
-        for job in flink_rest.jobs(settings):
+        for job in flink_rest.jobs(settings, details=True):
             if job.state == "RUNNING":
                 try:
-                    flink_rest.stop_with_savepoint(settings, job)
-                    report(f"{job.name} stopped with a savepoint")
+                    if job.takes_checkpoints:
+                        flink_rest.stop_with_savepoint(settings, job)
+                    else:
+                        flink_rest.cancel(settings, job)
+                    report(f"{job.name} stopped with a savepoint" if job.takes_checkpoints else f"{job.name} was cancelled")
                 except StreamhouseError as error:
                     report(str(error))
     if settings.stack.runs_elsewhere:

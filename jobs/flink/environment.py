@@ -32,6 +32,7 @@ def bounded(settings: Settings, name: str, configuration: Mapping[str, str]) -> 
         "restart-strategy.fixed-delay.delay": "2 s",
         # else each source takes as many slots as it has files
         "table.exec.iceberg.infer-source-parallelism": "false",
+        "table.exec.iceberg.fetch-batch-record-count": "100",  # rows that wait in the heap, where each may be a megabyte; by default 2048
     }
     return _environment(settings, name, EnvironmentSettings.in_batch_mode(), {**common, **configuration})
 

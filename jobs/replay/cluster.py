@@ -112,6 +112,7 @@ def _run(settings: Settings, request: Request, say: Callable[[str], None], progr
         except BaseException:
             _end(client)
             _cancel(settings, request.name, job_id)
+            log.unlink()
             raise
     if status:
         trace = flink_rest.failure(settings, job_id) if job_id else ""

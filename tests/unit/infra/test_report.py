@@ -49,6 +49,14 @@ def test_a_job_that_has_only_started_or_seldom_makes_checkpoints_is_well() -> No
     assert Report(UP, [dataclasses.replace(HEALTHY, checkpoint_age=200.0, checkpoint_patience=900.0)]).is_well
 
 
+def test_a_job_that_reads_to_an_end_is_not_asked_for_checkpoints() -> None:
+    replays = dataclasses.replace(HEALTHY, name="replay-1", checkpoint_age=None, running_for=3600.0, takes_checkpoints=False)
+    assert Report(UP, [HEALTHY, replays]).is_well
+    assert Report(UP, [HEALTHY, dataclasses.replace(replays, state="FAILING")]).troubles == [
+        "job replay-1 is FAILING (restart 2); see `./streamhouse logs taskmanager`"
+    ]
+
+
 def test_a_full_disk_is_said_before_what_comes_of_it() -> None:
     report = Report([*UP[1:], dataclasses.replace(UP[0], state="silent")], [HEALTHY], free_bytes=3 << 20)
     first, second = report.troubles

@@ -22,4 +22,6 @@ def test_lines_with_a_marker_are_told_from_others() -> None:
     line = GROUP + json.dumps([3, "score+decision", "purchase_30m@1", '[{"kind": "score"}]', 12, 5, 90])
     assert group_of(line) == group
     assert job_of(begun("ab" * 16)) == "ab" * 16
-    assert job_of(line) is group_of(begun("ab" * 16)) is group_of("WARNING: something") is None
+    assert job_of(line) is None
+    assert group_of(begun("ab" * 16)) is None
+    assert group_of("WARNING: something") is None
