@@ -34,6 +34,7 @@ _PASSES = 2  # each row is read, and then joined
 _LOOK_SECONDS = 1.0
 _LISTED_SECONDS = 4.0  # after which a job that was submitted stands in the JobManager's list
 _END_SECONDS = 10.0
+_TOO_LARGE = ("Record is too big", "exceeds the maximum size of a sort buffer")  # Flink's words
 
 
 def replay_on_flink(
@@ -83,6 +84,8 @@ def refuse_without_room(settings: Settings, parallelism: int, free: int, total: 
 
 def reason(stack_trace: str) -> str:
     """Why a job failed, out of what Flink has of it: a Python worker's own words, else the innermost cause."""
+    if any(words in stack_trace for words in _TOO_LARGE):
+        return "a record is larger than the memory in which a slot sorts; set flink.taskmanager_memory higher, or replay it without --flink"
     python = stack_trace.rpartition("Traceback (most recent call last)")[2] if "Traceback (most recent" in stack_trace else ""
     said = re.findall(r"^([A-Za-z_][\w.]*(?:Error|Exception|Refused|Interrupt)\b.*)", python, re.MULTILINE)
     causes = said[:1] or re.findall(r"^Caused by: *(.+)", stack_trace, re.MULTILINE)[-1:] or stack_trace.strip().splitlines()[:1]
@@ -92,6 +95,7 @@ def reason(stack_trace: str) -> str:
 def _run(settings: Settings, request: Request, say: Callable[[str], None], progress: Callable[[int], None]) -> list[Group]:
     groups: list[Group] = []
     log = settings.state / "logs" / f"{request.name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
     job_id: str | None = None
     looked = time.monotonic()
     with log.open("w", encoding="utf-8") as said, _client(settings, request, said) as (client, lines):

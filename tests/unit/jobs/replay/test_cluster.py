@@ -42,4 +42,6 @@ def test_one_that_would_starve_it_is_refused(parallelism: int, free: int, total:
 def test_why_a_job_failed_is_its_innermost_cause() -> None:
     assert reason(PYTHON) == "NameError: name 'nothing' is not defined"
     assert reason(JAVA) == "java.io.FileNotFoundException: File file:/lake/data/1.parquet does not exist"
+    large = "java.io.IOException: The record exceeds the maximum size of a sort buffer (current maximum: 2785280 bytes)."
+    assert reason(f"java.lang.RuntimeException: outer\nCaused by: {large}").startswith("a record is larger than the memory")
     assert reason("") == "Flink says no cause"
