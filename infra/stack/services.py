@@ -230,8 +230,6 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
         "restart-strategy.exponential-delay.reset-backoff-threshold": "10 s",  # by default an hour: each failure would wait longer
         "heartbeat.interval": "500 ms",  # a process that is gone is noticed by two of them that reach nobody
         "heartbeat.timeout": "10 s",
-        # a vectored read takes a whole row group outside the heap, and waits five minutes where there is no room for it
-        "flink.hadoop.parquet.hadoop.vectored.io.enabled": False,
         "classloader.check-leaked-classloader": False,  # Hadoop's shutdown hook trips it at the end of every submit
         "python.executable": worker_python(),
         "python.client.executable": python,
