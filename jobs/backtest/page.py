@@ -123,9 +123,8 @@ def verdict(comparison: Comparison) -> str:
 def _counted(comparison: Comparison, about: About) -> str:
     counts = comparison.counts
     share = f"{_percent(counts.conversion.value)} ({_between(counts.conversion, percent=True)})"
-    said = (
-        f"Compared on {counts.compared:,} actions of {counts.users:,} users. After {counts.positives:,} of them {about.outcome}: {share}."
-    )
+    said = f"Compared on {counts.compared:,} actions of {counts.users:,} users. What is foretold, that {about.outcome}, came true for"
+    said += f" {counts.positives:,} of them: {share}."
     for rows, who in ((counts.without_champion, "the champion"), (counts.without_candidate, "the candidate")):
         if rows:
             said += f" {rows:,} more, to which {who} gave no score, are left out."

@@ -20,18 +20,22 @@ from infra.contracts.partitioner import partition_of
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.chain import broken
 from lakehouse.ledger import ledger, record
+from lakehouse.read import read
 from lakehouse.receipts import EXPIRED
+from lakehouse.tags import tag, untag
 from tests.end_to_end.actions import GOOD
 from tests.end_to_end.facts import place_of, records, wait_for
 
 pytestmark = pytest.mark.timeout(600)
 COMMITS = 30  # six rounds of upkeep
+KEPT = "kept"
 
 
 @pytest.fixture(scope="module")
 def looked_after(played: Settings) -> Settings:
     """The stack after some rounds of upkeep, in which no partition and day had many files at the end."""
     producer = Producer(played.kafka.client())
+    tag(played, KEPT, ["user_actions"])
     first, last = sequence(played), 0.0
 
     def busiest() -> int:
@@ -55,10 +59,28 @@ def test_files_and_snapshots_stay_bounded_while_the_job_runs(looked_after: Setti
     with open_catalog(looked_after) as catalog:
         table = load_table(catalog, looked_after, "user_actions")
         # a snapshot may be as old as the settings say when upkeep comes round, plus the rounds that are under way
-        oldest = max(time.time() - snapshot.timestamp_ms / 1000 for snapshot in table.snapshots())
+        kept = table.refs()[KEPT].snapshot_id
+        oldest = max(time.time() - snapshot.timestamp_ms / 1000 for snapshot in table.snapshots() if snapshot.snapshot_id != kept)
         every = looked_after.archive_topics.maintain_every_commits
         assert oldest < looked_after.archive_topics.snapshot_seconds + 3 * every * 2 + 60
         assert len(table.metadata.metadata_log) <= 21
+
+
+def test_what_a_tag_names_outlives_upkeep(looked_after: Settings) -> None:
+    with open_catalog(looked_after) as catalog:
+        named = load_table(catalog, looked_after, "user_actions").snapshot_by_name(KEPT)
+    assert named is not None
+    assert named.summary is not None
+
+    def its_neighbour_is_gone() -> bool:
+        with open_catalog(looked_after) as catalog:
+            numbers = {s.sequence_number for s in load_table(catalog, looked_after, "user_actions").snapshots()}
+        return (named.sequence_number or 0) + 1 not in numbers and named.sequence_number in numbers
+
+    wait_for(its_neighbour_is_gone, seconds=200)
+    rows = read(looked_after, "user_actions", columns=["topic_offset"], snapshot_id=named.snapshot_id)
+    assert len(rows) == int(named.summary["total-records"] or 0)
+    assert untag(looked_after, KEPT, ["user_actions"])
 
 
 @pytest.mark.parametrize("topic", load_contracts().topics.values(), ids=lambda topic: topic.table)
