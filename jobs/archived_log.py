@@ -47,9 +47,9 @@ def before_the_topic(settings: Settings, partition: int, first: int, low: int) -
 
 
 def archived_records(batch: pa.RecordBatch) -> Records:
-    """Rows of the archive as the scoring path takes records; they need the columns `COLUMNS`."""
+    """Rows of the archive as the scoring path takes records; they need the columns `COLUMNS`, the key if it is to be told."""
     return Records(
-        batch.column("key").to_pylist(),
+        batch.column("key").to_pylist() if "key" in batch.schema.names else [None] * len(batch),
         batch.column("value").to_pylist(),
         batch.column("topic_partition").to_numpy(zero_copy_only=False).astype(np.int64),
         batch.column("topic_offset").to_numpy(zero_copy_only=False).astype(np.int64),

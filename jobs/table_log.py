@@ -10,7 +10,7 @@ import pyarrow as pa
 from infra.config import Settings
 from lakehouse.iceberg import arrow_schema
 from lakehouse.log_files import POSITION
-from lakehouse.read import read_log
+from lakehouse.read import LogPlan, read_log, read_planned
 from lakehouse.tables import declared
 
 END = 2**63 - 1
@@ -31,15 +31,17 @@ class TableLog:
         by: tuple[str, str] = POSITION,
         first: int = 0,
         end: int = END,
-        files_with: str | None = None,
+        plan: LogPlan | None = None,
         leave_out_unreadable: bool = False,
     ) -> None:
-        """`files_with`: as in `read_log`. `leave_out_unreadable`: rows of files that cannot be read are missing, not a fault."""
+        """`plan`: the table's files, where they are listed already. `leave_out_unreadable`: rows of others are missing, not a fault."""
         schema = arrow_schema(declared(table))
         self._offset = by[1]
         self._waiting = schema.empty_table().select(list(columns))
         self._rest: Iterator[pa.RecordBatch] = iter(())
-        if snapshot_id is not None:
+        if plan is not None:
+            self._rest = read_planned(plan, partition, first, end)
+        elif snapshot_id is not None:
             self._rest = read_log(
                 settings,
                 table,
@@ -49,7 +51,6 @@ class TableLog:
                 columns,
                 snapshot_id,
                 by=by,
-                files_with=files_with,
                 leave_out_unreadable=leave_out_unreadable,
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
@@ -13,16 +13,15 @@ from pyiceberg.expressions.visitors import bind
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
-from pyiceberg.types import LongType
+from pyiceberg.table import Table as IcebergTable
+from pyiceberg.types import IntegerType, LongType, PrimitiveType
 
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
 from lakehouse.log_files import POSITION, LogFiles, log_schema, unreadable
 
-if TYPE_CHECKING:
-    from pyiceberg.table import Table as IcebergTable
-
+_LONG = LongType()
 _LOG_ROWS = 20_000
 _LOG_BYTES = 16 << 20  # compressed, in one step of `read_log` and in the files that it keeps open; what bounds its memory
 
@@ -97,51 +96,107 @@ def read_log(
     snapshot_id: int | None = None,
     *,
     by: tuple[str, str] = POSITION,
-    files_with: str | None = None,
     leave_out_unreadable: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The records of one topic partition in offset order, from `from_offset` up to but not including `to_offset`.
 
-    `by`: other columns that hold a partition and an offset, as those of the action that a prediction answers. `files_with`: a filter
-    by which whole files are left out; rows of the others come whether it holds for them or not.
+    `by`: other columns that hold a partition and an offset, as those of the action that a prediction answers.
 
     The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records,
     fewer where records are large, and each step opens only the files whose offsets it meets, small ones once for all steps.
     Offsets that a topic skips (transaction markers) are skipped here; a row that the table holds twice comes twice. With
     `leave_out_unreadable` so are the rows of a data file that is gone or spoilt.
     """
-    wanted = None if columns is None else [*columns, *({by[1]} - set(columns))]
+    inside = _range(by, partition, from_offset, to_offset)
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-        inside = _range(by, partition, from_offset, to_offset)
-        scan = _scan(held, table, wanted, None, snapshot_id).filter(inside)
-        files_of = _scan(held, table, wanted, files_with, snapshot_id).filter(inside)
-        tasks = [task for task in files_of.plan_files() if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
-        files = sorted((*offsets(held, task.file, by[1]), i, task) for i, task in enumerate(tasks))
-        if not files:
-            return
-        end = min(to_offset, max(high for _, high, _, _ in files) + 1)
-        start = max(from_offset, files[0][0])
-        step = _step([task for *_, task in files])
-        whole = LogFiles(held, scan.projection(), partition, _LOG_BYTES, by)
-        while start < end:
-            stop = min(start + step, end)
-            parts, rest = [], []
-            for low, high, i, task in files:
-                if low < stop and high >= start:
-                    if not whole.holds(i):
-                        whole.open((j, other) for *_, j, other in files)  # and what comes next, as far as there is room
-                    part = whole.rows(i, start, stop)
-                    rest += [task] if part is None else []
-                    parts += [] if part is None else [part]
-                if high < stop:
-                    whole.close(i)
-            if rest:
-                parts.append(_rows(held, scan, rest, _range(by, partition, start, stop)))
-            rows = _in_order(parts, by[1]).combine_chunks()
-            yield from (rows if columns is None else rows.select(list(columns))).to_batches()
-            files = [file for file in files if file[1] >= stop]
-            start = max(stop, min((low for low, *_ in files), default=end))
+    plan = _planned(held, table, columns, snapshot_id, by, None, inside, leave_out_unreadable=leave_out_unreadable)
+    yield from read_planned(plan, partition, from_offset, to_offset)
+
+
+@dataclass(frozen=True)
+class LogPlan:
+    """The files of a table as of one snapshot, for many readings of parts of it: to list them takes longer than to read a few.
+
+    `files`: lowest and highest partition and offset in each, and the file.
+    """
+
+    held: IcebergTable
+    scan: DataScan
+    columns: tuple[str, ...] | None
+    by: tuple[str, str]
+    files: tuple[tuple[int, int, int, int, FileScanTask], ...]
+
+
+def plan_log(
+    settings: Settings,
+    table: str,
+    columns: Sequence[str] | None,
+    snapshot_id: int,
+    *,
+    by: tuple[str, str] = POSITION,
+    files_with: str | None = None,
+) -> LogPlan:
+    """List the files of a table for `read_planned`; arguments as in `read_log`.
+
+    `files_with`: a filter by which whole files are left out; rows of the others come whether it holds for them or not.
+    """
+    with open_catalog(settings) as catalog:
+        held = load_table(catalog, settings, table)
+    return _planned(held, table, columns, snapshot_id, by, files_with, ALWAYS_TRUE, leave_out_unreadable=False)
+
+
+def _planned(
+    held: IcebergTable,
+    table: str,
+    columns: Sequence[str] | None,
+    snapshot_id: int | None,
+    by: tuple[str, str],
+    files_with: str | None,
+    inside: BooleanExpression,
+    *,
+    leave_out_unreadable: bool,
+) -> LogPlan:
+    wanted = None if columns is None else [*columns, *({by[1]} - set(columns))]
+    scan = _scan(held, table, wanted, None, snapshot_id)
+    tasks = _scan(held, table, wanted, files_with, snapshot_id).filter(inside).plan_files()
+    there = [task for task in tasks if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
+    files = tuple((*offsets(held, task.file, by[0], IntegerType()), *offsets(held, task.file, by[1]), task) for task in there)
+    return LogPlan(held, scan, None if columns is None else tuple(columns), by, files)
+
+
+def read_planned(plan: LogPlan, partition: int, from_offset: int, to_offset: int) -> Iterator[pa.RecordBatch]:
+    """As `read_log`, from files that were listed before."""
+    held, by, scan = plan.held, plan.by, plan.scan
+    files = sorted(
+        (low, high, i, task)
+        for i, (first, last, low, high, task) in enumerate(plan.files)
+        if first <= partition <= last and low < to_offset and high >= from_offset
+    )
+    if not files:
+        return
+    end = min(to_offset, max(high for _, high, _, _ in files) + 1)
+    start = max(from_offset, files[0][0])
+    step = _step([task for *_, task in files])
+    whole = LogFiles(held, scan.projection(), partition, _LOG_BYTES, by)
+    while start < end:
+        stop = min(start + step, end)
+        parts, rest = [], []
+        for low, high, i, task in files:
+            if low < stop and high >= start:
+                if not whole.holds(i):
+                    whole.open((j, other) for *_, j, other in files)  # and what comes next, as far as there is room
+                part = whole.rows(i, start, stop)
+                rest += [task] if part is None else []
+                parts += [] if part is None else [part]
+            if high < stop:
+                whole.close(i)
+        if rest:
+            parts.append(_rows(held, scan, rest, _range(by, partition, start, stop)))
+        rows = _in_order(parts, by[1]).combine_chunks()
+        yield from (rows if plan.columns is None else rows.select(list(plan.columns))).to_batches()
+        files = [file for file in files if file[1] >= stop]
+        start = max(stop, min((low for low, *_ in files), default=end))
 
 
 def _range(by: tuple[str, str], partition: int, start: int, stop: int) -> BooleanExpression:
@@ -168,8 +223,8 @@ def _step(tasks: list[FileScanTask]) -> int:
     return max(1, min(_LOG_ROWS, int(_LOG_BYTES / max(mean, 1))))
 
 
-def offsets(held: IcebergTable, file: DataFile, column: str = POSITION[1]) -> tuple[int, int]:
-    """First and last offset in a file of an archive table, by its metadata.
+def offsets(held: IcebergTable, file: DataFile, column: str = POSITION[1], kind: PrimitiveType = _LONG) -> tuple[int, int]:
+    """First and last offset, or partition, in a file of an archive table, by its metadata.
 
     Raises:
         LakehouseError: its metadata has no bounds of the column.
@@ -180,7 +235,7 @@ def offsets(held: IcebergTable, file: DataFile, column: str = POSITION[1]) -> tu
     if low is None or high is None:
         message = f"file {file.file_path}: expected bounds of {column}, got none; rewrite it with column metrics"
         raise LakehouseError(message)
-    return int(from_bytes(LongType(), low)), int(from_bytes(LongType(), high))
+    return int(from_bytes(kind, low)), int(from_bytes(kind, high))
 
 
 def _scan(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from features.activity import FEATURES
 from features.memory_store import MemoryStore
@@ -16,7 +17,7 @@ from jobs.replay.chosen import Chosen, Span
 from jobs.replay.published import COLUMNS, published
 from jobs.replay.refolded import Refolded, Said, compare_log, compare_vectors
 from jobs.replay.served import Outcome, replay_served
-from jobs.replay.table_source import BY_ACTION, stretches
+from jobs.replay.table_source import BY_ACTION, Files, list_files, stretches
 from jobs.replay.topic_source import topic_stretches
 from jobs.scoring_parts import models_folder, rules
 from jobs.scoring_path import Rules
@@ -57,6 +58,11 @@ class _Worker:
     batch: int
     rules: Rules
     models: PublishedModels
+
+    @cached_property
+    def files(self) -> Files:
+        """Of the tables, listed when the first part is begun."""
+        return list_files(self.settings, self.snapshots, self.what, COLUMNS)
 
 
 _worker: _Worker
@@ -123,6 +129,6 @@ def refold_part(part: Part, first: int) -> Refolded:
 
 def _replayed(part: Part) -> Iterator[tuple[Outcome, int]]:
     do = _worker
-    for records, rows in stretches(do.settings, do.snapshots, part.partition, part.span, do.what, COLUMNS):
+    for records, rows in stretches(do.settings, do.files, part.partition, part.span):
         last = int(records.offset[-1]) if len(records.offset) else part.span[0] - 1
         yield replay_served(part.partition, records, do.rules, published(rows), do.models.find, do.batch), last

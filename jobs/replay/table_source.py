@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,42 +15,49 @@ from jobs.archived_log import archived_records
 from jobs.replay.chosen import Chosen, Span
 from jobs.scoring_path import Records
 from jobs.table_log import TableLog
-from lakehouse.read import read_log
+from lakehouse.read import LogPlan, plan_log, read_planned
 from lakehouse.tags import Snapshots
 
 BY_ACTION = ("action_partition", "action_offset")
+_ACTION = [name for name in archived_log.COLUMNS if name != "key"]  # which only a dead letter needs
 
 
-def stretches(
-    settings: Settings, snapshots: Snapshots, partition: int, span: Span, what: Chosen, columns: Sequence[str]
-) -> Iterator[tuple[Records, pa.Table]]:
-    """Chosen records in offset order, some 20,000 at most, each time with the predictions for them: rows with `columns`.
+@dataclass(frozen=True)
+class Files:
+    """The files of both tables, listed once for all parts; None: the table was empty. `columns`: of predictions, what is wanted."""
+
+    actions: LogPlan
+    predictions: LogPlan | None
+    what: Chosen
+    columns: tuple[str, ...]
+
+
+def list_files(settings: Settings, snapshots: Snapshots, what: Chosen, columns: Sequence[str]) -> Files:
+    """List them, as of the pinned snapshots and as far as they can hold what was chosen."""
+    timed = ("event_time",) if what.by_time else ()
+    actions, predictions = snapshots["user_actions"], snapshots["predictions"]
+    assert actions is not None  # or there is nothing to replay
+    return Files(
+        plan_log(settings, "user_actions", [*_ACTION, *timed], actions, files_with=what.files_with),
+        None
+        if predictions is None
+        else plan_log(settings, "predictions", [*columns, *timed], predictions, by=BY_ACTION, files_with=what.files_with),
+        what,
+        tuple(columns),
+    )
+
+
+def stretches(settings: Settings, files: Files, partition: int, span: Span) -> Iterator[tuple[Records, pa.Table]]:
+    """Chosen records in offset order, some 20,000 at most, each time with the predictions for them: rows with the wanted columns.
 
     Predictions for offsets at which the archive holds no record come with those before them.
     """
-    first, end = span
-    timed = [*columns, "event_time"]
+    (first, end), what, columns = span, files.what, files.columns
+    timed = ("event_time",) if what.by_time else ()
     predictions = TableLog(
-        settings,
-        "predictions",
-        partition,
-        snapshots["predictions"],
-        timed,
-        by=BY_ACTION,
-        first=first,
-        end=end,
-        files_with=what.files_with,
+        settings, "predictions", partition, None, [*columns, *timed], by=BY_ACTION, first=first, end=end, plan=files.predictions
     )
-    actions = read_log(
-        settings,
-        "user_actions",
-        partition,
-        first,
-        end,
-        [*archived_log.COLUMNS, "event_time"],
-        snapshots["user_actions"],
-        files_with=what.files_with,
-    )
+    actions = read_planned(files.actions, partition, first, end)
     waiting: pa.RecordBatch | None = None
     for batch in actions:
         if waiting is not None:
@@ -76,6 +84,6 @@ def _mask(event_time: pa.Array, what: Chosen) -> pa.Array:
 
 
 def _no_records() -> pa.RecordBatch:
-    kinds = [pa.int32(), pa.int64(), pa.binary(), pa.binary(), pa.timestamp("us", "UTC"), pa.timestamp("us", "UTC")]
-    names = [*archived_log.COLUMNS, "event_time"]
+    kinds = [pa.int32(), pa.int64(), pa.binary(), pa.timestamp("us", "UTC"), pa.timestamp("us", "UTC")]
+    names = [*_ACTION, "event_time"]
     return pa.RecordBatch.from_arrays([pa.array([], kind) for kind in kinds], names)
