@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import errno
-import json
-import os
 import sys
 import tempfile
 import time
 import traceback
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.clock import system_clock
 from infra.config import Settings
@@ -19,6 +16,7 @@ from infra.errors import StreamhouseError
 from jobs.audit.catch_up import wait
 from jobs.audit.run import audit
 from jobs.audit.tell import as_dict, show
+from jobs.speaking import bar, is_read
 
 CLEAN, FOUND, COULD_NOT = 0, 1, 2
 
@@ -29,12 +27,8 @@ def main(settings: Settings, *, as_json: bool, settled: bool, wait_seconds: floa
     try:
         if wait_seconds is not None and not wait(settings, wait_seconds, system_clock, time.sleep):
             people.print(f"answers or tables did not follow their topics within {wait_seconds:g} s", highlight=False)
-        bar = Progress(
-            TextColumn("reading topics and tables"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=people, transient=True
-        )
-        with bar:
-            task = bar.add_task("", total=None)
-            report = audit(settings, settled=settled, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        with bar("reading topics and tables") as (tell, _):
+            report = audit(settings, settled=settled, progress=tell)
     except StreamhouseError as error:
         print(f"error: {error}", file=sys.stderr)
         return COULD_NOT
@@ -45,13 +39,6 @@ def main(settings: Settings, *, as_json: bool, settled: bool, wait_seconds: floa
     except Exception:  # a mistake of the audit is no finding
         traceback.print_exc()
         return COULD_NOT
-    try:
-        if as_json:
-            print(json.dumps(as_dict(report)), flush=True)
-        else:
-            show(report, Console())
-    except (BrokenPipeError, SystemExit):  # rich makes the second of the first, with the status of findings
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the interpreter fails at its end
-        print("error: the report was not read to its end", file=sys.stderr)
+    if not is_read((lambda: as_dict(report)) if as_json else None, lambda console: show(report, console)):
         return COULD_NOT
     return CLEAN if report.is_clean else FOUND

@@ -8,14 +8,13 @@ import traceback
 from typing import Any
 
 from confluent_kafka import KafkaException
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.backfill.run import Outcome, backfill
 from jobs.published_models import published_model
 from jobs.scoring_parts import SOURCE_TOPIC, models_folder
+from jobs.speaking import bar
 from models.manifest import published
 from models.trial import try_model
 
@@ -24,15 +23,10 @@ DONE, COULD_NOT = 0, 2
 
 def main(settings: Settings, model: str, *, rows: int, as_json: bool, own_name: str) -> int:
     """Print the outcome to standard output, progress and what went wrong to standard error. `own_name`: of the history while it is read."""
-    people = Console(stderr=True)
-    columns = TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    bar = Progress(*columns, console=people, transient=True, disable=not people.is_terminal)
     try:
         try_model(published(models_folder(settings), model))
         chosen = published_model(models_folder(settings), model)
-        with bar:
-            task = bar.add_task("", total=None)
-            tell = lambda done, total: bar.update(task, completed=done, total=total)  # noqa: E731 - one line for one argument
+        with bar("scoring") as (tell, _):
             outcome = backfill(settings, chosen, own_name, rows=rows, progress=tell)
     except KafkaException as error:
         print(f"error: topic {SOURCE_TOPIC}: expected its records, got {error.args[0].str()}; see `./streamhouse status`", file=sys.stderr)

@@ -9,7 +9,6 @@ from pathlib import Path
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from infra.config import Settings
@@ -21,6 +20,7 @@ from jobs.backtest.parts import Models
 from jobs.backtest.run import Asked, Backtest, backtest, manifests
 from jobs.replay.chosen import chosen, milliseconds
 from jobs.replay.history import TABLES, kept
+from jobs.speaking import bar
 from lakehouse.tags import tagged, untag
 from models.compared import Estimate
 
@@ -71,17 +71,8 @@ def main(settings: Settings, order: Order, *, as_json: bool) -> None:
         untag(settings, order.history, TABLES)
     was_there = tagged(settings, order.history, TABLES) is not None
     history = kept(settings, order.history)
-    bar = Progress(
-        TextColumn("folding and scoring"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )
-    with bar:
-        task = bar.add_task("", total=None)
-        made = backtest(settings, history, asked, lambda done, total: bar.update(task, completed=done, total=total))
+    with bar("folding and scoring") as (tell, _):
+        made = backtest(settings, history, asked, tell)
     written = write(made, order.out or settings.state / "backtests" / order.history)
     if as_json:
         print(written["report.json"].read_text("utf-8"))
