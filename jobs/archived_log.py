@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
-from jobs.scoring_path import Records
+from jobs.records import Records
 from lakehouse.read import log_ends, read_log, snapshot
 
 TABLE = "user_actions"

@@ -19,7 +19,8 @@ from features.profile_history import ProfileHistory, profile_history
 from infra.config import Settings
 from infra.contracts.events import Rejected
 from jobs.archived_log import archived
-from jobs.scoring_path import Accepted, Records, Rules, accept, offset_ranges
+from jobs.records import Records, Rules, offset_ranges
+from jobs.scoring_path import Accepted, accept
 from lakehouse.read import read, read_batches
 
 EVERYTHING = 2**62

@@ -17,7 +17,8 @@ from infra.contracts.load import load_contracts
 from infra.contracts.replays import HEADER
 from jobs.committed_records import first_offsets, read_to_end
 from jobs.published_models import published_model
-from jobs.scoring_path import Model, Records, Rules, accept
+from jobs.records import Records, Rules
+from jobs.scoring_path import Model, accept
 
 SOURCE_TOPIC = "user-actions"
 GROUP = "score_events"

@@ -7,9 +7,6 @@ The lookup, the model and the time are arguments. The stream, a replay and the t
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -24,40 +21,11 @@ from features.enrich import Batch, Enriched, session_hash
 from features.history import NEVER
 from features.online import ACTIVITY, PROFILE
 from features.profile import ProfileValues, profiles_at
-from infra.contracts.codec import DEPTH, EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, nests_deeper, rfc3339
-from infra.contracts.contract import LETTER_KEY_BYTES
+from infra.contracts.codec import check_event_time, decode_user_action, event_milliseconds, rfc3339
 from infra.contracts.events import Rejected, UserAction
 from infra.contracts.partitioner import partition_of
-from infra.contracts.replays import decode_replay
-
-SOURCE = "streamhouse/score-events"
-_FRAMING = 1024  # bytes that Kafka adds to a record: its batch, lengths, what compression adds to what it cannot compress
-_JSON_WHITESPACE = b" \t\n\r"
-
-
-@dataclass(frozen=True)
-class Rules:
-    """What the contract of the source topic demands beside its schema; `dead_letter_bytes`: what its dead-letter topic takes."""
-
-    topic: str
-    partitions: int
-    window: EventTimeWindow
-    dead_letter_bytes: int
-
-
-@dataclass(frozen=True)
-class Records:
-    """n records as they lie in the topic, ascending per partition; `kafka_ms` (n,) is the broker's time.
-
-    `replays`: the headers of records that were sent again, as any producer can send them; only their dead letters need them.
-    """
-
-    keys: list[bytes | None]
-    values: list[bytes | None]
-    partition: NDArray[np.int64]
-    offset: NDArray[np.int64]
-    kafka_ms: NDArray[np.int64]
-    replays: list[bytes | None] | None = None
+from jobs.dead_letter import SOURCE, answer_id, dead_letter
+from jobs.records import Records, Rules, offset_ranges
 
 
 @dataclass(frozen=True)
@@ -161,19 +129,22 @@ def accept(records: Records, rules: Rules) -> tuple[Accepted, dict[int, Rejected
     """Decode and validate each record; refusals by their position."""
     refused: dict[int, Rejected] = {}
     position, events, times = [], [], []
-    partitions, kafka_ms = records.partition.tolist(), records.kafka_ms.tolist()
-    for i, value in enumerate(records.values):
+    window, count = rules.window, rules.partitions
+    for i, (value, partition, kafka_ms) in enumerate(
+        zip(records.values, records.partition.tolist(), records.kafka_ms.tolist(), strict=True)
+    ):
         event = decode_user_action(value)
-        if not isinstance(event, Rejected):
-            time = event_milliseconds(event.timestamp)
-            bad = check_event_time(time, kafka_ms[i], rules.window) or check_partition(event, partitions[i], rules)
-            if bad is None:
-                position.append(i)
-                events.append(event)
-                times.append(time)
-                continue
-            event = bad
-        refused[i] = event
+        if isinstance(event, Rejected):
+            refused[i] = event
+            continue
+        time = event_milliseconds(event.timestamp)
+        # what the two checks below ask, without a call for each of them
+        if window.not_before <= time <= kafka_ms + window.ahead and partition_of(event.data.user_id, count) == partition:
+            position.append(i)
+            events.append(event)
+            times.append(time)
+        elif bad := check_event_time(time, kafka_ms, window) or check_partition(event, partition, rules):
+            refused[i] = bad
     at = np.array(position, np.int64)
     return Accepted(at, events, records.partition[at], records.offset[at], np.array(times, np.int64)), refused
 
@@ -189,16 +160,6 @@ def check_partition(event: UserAction, partition: int, rules: Rules) -> Rejected
         f"user {event.data.user_id!r} belongs to partition {expected} by murmur2 of the user id, the record lies in {partition};"
         " set the producer's partitioner to murmur2_random and its key to the user id",
     )
-
-
-def offset_ranges(records: Records) -> tuple[dict[int, int], dict[int, int]]:
-    """First and last offset of each partition in the batch."""
-    first: dict[int, int] = {}
-    last: dict[int, int] = {}
-    for partition in np.unique(records.partition).tolist():
-        offsets = records.offset[records.partition == partition]
-        first[partition], last[partition] = int(offsets[0]), int(offsets[-1])
-    return first, last
 
 
 def model_columns(accepted: Accepted, enriched: Enriched, profiles: ProfileValues) -> dict[str, Any]:
@@ -277,77 +238,3 @@ def encode(
         }
         encoded.append(orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY))
     return encoded
-
-
-def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, now_ms: int) -> tuple[bytes | None, bytes]:
-    """Key and value of one record's dead letter, together no larger than its topic takes.
-
-    Its JSON stands there verbatim where it is a JSON object, else its bytes in base64. What compression brought past the source
-    topic's own limit is named by size, hash and place: the source topic and its archive keep it, so nothing is lost.
-    """
-    value, key = records.values[position], records.keys[position]
-    partition, offset = int(records.partition[position]), int(records.offset[position])
-    letter_key = key if key is None or len(key) <= LETTER_KEY_BYTES else None  # a longer one stands in the letter alone
-    limit = rules.dead_letter_bytes - _FRAMING - len(letter_key or b"")
-    header = None if records.replays is None else records.replays[position]
-    replay = decode_replay(header, partition, offset, rules.partitions)
-    rest: dict[str, Any] = {
-        "error": {"step": why.step, "reason": why.reason, "message": why.message},
-        "failedAt": rfc3339(now_ms),
-        "retryCount": 0 if replay is None else replay.retry_count,
-        "sourceTopic": rules.topic,
-        "sourcePartition": partition,
-        "sourceOffset": offset,
-    }
-    if replay is not None:
-        rest |= {"originalPartition": replay.partition, "originalOffset": replay.offset}
-    envelope: dict[str, Any] = {
-        "eventType": "DeadLetter",
-        "eventId": answer_id(rules.topic, partition, offset),
-        "timestamp": rfc3339(now_ms),
-        "version": 1,
-        "source": SOURCE,
-        "correlationId": answer_id(rules.topic, partition, offset),
-    }
-    if len(value or b"") + len(key or b"") <= limit:
-        letter = orjson.dumps(envelope | {"data": _original(value, key) | rest})
-        if len(letter) <= limit:
-            return letter_key, letter
-    return letter_key, orjson.dumps(envelope | {"data": _place(value, rules.topic, partition, offset) | rest})
-
-
-def _original(value: bytes | None, key: bytes | None) -> dict[str, Any]:
-    verbatim = value is not None and _is_json_object(value)
-    return {
-        "originalEvent": orjson.Fragment(value) if verbatim and value is not None else None,
-        "originalBytes": None if verbatim or value is None else base64.b64encode(value).decode(),
-        "originalKey": None if key is None else base64.b64encode(key).decode(),
-    }
-
-
-def _place(value: bytes | None, topic: str, partition: int, offset: int) -> dict[str, Any]:
-    return {
-        "originalEvent": None,
-        "originalBytes": None,
-        "originalKey": None,
-        "originalSize": None if value is None else len(value),
-        "originalSha256": None if value is None else hashlib.sha256(value).hexdigest(),
-        "originalPlace": f"partition {partition}, offset {offset} of topic {topic} and of its archive table",
-    }
-
-
-def answer_id(topic: str, partition: int, offset: int) -> str:
-    """The id of the one answer to a record: a UUID of version 8 that spells topic (crc32), partition and offset."""
-    low = f"{offset:016x}"
-    return f"{zlib.crc32(topic.encode()):08x}-{partition & 0xFFFF:04x}-8{low[1:4]}-8{low[4:7]}-000{low[7:16]}"
-
-
-def _is_json_object(value: bytes) -> bool:
-    """Whether strict JSON readers can still follow the value where it stands inside the dead letter."""
-    if not value.lstrip(_JSON_WHITESPACE).startswith(b"{") or nests_deeper(value, DEPTH - 2):  # the letter and its data are two levels
-        return False
-    try:
-        read = orjson.loads(b"[[" + value + b"]]")
-    except orjson.JSONDecodeError:
-        return False
-    return len(read) == 1 and len(read[0]) == 1 and isinstance(read[0][0], dict)

@@ -18,8 +18,9 @@ from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from jobs.clickstream import Row
 from jobs.published_models import published_model
+from jobs.records import Records
 from jobs.scoring_parts import models_folder, rules
-from jobs.scoring_path import Model, Records, answer
+from jobs.scoring_path import Model, answer
 from tests.audited import archived
 from tests.lake import put_records
 

@@ -12,8 +12,8 @@ from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs.archived_log import TABLE
 from jobs.committed_records import end_offsets, first_offsets
+from jobs.records import Records
 from jobs.scoring_parts import SOURCE_TOPIC, Topic
-from jobs.scoring_path import Records
 
 
 class SeamError(StreamhouseError):

@@ -23,10 +23,11 @@ from infra.config import Settings
 from jobs import processes
 from jobs.folded_archive import Folded, archived_profiles, folded, offline_enricher
 from jobs.published_models import published_model
+from jobs.records import Rules
 from jobs.replay.chosen import Span
 from jobs.replay.table_source import BY_ACTION
 from jobs.scoring_parts import models_folder, rules
-from jobs.scoring_path import Model, Rules, look_up, score
+from jobs.scoring_path import Model, look_up, score
 from jobs.table_log import TableLog
 from lakehouse.tags import Snapshots
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from infra.contracts.codec import DEPTH, event_milliseconds, nests_deeper
-from jobs.scoring_path import answer_id
+from jobs.dead_letter import answer_id
 
 Place = tuple[int, int]
 """Partition and offset of a record in its topic."""

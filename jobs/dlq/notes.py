@@ -10,8 +10,8 @@ import orjson
 from msgspec import Meta
 
 from infra.contracts.codec import DEPTH, nests_deeper, rfc3339
+from jobs.dead_letter import answer_id
 from jobs.dlq.letters import Place, as_text
-from jobs.scoring_path import answer_id
 
 SOURCE = "streamhouse/dlq"
 REPLAYED, QUARANTINED = "DeadLetterReplayed", "DeadLetterQuarantined"

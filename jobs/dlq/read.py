@@ -16,11 +16,12 @@ from infra.contracts.contract import Topic as Contract
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs.committed_records import read_all, read_to_end
+from jobs.dead_letter import answer_id
 from jobs.dlq.chains import Chains, chained
 from jobs.dlq.letters import Letter, Original, Place, as_text, original_of, read_letter
 from jobs.dlq.notes import Note, read_note
+from jobs.records import Records
 from jobs.scoring_parts import SOURCE_TOPIC, Topic
-from jobs.scoring_path import Records, answer_id
 
 NOTES_TOPIC, PREDICTIONS_TOPIC = "user-actions-replays", "predictions"
 _CLOCKS_APART_MS = 60_000  # of two brokers, at most

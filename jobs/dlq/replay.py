@@ -20,8 +20,9 @@ from jobs.dlq.letters import Letter, Original, as_text
 from jobs.dlq.notes import Note
 from jobs.dlq.read import check_notes_are_whole, originals, read_notes
 from jobs.dlq.transactions import Outgoing, Transactions
+from jobs.records import Records, Rules
 from jobs.scoring_parts import rules
-from jobs.scoring_path import Records, Rules, accept
+from jobs.scoring_path import accept
 
 BATCH_RECORDS, BATCH_BYTES = 500, 8 << 20
 """How much one transaction holds at most; a single value may be larger."""

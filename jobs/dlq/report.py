@@ -12,11 +12,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from infra.contracts.codec import rfc3339
+from jobs.dead_letter import answer_id
 from jobs.dlq.chains import Chains, State, groups, story
 from jobs.dlq.edit import as_event
 from jobs.dlq.letters import Original, Place, as_text
 from jobs.scoring_parts import SOURCE_TOPIC
-from jobs.scoring_path import answer_id
 
 _SHOWN = 4096  # characters of a record, and bytes of one that is no text
 _LINE = 32  # bytes

@@ -14,8 +14,8 @@ from infra.config import load_settings
 
 if TYPE_CHECKING:
     from jobs.published_models import PublishedModels
+    from jobs.records import Rules
     from jobs.replay.joined import First
-    from jobs.scoring_path import Rules
 
 COLUMNS = (
     "action_partition",

@@ -20,7 +20,8 @@ from infra.config import Settings, load_settings
 from jobs.offset_ranges import Ranges, holds
 
 if TYPE_CHECKING:
-    from jobs.scoring_path import Enrich, Model, Records, Rules
+    from jobs.records import Records, Rules
+    from jobs.scoring_path import Enrich, Model
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +67,8 @@ class AnswerRecords(ScalarFunction):
         replays: pd.Series[Any],
     ) -> pd.DataFrame:
         """Answer one batch. Columns: bytes, bytes, int32, int64, int64, bytes; all of the batch's length."""
-        from jobs.scoring_path import Records, answer
+        from jobs.records import Records
+        from jobs.scoring_path import answer
 
         records = Records(
             keys.tolist(),

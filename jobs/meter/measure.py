@@ -25,9 +25,10 @@ from infra.stack.measured import KEPT, Differs, Measured
 from jobs.findings import Findings
 from jobs.folded_archive import Folded, offline_enricher
 from jobs.published_models import Identity
+from jobs.records import Records, Rules, offset_ranges
 from jobs.replay.refolded import Said, compare_vectors
 from jobs.replay.served import Difference
-from jobs.scoring_path import Accepted, Model, Records, Rules, accept, offset_ranges
+from jobs.scoring_path import Accepted, Model, accept
 
 MOST = 50_000
 """How many actions, and how many predictions, wait for each other."""

@@ -12,8 +12,8 @@ from infra.contracts.load import load_contracts
 from jobs.answered import PREDICTIONS
 from jobs.archived_log import TABLE, LogCutError, archived
 from jobs.committed_records import end_offsets, first_offsets
+from jobs.records import Records
 from jobs.scoring_parts import SOURCE_TOPIC
-from jobs.scoring_path import Records
 from lakehouse.read import log_ends, snapshot
 from lakehouse.tags import held, untag
 

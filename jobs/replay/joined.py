@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from jobs.findings import KEPT, Finding
 from jobs.offset_ranges import NONE, joined
+from jobs.records import Records, Rules
 from jobs.replay.published import Published, published
 from jobs.replay.served import Compared, Difference, Find, Outcome, compare_served
-from jobs.scoring_path import Records, Rules
 
 EQUAL, REFUSED, UNANSWERED = "equal", "refused", "unanswered"
 _AND = "+"

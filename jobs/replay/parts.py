@@ -13,6 +13,7 @@ from jobs import processes
 from jobs.folded_archive import archived_profiles, folded, offline_enricher
 from jobs.offset_ranges import NONE, without
 from jobs.published_models import PublishedModels
+from jobs.records import Rules
 from jobs.replay.chosen import Chosen, Span
 from jobs.replay.published import COLUMNS, published
 from jobs.replay.refolded import Refolded, Said, compare_log, compare_vectors
@@ -20,7 +21,6 @@ from jobs.replay.served import Outcome, replay_served
 from jobs.replay.table_source import BY_ACTION, Files, list_files, stretches
 from jobs.replay.topic_source import topic_stretches
 from jobs.scoring_parts import models_folder, rules
-from jobs.scoring_path import Rules
 from jobs.table_log import TableLog
 from lakehouse.tags import Snapshots
 

@@ -25,8 +25,9 @@ from infra.contracts.codec import event_milliseconds
 from jobs.findings import Findings
 from jobs.folded_archive import Folded
 from jobs.published_models import Identity
+from jobs.records import Rules
 from jobs.replay.served import Difference, Place, difference
-from jobs.scoring_path import Accepted, Model, Rules, encode, look_up, score
+from jobs.scoring_path import Accepted, Model, encode, look_up, score
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 

@@ -16,8 +16,9 @@ from infra.contracts.events import Rejected
 from jobs.findings import Finding, Findings
 from jobs.offset_ranges import NONE, Ranges, joined, of_offsets
 from jobs.published_models import Identity
+from jobs.records import Records, Rules
 from jobs.replay.published import Published
-from jobs.scoring_path import Accepted, Model, Records, Rules, accept, score
+from jobs.scoring_path import Accepted, Model, accept, score
 
 Find = Callable[[Identity], Model | str]
 """The model that a prediction names, or why there is none."""
@@ -186,15 +187,17 @@ def _others(
     partition: int, accepted: Accepted, at: NDArray[np.int64], predictions: Published, compared: NDArray[np.int64]
 ) -> Iterator[Difference]:
     """Predictions that name another event or user than the action's own."""
-    for i, j in zip(compared.tolist(), at[compared].tolist(), strict=True):
-        event = accepted.events[j]
-        said_id, said_user = predictions.action_id[i], predictions.user_id[i]
-        event_id, user_id = str(event.event_id), event.data.user_id
+    events = [accepted.events[j] for j in at[compared].tolist()]
+    there = [(str(event.event_id), event.data.user_id) for event in events]
+    said = [(predictions.action_id[i], predictions.user_id[i]) for i in compared.tolist()]
+    if there == said:
+        return
+    for i, (event_id, user_id), (said_id, said_user) in zip(compared.tolist(), there, said, strict=True):
         if said_id != event_id or said_user != user_id:
             place = Place(partition, int(predictions.offset[i]), event_id, user_id)
             cause = "the prediction names another than the action that lies at this offset"
-            what, said, is_so = ("action_id", said_id, event_id) if said_id != event_id else ("user_id", said_user, user_id)
-            yield difference(place, what, said, is_so, cause)
+            what, told, is_so = ("action_id", said_id, event_id) if said_id != event_id else ("user_id", said_user, user_id)
+            yield difference(place, what, told, is_so, cause)
 
 
 def _strangers(partition: int, why: dict[int, Rejected], predictions: Published, strangers: NDArray[np.int64]) -> Iterator[Difference]:

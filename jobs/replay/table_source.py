@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from infra.config import Settings
 from jobs import archived_log
 from jobs.archived_log import archived_records
+from jobs.records import Records
 from jobs.replay.chosen import Chosen, Span
-from jobs.scoring_path import Records
 from jobs.table_log import TableLog
 from lakehouse.read import LogPlan, plan_log, read_planned
 from lakehouse.tags import Snapshots

@@ -16,9 +16,9 @@ from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs.archive_rows import Row, archive_row
 from jobs.committed_records import end_offsets, first_offsets, read_to_end
+from jobs.records import Records
 from jobs.replay.chosen import Chosen, Span
 from jobs.scoring_parts import SOURCE_TOPIC, as_records
-from jobs.scoring_path import Records
 
 _STEP = 20_000
 _KINDS: dict[str, pa.DataType] = {

@@ -13,7 +13,9 @@ from infra.contracts.contract import Example
 from infra.contracts.events import Rejected
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from jobs.scoring_path import Records, Rules, accept, dead_letter
+from jobs.dead_letter import dead_letter
+from jobs.records import Records, Rules
+from jobs.scoring_path import accept
 
 CONTRACTS = load_contracts()
 TOPIC = CONTRACTS.topics["user-actions"]

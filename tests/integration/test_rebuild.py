@@ -25,8 +25,9 @@ from infra.contracts.partitioner import partition_of
 from jobs.archived_log import LogCutError, before_the_topic
 from jobs.clickstream import open_clickstream, rows
 from jobs.rebuild_features import feature_log
+from jobs.records import Records, offset_ranges
 from jobs.scoring_parts import rules
-from jobs.scoring_path import Records, accept, offset_ranges
+from jobs.scoring_path import accept
 from lakehouse import migrate
 from lakehouse.read import snapshot
 from tests.lake import put_records

@@ -22,8 +22,9 @@ from infra.contracts.contract import LETTER_ENVELOPE_BYTES
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from infra.contracts.replays import Replay, encode_replay
+from jobs.records import Records, Rules
 from jobs.scoring_parts import model, rules
-from jobs.scoring_path import Records, Rules, accept, answer
+from jobs.scoring_path import accept, answer
 
 CONTRACTS = load_contracts()
 LIMIT = {name: topic.max_message_bytes for name, topic in CONTRACTS.topics.items()}

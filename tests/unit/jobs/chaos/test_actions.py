@@ -8,8 +8,9 @@ import pytest
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from jobs.chaos.actions import DRIFTED, GOOD, HUGE, POISON, Made, Maker
+from jobs.records import Records
 from jobs.scoring_parts import rules
-from jobs.scoring_path import Records, accept
+from jobs.scoring_path import accept
 
 TOPIC = load_contracts().topics["user-actions"]
 RULES = rules()

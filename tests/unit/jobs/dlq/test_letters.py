@@ -15,12 +15,14 @@ from jsonschema import Draft7Validator
 
 from infra.contracts.load import FOLDER, load_contracts
 from infra.contracts.replays import HEADER, Replay, decode_replay
+from jobs.dead_letter import answer_id, dead_letter
 from jobs.dlq.chains import chained
 from jobs.dlq.letters import NO_VERSION, Original, as_text, original_of, read_letter, read_place
 from jobs.dlq.notes import Note, read_note, write_note
 from jobs.dlq.replay import outgoing
+from jobs.records import Records, Rules
 from jobs.scoring_parts import rules
-from jobs.scoring_path import Records, Rules, accept, answer_id, dead_letter
+from jobs.scoring_path import accept
 from tests.contracts.test_examples import TOPIC
 
 RULES = rules()

@@ -25,9 +25,10 @@ from jobs.folded_archive import Folded, offline_enricher
 from jobs.meter import measure
 from jobs.meter.measure import Meter, is_sampled
 from jobs.published_models import PublishedModels
+from jobs.records import Records, offset_ranges
 from jobs.replay.refolded import Refolded, Said, compare_vectors
 from jobs.scoring_parts import models_folder, rules
-from jobs.scoring_path import Records, accept, offset_ranges
+from jobs.scoring_path import accept
 from tests.audited import PARTITIONS
 from tests.histories import Kept, Profile, _records, answered, log_of
 from tests.integration.meter.conftest import USERS, actions

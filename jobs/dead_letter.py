@@ -1,0 +1,94 @@
+"""A record that cannot be answered by a prediction -> its dead letter, whole. Pure."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import zlib
+from typing import Any
+
+import orjson
+
+from infra.contracts.codec import DEPTH, nests_deeper, rfc3339
+from infra.contracts.contract import LETTER_KEY_BYTES
+from infra.contracts.events import Rejected
+from infra.contracts.replays import decode_replay
+from jobs.records import Records, Rules
+
+SOURCE = "streamhouse/score-events"
+_FRAMING = 1024  # bytes that Kafka adds to a record: its batch, lengths, what compression adds to what it cannot compress
+_JSON_WHITESPACE = b" \t\n\r"
+
+
+def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, now_ms: int) -> tuple[bytes | None, bytes]:
+    """Key and value of one record's dead letter, together no larger than its topic takes.
+
+    Its JSON stands there verbatim where it is a JSON object, else its bytes in base64. What compression brought past the source
+    topic's own limit is named by size, hash and place: the source topic and its archive keep it, so nothing is lost.
+    """
+    value, key = records.values[position], records.keys[position]
+    partition, offset = int(records.partition[position]), int(records.offset[position])
+    letter_key = key if key is None or len(key) <= LETTER_KEY_BYTES else None  # a longer one stands in the letter alone
+    limit = rules.dead_letter_bytes - _FRAMING - len(letter_key or b"")
+    header = None if records.replays is None else records.replays[position]
+    replay = decode_replay(header, partition, offset, rules.partitions)
+    rest: dict[str, Any] = {
+        "error": {"step": why.step, "reason": why.reason, "message": why.message},
+        "failedAt": rfc3339(now_ms),
+        "retryCount": 0 if replay is None else replay.retry_count,
+        "sourceTopic": rules.topic,
+        "sourcePartition": partition,
+        "sourceOffset": offset,
+    }
+    if replay is not None:
+        rest |= {"originalPartition": replay.partition, "originalOffset": replay.offset}
+    envelope: dict[str, Any] = {
+        "eventType": "DeadLetter",
+        "eventId": answer_id(rules.topic, partition, offset),
+        "timestamp": rfc3339(now_ms),
+        "version": 1,
+        "source": SOURCE,
+        "correlationId": answer_id(rules.topic, partition, offset),
+    }
+    if len(value or b"") + len(key or b"") <= limit:
+        letter = orjson.dumps(envelope | {"data": _original(value, key) | rest})
+        if len(letter) <= limit:
+            return letter_key, letter
+    return letter_key, orjson.dumps(envelope | {"data": _place(value, rules.topic, partition, offset) | rest})
+
+
+def _original(value: bytes | None, key: bytes | None) -> dict[str, Any]:
+    verbatim = value is not None and _is_json_object(value)
+    return {
+        "originalEvent": orjson.Fragment(value) if verbatim and value is not None else None,
+        "originalBytes": None if verbatim or value is None else base64.b64encode(value).decode(),
+        "originalKey": None if key is None else base64.b64encode(key).decode(),
+    }
+
+
+def _place(value: bytes | None, topic: str, partition: int, offset: int) -> dict[str, Any]:
+    return {
+        "originalEvent": None,
+        "originalBytes": None,
+        "originalKey": None,
+        "originalSize": None if value is None else len(value),
+        "originalSha256": None if value is None else hashlib.sha256(value).hexdigest(),
+        "originalPlace": f"partition {partition}, offset {offset} of topic {topic} and of its archive table",
+    }
+
+
+def answer_id(topic: str, partition: int, offset: int) -> str:
+    """The id of the one answer to a record: a UUID of version 8 that spells topic (crc32), partition and offset."""
+    low = f"{offset:016x}"
+    return f"{zlib.crc32(topic.encode()):08x}-{partition & 0xFFFF:04x}-8{low[1:4]}-8{low[4:7]}-000{low[7:16]}"
+
+
+def _is_json_object(value: bytes) -> bool:
+    """Whether strict JSON readers can still follow the value where it stands inside the dead letter."""
+    if not value.lstrip(_JSON_WHITESPACE).startswith(b"{") or nests_deeper(value, DEPTH - 2):  # the letter and its data are two levels
+        return False
+    try:
+        read = orjson.loads(b"[[" + value + b"]]")
+    except orjson.JSONDecodeError:
+        return False
+    return len(read) == 1 and len(read[0]) == 1 and isinstance(read[0][0], dict)
