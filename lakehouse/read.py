@@ -143,7 +143,8 @@ def plan_log(
     """
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-    return _planned(held, table, columns, snapshot_id, by, files_with, ALWAYS_TRUE, leave_out_unreadable=False)
+    placed = parse(f"{by[0]} is not null and {by[1]} is not null")  # a file of nothing else has no bounds
+    return _planned(held, table, columns, snapshot_id, by, files_with, placed, leave_out_unreadable=False)
 
 
 def _planned(

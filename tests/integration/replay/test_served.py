@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -14,7 +15,7 @@ from jobs.replay.chosen import Chosen, chosen
 from jobs.replay.history import pinned
 from jobs.replay.run import Report, replay
 from jobs.replay.served import Difference
-from tests.histories import Made
+from tests.histories import Made, put
 from tests.integration.replay.conftest import ACTIONS, GOOD, PLANTED, a_lake
 from tests.lake import rewrite_records
 from tests.planted import CASES, changed, plant_each
@@ -83,3 +84,12 @@ def test_a_changed_feature_changes_the_score(made: tuple[Settings, Made], tmp_pa
     changed(features=[7.0] * 29)(mine, PLANTED)
     report = replayed(a_lake(tmp_path, mine))
     assert [found.kind for found in report.outcome.findings.kept] == ["score"]
+
+
+def test_predictions_that_cannot_be_read_may_fill_a_file_alone(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    mine = copy.deepcopy(made[1])
+    settings = a_lake(tmp_path, mine)
+    put(settings, Made({"predictions": [replace(mine.topics["predictions"][0], _offset=9_999_999, _value=b"junk")]}))
+    report = replayed(settings)
+    assert report.is_equal
+    assert report.outcome.equal == GOOD
