@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.enrich import Batch, Enricher, Store
+from features.enrich import Batch, Enriched, Enricher, Store
 from features.fold import FeatureRows
 from features.history import NEVER
 from features.online import PROFILE_FEATURES
@@ -39,6 +39,11 @@ class Folded:
     refused: dict[int, Rejected]
     rows: FeatureRows
     created: NDArray[np.int64]
+
+    def with_profiles(self, profiles: ProfileHistory) -> Enriched:
+        """What was known of each accepted action: its features, and the profile that counted at its time."""
+        batch = self.accepted.batch
+        return Enriched(self.rows, np.arange(len(batch.users)), profiles.known_then(batch.users, batch.time))
 
 
 def offline_enricher(store: Store, committed: Callable[[int], int] = lambda _: EVERYTHING) -> Enricher:

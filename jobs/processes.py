@@ -19,11 +19,19 @@ from typing import Any
 
 from infra.errors import StreamhouseError
 
+Progress = Callable[[int, int], None]
+"""Told how many steps are done, and of how many."""
+_MOST = 4
 _SPAWN = multiprocessing.get_context("spawn")
 
 
 class StoppedError(Exception):
     """Another process failed, or a person wants the work to end."""
+
+
+def hands(steps: int, little: int) -> int:
+    """How many processes so many steps are worth: as many as there are cores, four at most; none but this one for a `little`."""
+    return min(os.cpu_count() or 1, _MOST) if steps > little else 0
 
 
 @contextlib.contextmanager

@@ -10,18 +10,18 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
 
-Tell = Callable[[int, int], None]
-"""Told how many steps are done, and of how many."""
+from jobs.processes import Progress
 
 
 @contextlib.contextmanager
-def bar(what: str) -> Iterator[tuple[Tell, Console]]:
+def bar(what: str) -> Iterator[tuple[Progress, Console]]:
     """A bar while the block runs, where a person looks on; beside it, the console on which to say something meanwhile."""
     people = Console(stderr=True)
     columns = TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=people, transient=True, disable=not people.is_terminal) as shown:
+    with Bar(*columns, console=people, transient=True, disable=not people.is_terminal) as shown:
         task = shown.add_task("", total=None)
         yield lambda done, total: shown.update(task, completed=done, total=total), shown.console
 

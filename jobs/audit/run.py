@@ -23,7 +23,7 @@ from jobs.audit.second_look import still_missing
 from jobs.audit.spill import BUCKET
 from jobs.audit.strand import Strand, Work
 from jobs.findings import Finding, Findings, Unproven
-from jobs.processes import all_done
+from jobs.processes import Progress, all_done
 from jobs.scoring_parts import rules
 from jobs.table_log import END
 
@@ -31,8 +31,6 @@ PROCESSES = 2
 _LITTLE = 50_000  # offsets
 _SECOND_LOOK_SECONDS = 10.0  # some checkpoints long
 _EVENTS_AT_ONCE = 1 << 22
-Progress = Callable[[int, int], None]
-"""Told how many offsets are done with, and of how many."""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from jobs.archived_log import TABLE, archived
 from jobs.backfill.scored import scored
 from jobs.backfill.seam import Seam, SeamError, behind_the_seam, seams
 from jobs.folded_archive import archived_profiles, fold_records, offline_enricher
+from jobs.processes import Progress
 from jobs.replay.history import History, pinned
 from jobs.scoring_parts import rules
 from jobs.scoring_path import Model
@@ -34,8 +35,6 @@ from lakehouse.tables import scores_table
 ROWS = 200_000
 """Rows in one snapshot, by default; what bounds a run's memory beside the users' histories of a partition."""
 
-Progress = Callable[[int, int], None]
-"""Told how many offsets are done with, and of how many."""
 Reached = Callable[[Literal["files", "commit"]], None]
 """Told that files lie there which no snapshot names yet, and that a snapshot names them."""
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from features.enrich import Enriched
 from features.profile_history import ProfileHistory
 from jobs.folded_archive import Folded
 from jobs.scoring_path import Model, look_up, score
@@ -28,8 +27,7 @@ def scored(part: Folded, from_offset: int, model: Model, profiles: ProfileHistor
     A record that the part holds twice counts once. What the stream answers by a dead letter has no row.
     """
     batch, events = part.accepted.batch, part.accepted.events
-    known = Enriched(part.rows, np.arange(len(events)), profiles.known_then(batch.users, batch.time))
-    given = look_up(part.accepted, known, model)
+    given = look_up(part.accepted, part.with_profiles(profiles), model)
     scores, decisions = score(given.x, model)
     new = (batch.offset >= from_offset) & np.r_[True, np.diff(batch.offset) > 0][: len(events)]
     finite = np.isfinite(scores)

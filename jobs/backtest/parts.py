@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.activity import PURCHASE
-from features.enrich import Enriched
 from features.memory_store import MemoryStore
 from features.profile_history import ProfileHistory
 from infra.config import Settings
@@ -144,8 +143,7 @@ def _scored(
 ) -> dict[str, np.ndarray]:  # type: ignore[type-arg]
     """One stretch in columns; `codes` and `words` grow."""
     accepted, batch = part.accepted, part.accepted.batch
-    profiles = do.profiles.known_then(batch.users, batch.time)
-    enriched = Enriched(part.rows, np.arange(len(batch.users)), profiles)
+    enriched = part.with_profiles(do.profiles)
     candidate, candidate_yes = score(look_up(accepted, enriched, do.candidate).x, do.candidate)
     if do.champion is None:
         champion, champion_yes = _as_published(batch.offset, rows, published)
@@ -154,7 +152,7 @@ def _scored(
     told: dict[str, Sequence[str | None]] = {
         "platform": [event.data.platform for event in accepted.events],
         "lifecycle": [event.data.lifecycle for event in accepted.events],
-        "channel": profiles.columns["channel"],
+        "channel": enriched.profiles.columns["channel"],
         "arrival": ["late" if late else "in order" for late in part.rows.late.tolist()],
     }
     return {

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -17,6 +16,7 @@ from infra.errors import StreamhouseError
 from jobs import processes
 from jobs.backtest.page import About, Identity
 from jobs.backtest.parts import SEGMENTS, Models, PartOfBacktest, backtest_partition, begin
+from jobs.processes import Progress
 from jobs.replay.chosen import Chosen
 from jobs.replay.history import History
 from jobs.scoring_parts import models_folder
@@ -26,9 +26,7 @@ from models.comparison import Scored, compare
 from models.manifest import Manifest, load_manifest, published
 from models.outcome import HORIZON, LABEL, outcomes
 
-MOST_PROCESSES = 4
 _LITTLE = 20_000  # offsets
-Progress = Callable[[int, int], None]
 Integers = NDArray[np.int64]
 
 
@@ -66,7 +64,7 @@ def backtest(
     ends = log_ends(settings, "user_actions", history.snapshots["user_actions"])
     total = sum(end - first for first, end in ends.values())
     if hands is None:
-        hands = min(os.cpu_count() or 1, MOST_PROCESSES, len(ends)) if total > _LITTLE else 0
+        hands = min(processes.hands(total, _LITTLE), len(ends))
     with processes.begun(hands, begin, settings, history.snapshots, asked.models) as (pool, passed):
         largest_first = sorted(ends.items(), key=lambda item: item[1][0] - item[1][1])
         futures = [pool.submit(backtest_partition, partition, span) for partition, span in largest_first]

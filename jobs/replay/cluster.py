@@ -22,11 +22,12 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import flink_rest, supervise
 from infra.stack.services import flink_environment, flink_home
+from jobs.processes import Progress
 from jobs.replay.chosen import Chosen
 from jobs.replay.history import History
 from jobs.replay.joined import Group, outcome_of
 from jobs.replay.request import Request, as_argument, group_of, job_of
-from jobs.replay.run import Progress, Report, letters_of_table, unanswered
+from jobs.replay.run import Report, letters_of_table, unanswered
 from lakehouse.read import log_ends
 
 _SLOTS = 2  # per unit of parallelism: both tables are read at a time; later steps take the slots of those that ended

@@ -8,6 +8,7 @@ from functools import cached_property
 
 from features.activity import FEATURES
 from features.memory_store import MemoryStore
+from features.profile_history import ProfileHistory
 from infra.config import Settings
 from jobs import processes
 from jobs.folded_archive import archived_profiles, folded, offline_enricher
@@ -64,6 +65,11 @@ class _Worker:
         """Of the tables, listed when the first part is begun."""
         return list_files(self.settings, self.snapshots, self.what, COLUMNS)
 
+    @cached_property
+    def profiles(self) -> ProfileHistory:
+        """Of every user, read when the first partition is folded."""
+        return archived_profiles(self.settings, self.snapshots["user_profiles"])
+
 
 _worker: _Worker
 
@@ -112,14 +118,13 @@ def refold_part(part: Part, first: int) -> Refolded:
         do.settings, "predictions", part.partition, do.snapshots["predictions"], _SAID, by=BY_ACTION, first=begins, end=end
     )
     log = TableLog(do.settings, "feature_log", part.partition, do.snapshots["feature_log"], _LOG, first=begins, end=end)
-    profiles = archived_profiles(do.settings, do.snapshots["user_profiles"])
     for some in folded(do.settings, actions, part.partition, first, end, offline_enricher(MemoryStore()), do.rules):
         last = int(some.records.offset[-1])
         rows = predictions.below(last + 1)
         said = Said(rows["action_offset"].to_numpy(), rows["value"].to_pylist())
         batch = some.accepted.batch
         chosen = (batch.offset >= begins) & do.what.holds(batch.time)
-        vectors = compare_vectors(some, chosen, said, profiles, do.rules, do.models.find)
+        vectors = compare_vectors(some, chosen, said, do.profiles, do.rules, do.models.find)
         outcome.merge([vectors, compare_log(some, chosen, log.below(last + 1))])
         processes.advance(last + 1 - done)
         done = last + 1

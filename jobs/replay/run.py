@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from jobs import processes
 from jobs.archive_rows import archive_row
 from jobs.committed_records import read_all
 from jobs.offset_ranges import NONE, Ranges, holds, of_offsets
+from jobs.processes import Progress
 from jobs.replay.chosen import Chosen
 from jobs.replay.history import History
 from jobs.replay.parts import Part, begin, parts_of, refold_part, replay_part, replay_topic, whole
@@ -25,12 +25,9 @@ from jobs.replay.topic_source import topic_spans
 from jobs.scoring_parts import SOURCE_TOPIC, rules
 from lakehouse.read import log_ends, read
 
-MOST_PROCESSES = 4
 LETTERS = "user-actions-dlq"
 _LITTLE = 50_000  # offsets
 _SHOWN = 1000  # unanswered actions that are told one by one
-Progress = Callable[[int, int], None]
-"""Told how many offsets are done with, and of how many."""
 
 
 @dataclass
@@ -80,7 +77,7 @@ def replay(
     if fold:
         total += sum(end - ends[partition][0] for partition, (_, end) in spans.items())
     if hands is None:
-        hands = min(os.cpu_count() or 1, MOST_PROCESSES) if total > _LITTLE else 0
+        hands = processes.hands(total, _LITTLE)
     outcome, refolded = Outcome(), Refolded() if fold else None
     with processes.begun(hands, begin, settings, history.snapshots, what, batch) as (pool, passed):
         # folding cannot be cut within a partition, so it is begun first
