@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.records import Records
+from lakehouse.python_values import python_values
 from lakehouse.read import log_ends, read_log, snapshot
 
 TABLE = "user_actions"
@@ -49,8 +50,8 @@ def before_the_topic(settings: Settings, partition: int, first: int, low: int) -
 def archived_records(batch: pa.RecordBatch) -> Records:
     """Rows of the archive as the scoring path takes records; they need the columns `COLUMNS`, the key if it is to be told."""
     return Records(
-        batch.column("key").to_pylist() if "key" in batch.schema.names else [None] * len(batch),
-        batch.column("value").to_pylist(),
+        python_values(batch.column("key")) if "key" in batch.schema.names else [None] * len(batch),
+        python_values(batch.column("value")),
         batch.column("topic_partition").to_numpy(zero_copy_only=False).astype(np.int64),
         batch.column("topic_offset").to_numpy(zero_copy_only=False).astype(np.int64),
         pc.cast(batch.column("kafka_time"), pa.timestamp("ms", "UTC"), safe=False).cast(pa.int64()).to_numpy(zero_copy_only=False),

@@ -21,6 +21,7 @@ from infra.contracts.events import Rejected
 from jobs.archived_log import archived
 from jobs.records import Records, Rules, offset_ranges
 from jobs.scoring_path import Accepted, accept
+from lakehouse.python_values import python_values
 from lakehouse.read import read, read_batches
 
 EVERYTHING = 2**62
@@ -93,7 +94,7 @@ def _rows_of(settings: Settings, columns: list[str], snapshot_id: int, of: Calla
     """In memory for these users' rows alone."""
     parts = []
     for batch in read_batches(settings, "user_profiles", columns, snapshot_id=snapshot_id):
-        chosen = pa.array([user is not None and of(user) for user in batch.column("user_id").to_pylist()], pa.bool_())
+        chosen = pa.array([user is not None and of(user) for user in python_values(batch.column("user_id"))], pa.bool_())
         parts.append(pa.Table.from_batches([batch.filter(chosen)]))
     return pa.concat_tables(parts) if parts else read(settings, "user_profiles", columns, snapshot_id=snapshot_id, limit=0)
 

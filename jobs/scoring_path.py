@@ -127,26 +127,24 @@ def answer(records: Records, rules: Rules, enrich: Enrich, model: Model, now_ms:
 
 def accept(records: Records, rules: Rules) -> tuple[Accepted, dict[int, Rejected]]:
     """Decode and validate each record; refusals by their position."""
-    refused: dict[int, Rejected] = {}
-    position, events, times = [], [], []
+    decoded = [decode_user_action(value) for value in records.values]
+    refused = {i: event for i, event in enumerate(decoded) if isinstance(event, Rejected)}
+    events = [event for event in decoded if not isinstance(event, Rejected)]
+    at = np.delete(np.arange(len(decoded)), list(refused))
+    times = np.array([event_milliseconds(event.timestamp) for event in events], np.int64)
+    partition, kafka_ms = records.partition[at], records.kafka_ms[at]
+    # what the two checks below ask, of all at once
     window, count = rules.window, rules.partitions
-    for i, (value, partition, kafka_ms) in enumerate(
-        zip(records.values, records.partition.tolist(), records.kafka_ms.tolist(), strict=True)
-    ):
-        event = decode_user_action(value)
-        if isinstance(event, Rejected):
-            refused[i] = event
-            continue
-        time = event_milliseconds(event.timestamp)
-        # what the two checks below ask, without a call for each of them
-        if window.not_before <= time <= kafka_ms + window.ahead and partition_of(event.data.user_id, count) == partition:
-            position.append(i)
-            events.append(event)
-            times.append(time)
-        elif bad := check_event_time(time, kafka_ms, window) or check_partition(event, partition, rules):
-            refused[i] = bad
-    at = np.array(position, np.int64)
-    return Accepted(at, events, records.partition[at], records.offset[at], np.array(times, np.int64)), refused
+    fits = (window.not_before <= times) & (times - window.ahead <= kafka_ms)
+    fits &= np.array([partition_of(event.data.user_id, count) for event in events], np.int64) == partition
+    if not fits.all():
+        for j in np.flatnonzero(~fits).tolist():
+            bad = check_event_time(int(times[j]), int(kafka_ms[j]), window) or check_partition(events[j], int(partition[j]), rules)
+            assert bad is not None
+            refused[int(at[j])] = bad
+        events = [event for event, is_good in zip(events, fits.tolist(), strict=True) if is_good]
+        at, times, partition = at[fits], times[fits], partition[fits]
+    return Accepted(at, events, partition, records.offset[at], times), refused
 
 
 def check_partition(event: UserAction, partition: int, rules: Rules) -> Rejected | None:

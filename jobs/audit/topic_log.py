@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from infra.config import Settings
 from jobs.audit.pins import NotAuditable, unreachable
+from lakehouse.python_values import python_values
 
 Headers = dict[str, bytes | None]
 STEP_ROWS = 10_000
@@ -62,12 +63,12 @@ def steps(settings: Settings, topic: str, partition: int, first: int, end: int) 
 
 def archived_step(rows: pa.Table) -> Step:
     """Rows of an archive table as if they had been read from the topic, for where it does not reach back any more."""
-    values = rows["value"].to_pylist()
+    values = python_values(rows["value"])
     headers = [dict(pairs or ()) for pairs in rows["headers"].to_pylist()]
     return Step(
         rows["topic_offset"].to_numpy().astype(np.int64),
         milliseconds(rows["kafka_time"]),
-        _bytes(rows["key"].to_pylist()),
+        _bytes(python_values(rows["key"])),
         _bytes(values),
         values,
         headers if any(headers) else None,

@@ -23,6 +23,7 @@ from jobs.replay.table_source import BY_ACTION, Files, list_files, stretches
 from jobs.replay.topic_source import topic_stretches
 from jobs.scoring_parts import models_folder, rules
 from jobs.table_log import TableLog
+from lakehouse.python_values import python_values
 from lakehouse.tags import Snapshots
 
 _SAID = ("action_offset", "value")
@@ -121,7 +122,7 @@ def refold_part(part: Part, first: int) -> Refolded:
     for some in folded(do.settings, actions, part.partition, first, end, offline_enricher(MemoryStore()), do.rules):
         last = int(some.records.offset[-1])
         rows = predictions.below(last + 1)
-        said = Said(rows["action_offset"].to_numpy(), rows["value"].to_pylist())
+        said = Said(rows["action_offset"].to_numpy(), python_values(rows["value"]))
         batch = some.accepted.batch
         chosen = (batch.offset >= begins) & do.what.holds(batch.time)
         vectors = compare_vectors(some, chosen, said, do.profiles, do.rules, do.models.find)

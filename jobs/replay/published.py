@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from jobs.published_models import Identity
+from lakehouse.python_values import python_values
 
 COLUMNS = (
     "action_partition",
@@ -70,8 +71,8 @@ def published(rows: pa.Table) -> Published:
     identities = [tuple(text.split("\0")) for text in models.dictionary.to_pylist()]
     return Published(
         rows["action_offset"].to_numpy(),
-        rows["action_id"].to_pylist(),
-        rows["user_id"].to_pylist(),
+        python_values(rows["action_id"]),
+        python_values(rows["user_id"]),
         rows["score"].to_numpy(),
         rows["decision"].to_numpy().astype(bool),
         [(name, version, sha256) for name, version, sha256 in identities],
