@@ -70,6 +70,10 @@ def replay(
     """
     import uuid
 
+    from jobs import processes
+
+    if not flink:
+        processes.prepare("typer", "rich.console", "rich.progress", "jobs.replay.parts", "models.scorer")
     from jobs.replay.command import main
 
     status = main(
@@ -109,6 +113,9 @@ def backtest(
     The archive is folded in log order, so the model is given the features that there were then. The same command gives the same
     report later: the tables stay as they were under a tag.
     """
+    from jobs import processes
+
+    processes.prepare("typer", "rich.console", "rich.progress", "jobs.backtest.parts", "models.scorer")
     from jobs.backtest.command import Order, main
 
     order = Order(model, champion, tag, renew, from_time, to_time, known_by, seed, resamples, out)

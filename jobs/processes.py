@@ -13,6 +13,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from multiprocessing import forkserver
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
 from typing import Any
@@ -22,7 +23,7 @@ from infra.errors import StreamhouseError
 Progress = Callable[[int, int], None]
 """Told how many steps are done, and of how many."""
 _MOST = 4
-_SPAWN = multiprocessing.get_context("spawn")
+_COPIES = multiprocessing.get_context("forkserver")
 
 
 class StoppedError(Exception):
@@ -34,6 +35,16 @@ def hands(steps: int, little: int) -> int:
     return min(os.cpu_count() or 1, _MOST) if steps > little else 0
 
 
+def prepare(*modules: str) -> None:
+    """Import modules in a process that those of `begun` become copies of, while this one goes on; later calls change nothing.
+
+    It ends with this process.
+    """
+    _COPIES.set_forkserver_preload(list(modules))
+    with _deaf():
+        forkserver.ensure_running()
+
+
 @contextlib.contextmanager
 def begun(processes: int, begin: Callable[..., None], *arguments: object) -> Iterator[tuple[Executor, Callable[[], int]]]:
     """So many processes, or none but this one, and how many steps they are done with; nothing of them is left behind the block.
@@ -41,15 +52,18 @@ def begun(processes: int, begin: Callable[..., None], *arguments: object) -> Ite
     Each calls `begin(*arguments)` first. When the block raises, what is not begun is never begun, and what is under way ends at
     its next step.
     """
-    passed: Synchronized[int] = _SPAWN.Value("q", 0)
-    stop = _SPAWN.Event()
     if processes:
-        pool: Executor = ProcessPoolExecutor(processes, _SPAWN, initializer=_begin_process, initargs=(passed, stop, begin, arguments))
+        prepare(begin.__module__)
+    passed: Synchronized[int] = _COPIES.Value("q", 0)
+    stop = _COPIES.Event()
+    if processes:
+        pool: Executor = ProcessPoolExecutor(processes, _COPIES, initializer=_begin_process, initargs=(passed, stop, begin, arguments))
     else:
         pool = _Here()
         _begin(passed, stop, begin, arguments)
     try:
-        _deaf(pool, processes)
+        for _ in range(processes):
+            pool.submit(int)  # begins one
         yield pool, lambda: passed.value
     except BaseException:
         stop.set()
@@ -75,12 +89,12 @@ def advance(steps: int) -> None:
 _told: tuple[Synchronized[int], Event]
 
 
-def _deaf(pool: Executor, processes: int) -> None:
-    """Begin all processes now. A terminal sends its Ctrl-C to each; what is blocked while one begins stays so in it."""
+@contextlib.contextmanager
+def _deaf() -> Iterator[None]:
+    """A terminal sends its Ctrl-C to every process; what is blocked while one begins stays so in it and in its copies."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
     try:
-        for _ in range(processes):
-            pool.submit(int)
+        yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
@@ -107,7 +121,7 @@ def _begin(passed: Synchronized[int], stop: Event, begin: Callable[..., None], a
 def _begin_process(passed: Synchronized[int], stop: Event, begin: Callable[..., None], arguments: tuple[object, ...]) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     # a step is hundreds of thousands of small objects without a cycle: looking for some among them took a third of the time
-    gc.freeze()
+    gc.freeze()  # also keeps the pages shared that hold what was imported
     gc.set_threshold(1_000_000, 20, 100)
     _begin(passed, stop, begin, arguments)
 

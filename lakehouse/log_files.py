@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
+from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
@@ -35,7 +34,7 @@ class LogFiles:
         """Work out once what each file is read as."""
         self._schema = log_schema(self.projection)
         self._names = [*self._schema.names, *(set(self.by) - set(self._schema.names))]
-        # files know columns by id; read together they are known by name
+        # files know columns by id, and by the name that they had when the file was written
         names: dict[int, set[str]] = {}
         for schema in self.held.schemas().values():
             for column in schema.fields:
@@ -53,11 +52,8 @@ class LogFiles:
             if task.delete_files or room < 0:
                 break
             some.append((number, task))
-        if len(some) > 1 and self._plain and isinstance(self.held.io, PyArrowFileIO):
-            read = self._together([task.file.file_path for _, task in some], self.held.io)
-        else:
-            read = [self._alone(task.file.file_path) for _, task in some]
-        for (number, task), rows in zip(some, read, strict=True):
+        for number, task in some:
+            rows = self._read(task.file.file_path)
             offsets = rows[self.by[1]].to_numpy()
             rows = pa.table(
                 [rows[name].cast(kind) for name, kind in zip(self._schema.names, self._schema.types, strict=True)], self._schema
@@ -83,20 +79,17 @@ class LogFiles:
         """Let a file go."""
         self._open.pop(number, None)
 
-    def _alone(self, path: str) -> pa.Table:
-        rows = file_columns(self.held, path, self._names)
-        return rows.filter(pc.equal(rows[self.by[0]], self.partition))
+    def _read(self, path: str) -> pa.Table:
+        rows = self._by_name(path) if self._plain else None
+        rows = file_columns(self.held, path, self._names) if rows is None else rows
+        fits = pc.equal(rows[self.by[0]], self.partition).fill_null(False)
+        return rows if pc.all(fits).as_py() else rows.filter(fits)
 
-    def _together(self, paths: list[str], io: PyArrowFileIO) -> list[pa.Table]:
-        """Many small files in one go: a call for each costs more than its rows do."""
-        scheme, netloc, _ = PyArrowFileIO.parse_location(paths[0])
-        places = [PyArrowFileIO.parse_location(path)[2] for path in paths]
-        schema = log_schema(Schema(*(self.held.schema().find_field(name) for name in self._names)))
-        files = ds.dataset(list(dict.fromkeys(places)), schema=schema, format="parquet", filesystem=io.fs_by_scheme(scheme, netloc))
-        parts: dict[str, list[pa.RecordBatch]] = {place: [] for place in places}
-        for tagged in files.scanner(filter=ds.field(self.by[0]) == self.partition, batch_size=1 << 20).scan_batches():
-            parts[tagged.fragment.path].append(tagged.record_batch)
-        return [pa.Table.from_batches(parts[place], schema) for place in places]
+    def _by_name(self, path: str) -> pa.Table | None:
+        """A small file's schema costs more than its rows: where a name never meant another column, it is not looked at."""
+        with self.held.io.new_input(path).open() as stream:
+            rows = pq.ParquetFile(stream).read(self._names, use_threads=False)
+        return rows.select(self._names) if rows.num_columns == len(self._names) else None
 
 
 def log_schema(projection: Schema) -> pa.Schema:
@@ -111,7 +104,7 @@ def file_columns(held: IcebergTable, path: str, names: list[str]) -> pa.Table:
         there = {_id(there) or there.name: there.name for there in file.schema_arrow}
         wanted = {name: held.schema().find_field(name) for name in names}
         found = {name: there.get(field.field_id) or there.get(name) for name, field in wanted.items()}
-        read = file.read([name for name in found.values() if name is not None])
+        read = file.read([name for name in found.values() if name is not None], use_threads=False)
     lacking = [wanted[name] for name, there in found.items() if there is None]
     missing = log_schema(Schema(*lacking)) if lacking else None
     columns = [pa.nulls(len(read), missing.field(name).type) if missing and there is None else read[there] for name, there in found.items()]

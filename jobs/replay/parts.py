@@ -42,7 +42,7 @@ class Part:
 def parts_of(spans: Mapping[int, Span], hands: int) -> list[Part]:
     """The spans cut so that each of so many hands has something to do to the end; the largest first."""
     total = sum(end - first for first, end in spans.values())
-    size = max(_AT_LEAST, total // (4 * max(hands, 1)) + 1)
+    size = max(_AT_LEAST, total // (8 * max(hands, 1)) + 1)
     parts = [Part(p, (at, min(at + size, end))) for p, (first, end) in sorted(spans.items()) for at in range(first, end, size)]
     return sorted(parts, key=lambda part: part.span[0] - part.span[1])
 

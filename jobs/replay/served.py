@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import orjson
@@ -21,6 +22,7 @@ from jobs.records import Records, Rules
 from jobs.replay.published import Published
 from jobs.scoring_path import Accepted, Model, accept, score
 
+T = TypeVar("T")
 Find = Callable[[Identity], Model | str]
 """The model that a prediction names, or why there is none."""
 
@@ -188,10 +190,9 @@ def _others(
     partition: int, accepted: Accepted, at: NDArray[np.int64], predictions: Published, compared: NDArray[np.int64]
 ) -> Iterator[Difference]:
     """Predictions that name another event or user than the action's own."""
-    events = [accepted.events[j] for j in at[compared].tolist()]
+    events = _picked(accepted.events, at[compared])
     users = [event.data.user_id for event in events]
-    said = [predictions.action_id[i] for i in compared.tolist()]
-    said_users = [predictions.user_id[i] for i in compared.tolist()]
+    said, said_users = _picked(predictions.action_id, compared), _picked(predictions.user_id, compared)
     # a text of each id takes as long as to decode half an event, one text of them all next to nothing
     if users == said_users and orjson.dumps([event.event_id for event in events]) == orjson.dumps(said):
         return
@@ -202,6 +203,11 @@ def _others(
             cause = "the prediction names another than the action that lies at this offset"
             what, told, is_so = ("action_id", said_id, event_id) if said_id != event_id else ("user_id", said_user, user_id)
             yield difference(place, what, told, is_so, cause)
+
+
+def _picked(of: list[T], at: NDArray[np.int64]) -> list[T]:
+    """Those at the ascending places; all of them, as a rule."""
+    return of if len(at) == len(of) else [of[i] for i in at.tolist()]
 
 
 def _strangers(partition: int, why: dict[int, Rejected], predictions: Published, strangers: NDArray[np.int64]) -> Iterator[Difference]:
