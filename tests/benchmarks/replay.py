@@ -57,7 +57,7 @@ _PATIENCE = 1800.0  # seconds for the archive to follow
 
 @dataclass(frozen=True)
 class Run:
-    """One way to make the scores again: records, seconds by its own clock, peak resident bytes of all its processes, what it said."""
+    """One way to make the scores again: records, seconds by its own clock, peak bytes of all its processes, what it said."""
 
     records: int
     seconds: float
@@ -204,7 +204,7 @@ def _measured(settings: Settings, words: list[str]) -> tuple[dict[str, Any], int
         said: list[str] = []
         reader.start()
         while process.poll() is None:
-            peak = max(peak, sum(_resident(one) for one in _tree(of)))
+            peak = max(peak, sum(_own(one) for one in _tree(of)))
             time.sleep(0.1)
         reader.join()
     return dict(orjson.loads(said[0])), peak
@@ -218,9 +218,10 @@ def _tree(process: psutil.Process) -> Iterator[psutil.Process]:
         return
 
 
-def _resident(process: psutil.Process) -> int:
+def _own(process: psutil.Process) -> int:
+    """Resident bytes, those that processes share counted once among them."""
     try:
-        return int(process.memory_info().rss)
+        return int(process.memory_full_info().pss)
     except psutil.NoSuchProcess:
         return 0
 
