@@ -106,8 +106,8 @@ def show(made: Backtest, console: Console, *, was_there: bool) -> None:
     names = escape(comparison.champion.name), escape(comparison.candidate.name)
     table = Table(
         Column("", no_wrap=True),
-        *(Column(name, no_wrap=True) for name in names),
-        Column("candidate - champion, 95 % interval", no_wrap=True),
+        *(Column(name, overflow="fold") for name in names),
+        Column("difference, 95 % interval", no_wrap=True),
     )
     for label, name in (("AUC", "auc"), ("average precision", "average_precision"), ("log loss", "log_loss"), ("Brier score", "brier")):
         old, new = (getattr(side.metrics, name) for side in (comparison.champion, comparison.candidate))

@@ -4,9 +4,9 @@
 
 It brings up a stack of its own. Live: 5 % of the actions come a little later than they happened and 1 % much later, the TaskManager is
 killed once, and the job goes on with another model. Then the archive follows, and everything is replayed as served, folded again, out of
-the topics, and by a script as a person would write it with DuckDB and onnxruntime. The exit status is 1 when a score differs, or when the
-slowest replay is not ten times as fast as the median of the live drains. Numbers of a shared machine are worth little by themselves;
-compare the ratios.
+the topics, as a Flink job, and by a script as a person would write it with DuckDB and onnxruntime. The exit status is 1 when a score
+differs, or when the slowest replay is not ten times as fast as the median of the live drains. Numbers of a shared machine are worth
+little by themselves; compare the ratios.
 """
 
 from __future__ import annotations
@@ -106,7 +106,13 @@ def run(settings: Settings, actions: int, rounds: int, step: Callable[[str], Non
 
     made: dict[str, list[Run]] = {}
     quarter = [f"--offsets={p}:{first}-{first + (end - first) // 4}" for p, (first, end) in log_ends(settings, "user_actions").items()]
-    ways = {"tables": [], "a quarter of the tables": quarter, "topics": ["--topics"], "tables, folded too": ["--fold"]}
+    ways = {
+        "tables": [],
+        "a quarter of the tables": quarter,
+        "topics": ["--topics"],
+        "as a Flink job": ["--flink"],
+        "tables, folded too": ["--fold"],
+    }
     for name, flags in ways.items():
         for _ in range(rounds if name == "tables" else 1):
             made.setdefault(name, []).append(_replayed(settings, flags))
