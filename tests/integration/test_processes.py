@@ -1,0 +1,84 @@
+"""Processes that share a reading leave nothing behind, however the one that began them ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+
+from infra.config import ROOT
+from infra.errors import StreamhouseError
+from jobs import processes
+
+_PROGRAM = "from tests.integration.test_processes import share; share()"
+
+
+def nothing() -> None:
+    """How each begins."""
+
+
+def count(steps: int) -> int:
+    """So many steps of a hundredth of a second, and which process did them."""
+    for _ in range(steps):
+        time.sleep(0.01)
+        processes.advance(1)
+    return os.getpid()
+
+
+def fail(steps: int) -> int:
+    """Fails after so many steps."""
+    count(steps)
+    raise StreamhouseError("a fault")
+
+
+def share() -> None:
+    """A minute of work for two processes; told once both are under way."""
+    processes.prepare(__name__)
+    try:
+        with processes.begun(2, nothing) as (pool, passed):
+            under_way = [pool.submit(count, 6000) for _ in range(2)]
+            while passed() < 20:
+                time.sleep(0.01)
+            print("ready", flush=True)
+            processes.all_done(under_way, lambda: None, time.sleep)
+    finally:
+        print("ended in order", flush=True)
+
+
+def test_steps_are_counted_over_all_and_each_process_is_another() -> None:
+    with processes.begun(2, nothing) as (pool, passed):
+        told: list[int] = []
+        done = processes.all_done([pool.submit(count, 20) for _ in range(2)], lambda: told.append(passed()), time.sleep)
+    assert (len(set(done)), os.getpid() in done) == (2, False)
+    assert (told[-1], told) == (40, sorted(told))
+
+
+def test_what_is_under_way_ends_at_its_next_step_when_another_fails() -> None:
+    began = time.monotonic()
+    with pytest.raises(StreamhouseError, match="a fault"), processes.begun(2, nothing) as (pool, _):
+        processes.all_done([pool.submit(count, 6000), pool.submit(fail, 5)], lambda: None, time.sleep)
+    assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_nothing_is_left_however_the_first_process_ends(number: signal.Signals) -> None:
+    command = [sys.executable, "-c", _PROGRAM]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "ready\n"
+        family = psutil.Process(first.pid).children(recursive=True)
+        assert len(family) >= 3  # the one that imported, and its copies
+        if number is signal.SIGINT:
+            os.killpg(first.pid, number)  # as a terminal sends it: to each of them
+        else:
+            first.send_signal(number)
+        out, err = first.communicate(timeout=20)
+    _, left = psutil.wait_procs(family, timeout=10)
+    assert left == []
+    if number is signal.SIGINT:
+        assert (out, err.count("Traceback")) == ("ended in order\n", 1)  # of the first alone: the others did not hear it
