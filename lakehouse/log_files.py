@@ -35,24 +35,18 @@ class LogFiles:
         self._schema = log_schema(self.projection)
         self._names = [*self._schema.names, *(set(self.by) - set(self._schema.names))]
         # files know columns by id, and by the name that they had when the file was written
-        names: dict[int, set[str]] = {}
-        for schema in self.held.schemas().values():
-            for column in schema.fields:
-                names.setdefault(column.field_id, set()).add(column.name)
-        self._plain = all(len(known) == 1 for known in names.values())
+        known = {(column.field_id, column.name) for schema in self.held.schemas().values() for column in schema.fields}
+        self._plain = len({number for number, _ in known}) == len({name for _, name in known}) == len(known)
 
     def open(self, wanted: Iterable[tuple[int, FileScanTask]]) -> None:
         """Read the first of these files, as many as fit beside those that are open, all at once; `number` names a file from then on."""
         room = self.budget - sum(size for _, _, size in self._open.values())
-        some: list[tuple[int, FileScanTask]] = []
         for number, task in wanted:
             if number in self._open:
                 continue
             room -= task.file.file_size_in_bytes
             if task.delete_files or room < 0:
                 break
-            some.append((number, task))
-        for number, task in some:
             rows = self._read(task.file.file_path)
             offsets = rows[self.by[1]].to_numpy()
             rows = pa.table(

@@ -4,13 +4,16 @@ import random
 
 import pyarrow as pa
 import pytest
+from pyiceberg.types import DoubleType
 
 import lakehouse.read
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
+from lakehouse.iceberg import arrow_schema
 from lakehouse.log_files import LogFiles
 from lakehouse.read import log_ends, read, read_batches, read_log, snapshot
+from lakehouse.tables import declared
 from tests.lake import put_records
 from tests.unit.lakehouse.conftest import Rows
 
@@ -45,6 +48,24 @@ def test_files_read_whole_give_the_rows_that_files_read_in_steps_give(log: Setti
     monkeypatch.setattr(LogFiles, "rows", lambda *_: None)
     assert whole.equals(pa.Table.from_batches(list(read_log(log, "user_actions", 0, 5, 1005))))
     assert len(whole) == 60
+
+
+def test_columns_are_known_by_what_they_are_and_not_by_a_name_that_another_had(lake: Settings) -> None:
+    with open_catalog(lake) as catalog:
+        held = load_table(catalog, lake, "feature_log")
+        schema = arrow_schema(declared("feature_log"))
+        row = {"topic_partition": 0, "topic_offset": 5, "user_id": "ada", "actions_10m": 1.0}
+        held.append(pa.Table.from_pylist([row], schema))  # a file that knows its columns by id
+        with held.update_schema() as change:
+            change.delete_column("actions_10m")
+        with held.update_schema() as change:
+            change.add_column("actions_10m", DoubleType())  # another column of a name that there was
+        (rows,) = read_log(lake, "feature_log", 0, 0, 10, ["topic_offset", "user_id", "actions_10m"])
+        assert rows.to_pylist() == [{"topic_offset": 5, "user_id": "ada", "actions_10m": None}]
+        with held.update_schema() as change:
+            change.rename_column("actions_10m", "actions_5m").rename_column("user_id", "actions_10m")
+    (rows,) = read_log(lake, "feature_log", 0, 0, 10, ["actions_10m", "actions_5m"])
+    assert rows.to_pylist() == [{"actions_10m": "ada", "actions_5m": None}]
 
 
 def test_a_file_that_is_named_twice_is_read_twice(lake: Settings, actions: Rows) -> None:
