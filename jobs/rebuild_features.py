@@ -9,14 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 
-import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
-from features.activity import COUNTS, FEATURES, SECONDS
-from features.enrich import Batch, Store
-from features.fold import FeatureRows
-from features.history import NEVER
+from features.enrich import Store
 from features.materialize import restore_profiles
 from features.memory_store import MemoryStore
 from features.online import OnlineStore
@@ -24,6 +19,7 @@ from infra.config import Settings
 from infra.stack import flink_rest, health
 from jobs.archived_log import TABLE
 from jobs.folded_archive import EVERYTHING, folded, offline_enricher
+from jobs.log_rows import log_rows
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC, Topic, rules
 from lakehouse.append import overwrite
 from lakehouse.read import log_ends, snapshot
@@ -67,7 +63,7 @@ def feature_log(settings: Settings, snapshot_id: int, store: Store, committed: C
     for partition, (first, end) in sorted(log_ends(settings, TABLE, snapshot_id).items()):
         for part in folded(settings, snapshot_id, partition, first, end, enrich, source_rules):
             if part.accepted.events:
-                yield _as_table(part.accepted.batch, part.created, part.rows)
+                yield log_rows(part)
 
 
 def _store_is_not_ours(settings: Settings) -> str:
@@ -86,27 +82,3 @@ def _digest(table: pa.Table) -> str:
     for batch in table.combine_chunks().to_batches():
         digest.update(batch.serialize())
     return digest.hexdigest()[:16]
-
-
-def _as_table(batch: Batch, created: NDArray[np.int64], rows: FeatureRows) -> pa.Table:
-    columns: dict[str, pa.Array] = {
-        "topic_partition": pa.array(batch.partition, pa.int32()),
-        "topic_offset": pa.array(batch.offset),
-        "user_id": pa.array(batch.users),
-        "event_time": _times(batch.time, np.zeros(len(batch.time), bool)),
-        "created": _times(created, np.zeros(len(created), bool)),
-        "known_offset": pa.array(rows.known_offset, mask=rows.known_offset < 0),
-        "known_time": _times(rows.known_time, rows.known_time == NEVER),
-        "late": pa.array(rows.late),
-    }
-    for i, name in enumerate(FEATURES):
-        if name in COUNTS:
-            columns[name] = pa.array(rows.values[:, i].astype(np.int64))
-        else:
-            assert name in SECONDS
-            columns[name] = pa.array(rows.values[:, i], mask=np.isnan(rows.values[:, i]))
-    return pa.table(columns)
-
-
-def _times(milliseconds: np.ndarray, missing: np.ndarray) -> pa.Array:  # type: ignore[type-arg]
-    return pa.array(np.where(missing, 0, milliseconds) * 1000, pa.timestamp("us", "UTC"), mask=missing)

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from features.activity import FEATURES
+import numpy as np
+import pyarrow as pa
+
 from features.memory_store import MemoryStore
 from features.profile_history import ProfileHistory
 from infra.config import Settings
@@ -21,13 +23,16 @@ from jobs.replay.refolded import Refolded, Said, compare_log, compare_vectors
 from jobs.replay.served import Outcome, replay_served
 from jobs.replay.table_source import BY_ACTION, Files, list_files, stretches
 from jobs.replay.topic_source import topic_stretches
+from jobs.replay.typed_columns import compare_columns
 from jobs.scoring_parts import models_folder, rules
 from jobs.table_log import TableLog
 from lakehouse.python_values import python_values
+from lakehouse.read import log_ends
+from lakehouse.tables import declared
 from lakehouse.tags import Snapshots
 
-_SAID = ("action_offset", "value")
-_LOG = ("topic_offset", "user_id", *FEATURES)
+_SAID = (*COLUMNS, "value")
+_LOG = tuple(column.name for column in declared("feature_log").columns)
 _AT_LEAST = 50_000  # offsets: less is read sooner than it is handed out
 
 
@@ -65,6 +70,12 @@ class _Worker:
     def files(self) -> Files:
         """Of the tables, listed when the first part is begun."""
         return list_files(self.settings, self.snapshots, self.what, COLUMNS)
+
+    @cached_property
+    def logged(self) -> dict[int, int]:
+        """The offset after the last that feature_log holds of each partition."""
+        pinned = self.snapshots["feature_log"]
+        return {} if pinned is None else {p: end for p, (_, end) in log_ends(self.settings, "feature_log", pinned).items()}
 
     @cached_property
     def profiles(self) -> ProfileHistory:
@@ -126,7 +137,9 @@ def refold_part(part: Part, first: int) -> Refolded:
         batch = some.accepted.batch
         chosen = (batch.offset >= begins) & do.what.holds(batch.time)
         vectors = compare_vectors(some, chosen, said, do.profiles, do.rules, do.models.find)
-        outcome.merge([vectors, compare_log(some, chosen, log.below(last + 1))])
+        outcome.merge([vectors, compare_log(some, chosen, log.below(last + 1), do.logged.get(part.partition, 0))])
+        inside = pa.array(np.isin(said.offset, batch.offset[chosen]))
+        outcome.findings.extend(compare_columns(part.partition, rows.filter(inside), do.rules.window))
         processes.advance(last + 1 - done)
         done = last + 1
     processes.advance(end - done)

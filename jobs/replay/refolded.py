@@ -14,9 +14,9 @@ import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.activity import FEATURES
 from features.enrich import Enriched
 from features.online import ACTIVITY, PROFILE, PROFILE_FEATURES, Profiles
 from features.profile import profiles_at
@@ -24,11 +24,13 @@ from features.profile_history import ProfileHistory
 from infra.contracts.codec import event_milliseconds
 from jobs.findings import Findings
 from jobs.folded_archive import Folded
+from jobs.log_rows import log_rows
 from jobs.published_models import Identity
 from jobs.records import Rules
 from jobs.replay.served import Difference, Place, difference
 from jobs.scoring_path import Accepted, Model, encode, look_up, score
 
+_REBUILD = "table feature_log holds other than the archive gives; run `./streamhouse rebuild`"
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
@@ -171,8 +173,7 @@ def profiles_served(
 
 def _fields(accepted: Accepted, i: int, said: bytes, again: bytes, model: Model, *, unknown: bool) -> Iterator[Difference]:
     """Each field in which two predictions differ, the features by their names."""
-    event, batch = accepted.events[i], accepted.batch
-    place = Place(int(batch.partition[i]), int(batch.offset[i]), str(event.event_id), event.data.user_id)
+    event, place = accepted.events[i], _place_of(accepted, i)
     published, replayed = orjson.loads(said), orjson.loads(again)
     if unknown:
         moment = published["data"]["rows"][PROFILE]["time"]
@@ -184,7 +185,11 @@ def _fields(accepted: Accepted, i: int, said: bytes, again: bytes, model: Model,
     features = published["data"]["features"]
     x = np.array([features], np.float32) if len(features) == model.width and None not in features else None
     served_score = None if x is None else float(model.score(x)[0])
-    for path, old, new in _differing(published, replayed, ""):
+    differing = list(_differing(published, replayed, ""))
+    if not differing:  # spaces, or a field twice
+        cause = "the same fields stand in other bytes: they were written anew"
+        yield difference(place, "value", f"{len(said)} bytes", f"{len(again)} bytes", cause)
+    for path, old, new in differing:
         name = path.removeprefix("data.")
         if name.startswith("features."):
             name = model.sources[int(name.removeprefix("features."))]
@@ -219,12 +224,15 @@ def _differing(old: Any, new: Any, path: str) -> Iterator[tuple[str, Any, Any]]:
     elif isinstance(old, list) and isinstance(new, list) and len(old) == len(new):
         for i, (a, b) in enumerate(zip(old, new, strict=True)):
             yield from _differing(a, b, f"{path}.{i}")
-    elif old != new:
+    elif old != new or repr(old) != repr(new):  # 0.0 equals -0.0, and 1 equals 1.0
         yield path, old, new
 
 
-def compare_log(part: Folded, chosen: NDArray[np.bool_], log: pa.Table) -> Refolded:
-    """Hold rows of feature_log, ascending by offset, against the fold; actions that it does not hold yet are not counted."""
+def compare_log(part: Folded, chosen: NDArray[np.bool_], log: pa.Table, end: int) -> Refolded:
+    """Hold rows of feature_log, ascending by offset, against the rows that the fold makes, in every column.
+
+    `end`: the offset after the last that the table holds of the partition; later actions are not in it yet and are not counted.
+    """
     outcome = Refolded()
     batch = part.accepted.batch
     offset = log["topic_offset"].to_numpy()
@@ -234,23 +242,42 @@ def compare_log(part: Folded, chosen: NDArray[np.bool_], log: pa.Table) -> Refol
     partition = int(part.records.partition[0]) if len(part.records.partition) else -1
     for i in np.flatnonzero(~known).tolist():
         place = Place(partition, int(offset[i]), "-", str(log["user_id"][i].as_py()))
-        outcome.findings.add(
-            difference(place, "feature_log", "a row", "no such action", "the archive holds no accepted action at this offset")
-        )
+        cause = "the archive holds no accepted action at this offset"
+        outcome.findings.add(difference(place, "feature_log", "a row", "no such action", cause))
     rows = np.flatnonzero(known)
     rows = rows[chosen[at[rows]]]
-    if len(rows) == 0:
-        return outcome
-    held = np.column_stack([log[name].to_numpy().astype(np.float64)[rows] for name in FEATURES])
-    made = part.rows.values[at[rows]]
-    differs = held.view(np.uint64) != made.view(np.uint64)
-    differs &= ~(np.isnan(held) & np.isnan(made))
-    outcome.log_rows, outcome.log_equal = len(rows), len(rows) - int(differs.any(axis=1).sum())
-    for row, column in np.argwhere(differs).tolist():
-        j = int(at[rows[row]])
-        event = part.accepted.events[j]
-        place = Place(int(batch.partition[j]), int(batch.offset[j]), str(event.event_id), event.data.user_id)
-        cause = "table feature_log holds another value than the archive gives; run `./streamhouse rebuild`"
-        name = f"feature_log:{FEATURES[column]}"
-        outcome.findings.add(difference(place, name, held[row, column], made[row, column], cause))
+    lacking = chosen & (batch.offset < end)
+    lacking[at[rows]] = False
+    again = np.r_[False, np.diff(offset[rows]) == 0] if len(rows) else np.zeros(0, np.bool_)
+    for j in np.flatnonzero(lacking).tolist():
+        outcome.findings.add(difference(_place_of(part.accepted, j), "feature_log", "nothing", "a row", _REBUILD))
+    for j in at[rows[again]].tolist():
+        outcome.findings.add(difference(_place_of(part.accepted, j), "feature_log", "another row", "one", _REBUILD))
+    rows = rows[~again]
+    wrong = np.zeros(len(rows), np.bool_)
+    made = log_rows(part).take(pa.array(at[rows]))
+    for name in made.column_names:
+        new = made[name].combine_chunks()
+        old = log[name].combine_chunks().take(pa.array(rows)).cast(new.type)
+        differs = _unlike(old, new)
+        wrong |= differs
+        for k in np.flatnonzero(differs).tolist():
+            place = _place_of(part.accepted, int(at[rows[k]]))
+            outcome.findings.add(difference(place, f"feature_log:{name}", old[k].as_py(), new[k].as_py(), _REBUILD))
+    outcome.log_rows, outcome.log_equal = len(rows), len(rows) - int(wrong.sum())
     return outcome
+
+
+def _unlike(old: pa.Array, new: pa.Array) -> NDArray[np.bool_]:
+    """Where two arrays of a type differ; floats by their bits."""
+    if pa.types.is_floating(new.type):
+        unlike = old.fill_null(0).to_numpy().view(np.uint64) != new.fill_null(0).to_numpy().view(np.uint64)
+    else:
+        unlike = pc.not_equal(old, new).fill_null(False).to_numpy(zero_copy_only=False).astype(np.bool_)
+    one_is_null: NDArray[np.bool_] = old.is_null().to_numpy(zero_copy_only=False) != new.is_null().to_numpy(zero_copy_only=False)
+    return np.asarray(unlike | one_is_null, np.bool_)
+
+
+def _place_of(accepted: Accepted, j: int) -> Place:
+    event = accepted.events[j]
+    return Place(int(accepted.partition[j]), int(accepted.offset[j]), str(event.event_id), event.data.user_id)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
 
 from features.memory_store import MemoryStore
 from infra.config import Settings, load_settings
@@ -23,6 +26,7 @@ from lakehouse.append import append
 from lakehouse.read import snapshot
 from tests.histories import Made, answered, log_of
 from tests.integration.replay.conftest import GOOD, PLANTED, a_lake, real_profiles, some_rows, with_profiles
+from tests.lake import rewrite_records
 
 
 def refolded(settings: Settings, what: Chosen | None = None) -> Refolded:
@@ -120,6 +124,86 @@ def test_a_changed_row_of_the_log_is_named(made: tuple[Settings, Made], tmp_path
     assert found.kind == "feature_log:visits_7d"
     assert outcome.log_equal == GOOD - 1
     assert outcome.equal == GOOD
+
+
+def other_column(name: str, change: Callable[[list[Any]], list[Any]]) -> Callable[[pa.Table], pa.Table]:
+    def changed(rows: pa.Table) -> pa.Table:
+        values = pa.array(change(rows[name].to_pylist()), rows.schema.field(name).type)
+        return rows.set_column(rows.column_names.index(name), name, values)
+
+    return changed
+
+
+DAY = timedelta(days=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "count"),
+    [
+        ("feature_log:created", other_column("created", lambda times: [time - DAY for time in times]), GOOD),
+        ("feature_log:event_time", other_column("event_time", lambda times: [times[0] - DAY, *times[1:]]), 1),
+        ("feature_log:user_id", other_column("user_id", lambda users: ["other", *users[1:]]), 1),
+        ("feature_log:known_offset", other_column("known_offset", lambda offsets: [5 if o is None else o for o in offsets]), None),
+        ("feature_log:late", other_column("late", lambda late: [not late[0], *late[1:]]), 1),
+        ("feature_log", lambda rows: pa.concat_tables([rows.slice(0, 50), rows.slice(53)]), 3),
+        ("feature_log", lambda rows: pa.concat_tables([rows, rows.slice(7, 2)]), 2),
+    ],
+    ids=["created", "event time", "user", "known offset", "late", "hole", "twice"],
+)
+def test_whatever_is_wrong_with_the_log_is_found(
+    made: tuple[Settings, Made], tmp_path: Path, kind: str, change: Callable[[pa.Table], pa.Table], count: int | None
+) -> None:
+    settings = with_profiles(a_lake(tmp_path, made[1]))
+    fill_log(settings, change)
+    findings = refolded(settings).findings
+    assert set(findings.counts) == {("predictions", kind)}
+    assert findings.total == count or (count is None and findings.total > 0)
+
+
+def test_a_log_that_ends_earlier_than_the_archive_is_equal_as_far_as_it_goes(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    settings = with_profiles(a_lake(tmp_path, made[1]))
+    fill_log(settings, lambda rows: rows.filter(pc.less(rows["topic_offset"], 100)))
+    outcome = refolded(settings)
+    assert (outcome.findings.total, outcome.log_rows) == (0, outcome.log_equal)
+    assert 0 < outcome.log_rows < GOOD
+
+
+@pytest.mark.parametrize(
+    ("kind", "old", "new"),
+    [
+        ("value", b'"version":1', b'"version": 1'),
+        ("value", b'"version":1', b'"version":2,"version":1'),
+        ("user_activity", b",0.0,", b",-0.0,"),
+    ],
+)
+def test_a_prediction_in_other_bytes_is_a_difference(
+    made: tuple[Settings, Made], tmp_path: Path, kind: str, old: bytes, new: bytes
+) -> None:
+    mine = copy.deepcopy(made[1])
+    predictions = mine.topics["predictions"]
+    value = predictions[PLANTED]._value or b""
+    assert old in value
+    predictions[PLANTED] = replace(predictions[PLANTED], _value=value.replace(old, new, 1))
+    outcome = refolded(with_profiles(a_lake(tmp_path, mine)))
+    assert outcome.equal == outcome.vectors - 1
+    assert [found.kind.partition(":")[0] for found in outcome.findings.kept] == [kind]
+
+
+def test_a_column_that_says_other_than_its_bytes_is_named(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    settings = with_profiles(a_lake(tmp_path, made[1]))
+    place = []
+
+    def change(rows: pa.Table) -> pa.Table:
+        features = rows["features"].to_pylist()
+        features[5][3] += 1.0
+        place.append((rows["action_partition"][5].as_py(), rows["action_offset"][5].as_py()))
+        return other_column("features", lambda _: features)(rows)
+
+    rewrite_records(settings, "predictions", change)
+    outcome = refolded(settings)
+    (found,) = outcome.findings.kept
+    assert (found.kind, found.partition, found.offset) == ("column features", *place[0])
+    assert outcome.equal == GOOD  # the bytes are as they were
 
 
 def test_profiles_that_came_into_the_online_store_later_are_counted(made: tuple[Settings, Made], tmp_path: Path) -> None:
