@@ -10,6 +10,7 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
@@ -17,6 +18,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
+from infra.clock import Clock, system_clock
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
@@ -38,13 +40,21 @@ class Tagged:
     committed_ms: int
 
 
-def tag(settings: Settings, name: str, tables: Sequence[str], *, keep_ms: int | None = None) -> Snapshots:
+def tag(
+    settings: Settings,
+    name: str,
+    tables: Sequence[str],
+    *,
+    keep_until_ms: int | None = None,
+    instead: Mapping[str, int] = MappingProxyType({}),
+) -> Snapshots:
     """Give the newest snapshots of `tables` a name, or answer those that have it already.
 
-    `keep_ms`: upkeep may take the name after so long; without it, it stays until `untag`.
+    `keep_until_ms`: when upkeep may take the name, ms since 1970; without it, it stays until `untag`. `instead`: of these tables, another
+    snapshot than the newest.
 
     Raises:
-        LakehouseError: a name of another form, no such table, or the first table is empty.
+        LakehouseError: a name of another form, no such table or snapshot, or the first table is empty.
 
     """
     if not _NAME.match(name) or name == MAIN_BRANCH:
@@ -58,7 +68,7 @@ def tag(settings: Settings, name: str, tables: Sequence[str], *, keep_ms: int | 
             message = f"history `{name}`: expected rows in table `{tables[0]}`, got an empty table; run `./streamhouse demo` first"
             raise LakehouseError(message)
         for table in reversed(tables):
-            newest[table] = _tag_newest(catalog, settings, table, name, keep_ms)
+            newest[table] = _tag(catalog, settings, table, name, keep_until_ms, instead.get(table))
     return newest
 
 
@@ -84,38 +94,53 @@ def untag(settings: Settings, name: str, tables: Sequence[str]) -> bool:
 
 
 def histories(settings: Settings, tables: Sequence[str]) -> list[Tagged]:
-    """Every named history, by name."""
+    """Every history that a person named, by name; what readers hold for a while is none."""
     with open_catalog(settings) as catalog:
         held = {table: load_table(catalog, settings, table) for table in tables}
     first = held[tables[0]]
     found = []
     for name, ref in sorted(first.refs().items()):
         snapshot = first.snapshot_by_id(ref.snapshot_id)
-        if ref.snapshot_ref_type is SnapshotRefType.TAG and snapshot is not None:
+        if ref.snapshot_ref_type is SnapshotRefType.TAG and ref.max_ref_age_ms is None and snapshot is not None:
             found.append(Tagged(name, {table: _tag_of(one, name) for table, one in held.items()}, snapshot.timestamp_ms))
     return found
 
 
 @contextlib.contextmanager
-def held(settings: Settings, name: str, tables: Sequence[str]) -> Iterator[Snapshots]:
-    """The newest snapshots, under a name for as long as the block runs: what a long reader reads cannot be expired under it."""
-    snapshots = tag(settings, name, tables, keep_ms=_HELD_MS)
+def held(
+    settings: Settings,
+    name: str,
+    tables: Sequence[str],
+    instead: Mapping[str, int] = MappingProxyType({}),
+    clock: Clock = system_clock,
+) -> Iterator[Snapshots]:
+    """The newest snapshots, under a name for as long as the block runs: what a long reader reads cannot be expired under it.
+
+    `instead`: of these tables, another snapshot than the newest. A reader that was killed holds them for a day from now.
+    """
+    snapshots = tag(settings, name, tables, keep_until_ms=clock() + _HELD_MS, instead=instead)
     try:
         yield snapshots
     finally:
         untag(settings, name, tables)
 
 
-def _tag_newest(catalog: Catalog, settings: Settings, table: str, name: str, keep_ms: int | None) -> int | None:
-    newest: int | None = None
+def _tag(catalog: Catalog, settings: Settings, table: str, name: str, keep_until_ms: int | None, instead: int | None) -> int | None:
+    chosen: int | None = None
     for attempt in _tries():
         with attempt:
             held = load_table(catalog, settings, table)
-            snapshot = held.current_snapshot()
-            newest = None if snapshot is None else snapshot.snapshot_id
-            if newest is not None and _tag_of(held, name) != newest:
-                held.manage_snapshots().create_tag(newest, name, max_ref_age_ms=keep_ms).commit()
-    return newest
+            snapshot = held.current_snapshot() if instead is None else held.snapshot_by_id(instead)
+            if snapshot is None and instead is not None:
+                known = ", ".join(str(one.snapshot_id) for one in held.snapshots()) or "none"
+                message = f"table `{table}`: expected a snapshot among {known}, got {instead}; take one that has not expired"
+                raise LakehouseError(message)
+            chosen = None if snapshot is None else snapshot.snapshot_id
+            if snapshot is not None and _tag_of(held, name) != chosen:
+                # Iceberg counts the age of a tag from when its snapshot was committed, not from when it was given
+                age = None if keep_until_ms is None else max(1, keep_until_ms - snapshot.timestamp_ms)
+                held.manage_snapshots().create_tag(snapshot.snapshot_id, name, max_ref_age_ms=age).commit()
+    return chosen
 
 
 def _tries() -> Retrying:

@@ -24,11 +24,11 @@ from infra.stack import flink_rest, supervise
 from infra.stack.services import flink_environment, flink_home
 from jobs.processes import Progress
 from jobs.replay.chosen import Chosen
+from jobs.replay.extent import extent
 from jobs.replay.history import History
 from jobs.replay.joined import Group, outcome_of
 from jobs.replay.request import Request, as_argument, group_of, job_of
 from jobs.replay.run import Report, letters_of_table, unanswered
-from lakehouse.read import log_ends
 
 _SLOTS = 2  # per unit of parallelism: both tables are read at a time; later steps take the slots of those that ended
 _PASSES = 2  # each row is read, and then joined
@@ -55,14 +55,15 @@ def replay_on_flink(
 
     """
     began = time.monotonic()
-    spans = what.spans(log_ends(settings, "user_actions", history.snapshots["user_actions"]))
+    reach = extent(settings, history, what)
+    spans = what.spans(reach.archived)
     refuse_without_room(settings, parallelism, *flink_rest.slots(settings))
     pins = history.snapshots
     request = Request(name, pins["user_actions"], pins["predictions"], replace(what, offsets=spans), batch, parallelism)
     rows = 2 * sum(end - first for first, end in spans.values())
     outcome = outcome_of(_run(settings, request, say, lambda done: progress(min(done, rows * _PASSES), rows * _PASSES)))
-    dead_letters, tail = unanswered(outcome, letters_of_table(settings, history))
-    return Report(history, outcome, dead_letters, tail, None, time.monotonic() - began, "flink")
+    dead_letters, tail = unanswered(outcome, letters_of_table(settings, history), reach.last)
+    return Report(history, outcome, dead_letters, tail, reach.ahead, None, time.monotonic() - began, "flink")
 
 
 def refuse_without_room(settings: Settings, parallelism: int, free: int, total: int) -> None:

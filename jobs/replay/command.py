@@ -42,6 +42,8 @@ def main(
         what = chosen(from_time, to_time, offsets)
         if topics and (fold or tag is not None or snapshot_id is not None):
             raise StreamhouseError("--topics reads what the topics hold now; --fold, --tag and --snapshot need the tables: leave one out")
+        if tag is not None and snapshot_id is not None:
+            raise StreamhouseError("--tag names a snapshot of each table, and --snapshot another of user_actions: leave one out")
         if flink and (fold or topics):
             raise StreamhouseError("--flink replays the tables as they were served, and neither --fold nor --topics: leave one out")
         if parallelism is not None and not flink:
@@ -62,4 +64,4 @@ def main(
         return COULD_NOT
     if not is_read((lambda: as_dict(report)) if as_json else None, lambda console: show(report, console)):
         return COULD_NOT
-    return EQUAL if report.is_equal else DIFFERS
+    return DIFFERS if report.differences else EQUAL if report.compared else COULD_NOT

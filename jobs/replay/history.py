@@ -46,8 +46,8 @@ def pinned(settings: Settings, tag_name: str | None, own_name: str, actions_snap
         return
     if snapshot(settings, TABLES[0]) is None:
         raise StreamhouseError("the archive holds no actions yet; run `./streamhouse demo`")
-    with held(settings, own_name, TABLES) as snapshots:
-        yield History(None, snapshots if actions_snapshot is None else {**snapshots, TABLES[0]: actions_snapshot})
+    with held(settings, own_name, TABLES, {} if actions_snapshot is None else {TABLES[0]: actions_snapshot}) as snapshots:
+        yield History(None, snapshots)
 
 
 def kept(settings: Settings, tag_name: str) -> History:

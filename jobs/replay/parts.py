@@ -113,6 +113,7 @@ def replay_topic(part: Part) -> Outcome:
             outcome.unanswered[part.partition] = without(outcome.unanswered.get(part.partition, NONE), late)
             one = replace(one, actions=0, refused=0, unanswered={})
         outcome.merge([one])
+        outcome.last[part.partition] = max(some.last, outcome.last.get(part.partition, -1))
         last = int(some.records.offset[-1]) if len(some.records.offset) else -1
         processes.advance(max(0, last + 1 - done))
         done = max(done, last + 1)

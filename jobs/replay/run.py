@@ -17,13 +17,14 @@ from jobs.committed_records import read_all
 from jobs.offset_ranges import NONE, Ranges, holds, of_offsets
 from jobs.processes import Progress
 from jobs.replay.chosen import Chosen
+from jobs.replay.extent import Extent, extent
 from jobs.replay.history import History
 from jobs.replay.parts import Part, begin, parts_of, refold_part, replay_part, replay_topic, whole
 from jobs.replay.refolded import Refolded
 from jobs.replay.served import Outcome, Place, difference
 from jobs.replay.topic_source import topic_spans
 from jobs.scoring_parts import SOURCE_TOPIC, rules
-from lakehouse.read import log_ends, read
+from lakehouse.read import read
 
 LETTERS = "user-actions-dlq"
 _LITTLE = 50_000  # offsets
@@ -33,21 +34,33 @@ _SHOWN = 1000  # unanswered actions that are told one by one
 @dataclass
 class Report:
     """What a replay came to. `dead_letters`: accepted actions that a dead letter answers; `tail`: those behind the last prediction of
-    their partition, which may still have been under way. `refolded`: None where features were not folded again.
+    their partition, which may still have been under way; `ahead`: predictions behind the last archived action, which were not
+    compared. `refolded`: None where features were not folded again.
     """
 
     history: History
     outcome: Outcome
     dead_letters: int
     tail: int
+    ahead: int
     refolded: Refolded | None
     seconds: float
     source: str = "tables"
 
     @property
+    def compared(self) -> int:
+        """How many predictions were scored again."""
+        return sum(self.outcome.models.values())
+
+    @property
     def is_equal(self) -> bool:
-        """Whether everything that was compared came out again."""
-        return self.outcome.findings.total + (self.refolded.findings.total if self.refolded else 0) == 0
+        """Whether everything that was compared came out again; where nothing was, nothing is equal."""
+        return self.compared > 0 and self.differences == 0
+
+    @property
+    def differences(self) -> int:
+        """How many there are."""
+        return self.outcome.findings.total + (self.refolded.findings.total if self.refolded else 0)
 
 
 def replay(
@@ -71,7 +84,8 @@ def replay(
 
     """
     began = time.monotonic()
-    ends = topic_spans(settings) if topics else log_ends(settings, "user_actions", history.snapshots["user_actions"])
+    reach = Extent(topic_spans(settings)) if topics else extent(settings, history, what)
+    ends = reach.archived
     spans = what.spans(ends)
     total = sum(end - first for first, end in spans.values())
     if fold:
@@ -91,15 +105,19 @@ def replay(
         if refolded is not None:
             refolded.merge(done[: len(folds)])
     letters = _letters_of_topic(settings) if topics else letters_of_table(settings, history)
-    dead_letters, tail = unanswered(outcome, letters)
-    return Report(history, outcome, dead_letters, tail, refolded, time.monotonic() - began, "topics" if topics else "tables")
+    dead_letters, tail = unanswered(outcome, letters, reach.last)
+    source = "topics" if topics else "tables"
+    return Report(history, outcome, dead_letters, tail, reach.ahead, refolded, time.monotonic() - began, source)
 
 
-def unanswered(outcome: Outcome, letters_of: Callable[[int, int, int], Ranges]) -> tuple[int, int]:
-    """Tell accepted actions without a prediction apart: dead letters, what was under way, and what is a difference."""
+def unanswered(outcome: Outcome, letters_of: Callable[[int, int, int], Ranges], last: Mapping[int, int]) -> tuple[int, int]:
+    """Tell accepted actions without a prediction apart: dead letters, what was under way, and what is a difference.
+
+    `last`: by partition, the last action that the history has a prediction for, whatever part of it was chosen.
+    """
     letters, tail = 0, 0
     for partition, ranges in sorted(outcome.unanswered.items()):
-        behind = outcome.last.get(partition, -1) + 1
+        behind = max(outcome.last.get(partition, -1), last.get(partition, -1)) + 1
         tail += int(np.maximum(ranges[:, 1] - np.maximum(ranges[:, 0], behind), 0).sum())
         below = ranges[ranges[:, 0] < behind]
         if len(below) == 0:

@@ -25,8 +25,9 @@ def as_dict(report: Report) -> dict[str, Any]:
         "actions": outcome.actions,
         "refused": outcome.refused,
         "dead_letters": report.dead_letters,
-        "predictions": {"compared": sum(outcome.models.values()), "equal": outcome.equal, "by_model": dict(sorted(outcome.models.items()))},
+        "predictions": {"compared": report.compared, "equal": outcome.equal, "by_model": dict(sorted(outcome.models.items()))},
         "not_answered_yet": report.tail,
+        "not_archived_yet": report.ahead,
         "folded": None
         if refolded is None
         else {
@@ -49,18 +50,20 @@ def show(report: Report, console: Console) -> None:
     for name, count in sorted(outcome.models.items()):
         table.add_row(escape(name), f"{count:,}")
     console.print(table)
-    compared = sum(outcome.models.values())
     said = [
         f"{outcome.actions:,} records of user-actions, {outcome.refused:,} of them refused, as they were",
-        f"{compared:,} predictions scored again, {outcome.equal:,} equal to the bit",
+        f"{report.compared:,} predictions scored again, {outcome.equal:,} equal to the bit",
     ]
     if report.dead_letters:
         said.append(f"{report.dead_letters:,} actions that are accepted now have a dead letter")
     if report.tail:
         said.append(f"{report.tail:,} actions behind the last prediction of their partition: not answered, or not archived, yet")
+    if report.ahead:
+        said.append(f"{report.ahead:,} predictions for actions behind the last one of this history: not archived yet, or lost")
     if refolded is not None:
         said.append(f"{refolded.vectors:,} predictions made again from the folded archive, {refolded.equal:,} equal to the byte")
-        said.append(f"{refolded.log_rows:,} rows of feature_log, {refolded.log_equal:,} equal to the bit")
+        rows = f"{refolded.log_rows:,} rows of feature_log, {refolded.log_equal:,} equal to the bit"
+        said.append(rows if refolded.log_rows else "feature_log holds no row of them; run `./streamhouse rebuild`")
         if refolded.profiles_later:
             said.append(f"{refolded.profiles_later:,} predictions were scored before their user's profile was in the online store")
     for line in said:
@@ -75,7 +78,12 @@ def show(report: Report, console: Console) -> None:
         if count > len(shown):
             console.print(f"  and {count - len(shown):,} more", highlight=False)
     pace = outcome.actions / report.seconds if report.seconds else 0.0
-    word = "equal: every prediction comes out again" if report.is_equal else f"{findings.total:,} differences"
+    if report.differences:
+        word = f"{report.differences:,} differences"
+    elif report.compared:
+        word = f"equal: each score that was compared comes out again{'' if refolded else '; --fold compares the features, too'}"
+    else:
+        word = "nothing was compared: no prediction answers what was chosen"
     console.print(f"{word} ({report.seconds:.1f} s, {pace:,.0f} records/s)", highlight=False)
 
 

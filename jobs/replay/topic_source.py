@@ -32,10 +32,14 @@ _KINDS: dict[str, pa.DataType] = {
 
 @dataclass(frozen=True)
 class Stretch:
-    """Records with the predictions for them. `again`: records that came before, with predictions that came late."""
+    """Records with the predictions for them. `again`: records that came before, with predictions that came late.
+
+    `last`: the last action of the partition that has a prediction, as far as the topic of predictions has been read.
+    """
 
     records: Records
     predictions: pa.Table
+    last: int
     again: bool = False
 
 
@@ -60,7 +64,7 @@ def topic_spans(settings: Settings) -> dict[int, Span]:
 def topic_stretches(
     settings: Settings, partition: int, span: Span, what: Chosen, columns: Sequence[str], window: EventTimeWindow
 ) -> Iterator[Stretch]:
-    """Chosen records in offset order, each time with the predictions for them that came in order; late ones at the end.
+    """Chosen records in offset order, each time with the predictions for them that came in order; late ones at the end, if only none.
 
     Raises:
         KafkaException: the broker does not answer.
@@ -70,10 +74,12 @@ def topic_stretches(
     done = span[0]
     for messages in _steps(settings, partition, span):
         end = (messages[-1].offset() or 0) + 1
-        yield _chosen(messages, waiting.below(done, end), what, columns, window)
+        yield Stretch(*_chosen(messages, waiting.below(done, end), what, columns, window), waiting.last)
         done = end
     waiting.below(done, span[1])
-    if late := waiting.late(span):
+    late = waiting.late(span)
+    yield Stretch(*_chosen([], [], what, columns, window), waiting.last, again=True)
+    if late:
         offsets = sorted({row["action_offset"] for row in late})
         wanted = set(offsets)
         for messages in _steps(settings, partition, (offsets[0], offsets[-1] + 1)):
@@ -81,8 +87,7 @@ def topic_stretches(
             there = {message.offset() for message in some}
             rows = sorted((row for row in late if row["action_offset"] in there), key=lambda row: row["action_offset"])
             if some:
-                part = _chosen(some, rows, what, columns, window)
-                yield Stretch(part.records, part.predictions, again=True)
+                yield Stretch(*_chosen(some, rows, what, columns, window), waiting.last, again=True)
 
 
 @dataclass
@@ -93,6 +98,17 @@ class _Waiting:
     partition: int
     ahead: list[Row] = field(default_factory=list)
     behind: list[Row] = field(default_factory=list)
+    last: int = -1
+
+    def __post_init__(self) -> None:
+        """Of the topic's partition, those that answer actions of the same one."""
+        self.rest = self._seen(self.rest)
+
+    def _seen(self, rows: Iterator[Row]) -> Iterator[Row]:
+        for row in rows:
+            if row.get("action_partition") == self.partition:
+                self.last = max(self.last, row["action_offset"])
+                yield row
 
     def below(self, first: int, end: int) -> list[Row]:
         """Those for offsets from `first` to `end`, as far as they came in order."""
@@ -101,8 +117,6 @@ class _Waiting:
             (some if row["action_offset"] < end else ahead).append(row)
         if not ahead:
             for row in self.rest:
-                if row.get("action_partition") != self.partition:
-                    continue
                 offset = row["action_offset"]
                 if offset >= end:
                     ahead.append(row)
@@ -113,7 +127,7 @@ class _Waiting:
 
     def late(self, span: Span) -> list[Row]:
         """What came out of order, once all has been read."""
-        both = [*self.behind, *self.ahead, *(row for row in self.rest if row.get("action_partition") == self.partition)]
+        both = [*self.behind, *self.ahead, *self.rest]
         return [row for row in both if span[0] <= row["action_offset"] < span[1]]
 
 
@@ -137,11 +151,13 @@ def _steps(settings: Settings, partition: int, span: Span) -> Iterator[list[Mess
         yield waiting
 
 
-def _chosen(messages: list[Message], rows: list[Row], what: Chosen, columns: Sequence[str], window: EventTimeWindow) -> Stretch:
+def _chosen(
+    messages: list[Message], rows: list[Row], what: Chosen, columns: Sequence[str], window: EventTimeWindow
+) -> tuple[Records, pa.Table]:
     if what.by_time:
         times = [archive_row(SOURCE_TOPIC, m.value(), m.timestamp()[1], window)["event_ms"] for m in messages]
         messages = [m for m, fits in zip(messages, what.holds(np.array(times, np.int64)).tolist(), strict=True) if fits]
         fitting = what.holds(np.array([row["event_ms"] for row in rows], np.int64)).tolist()
         rows = [row for row, fits in zip(rows, fitting, strict=True) if fits]
     arrays: dict[str, Any] = {name: pa.array([row.get(name) for row in rows], _KINDS.get(name, pa.string())) for name in columns}
-    return Stretch(as_records(messages), pa.table(arrays))
+    return as_records(messages), pa.table(arrays)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from jobs.replay.chosen import Chosen, chosen
 from jobs.replay.history import pinned
 from jobs.replay.run import Report, replay
 from jobs.replay.served import Difference
-from tests.histories import Made, put
+from tests.histories import Kept, Made, put
 from tests.integration.replay.conftest import ACTIONS, GOOD, PLANTED, a_lake
 from tests.lake import rewrite_records
 from tests.planted import CASES, changed, plant_each
@@ -93,3 +94,45 @@ def test_predictions_that_cannot_be_read_may_fill_a_file_alone(made: tuple[Setti
     report = replayed(settings)
     assert report.is_equal
     assert report.outcome.equal == GOOD
+
+
+def without(made: Made, topic: str, drop: Callable[[Kept], bool]) -> Made:
+    return Made({**made.topics, topic: [record for record in made.topics[topic] if not drop(record)]})
+
+
+def answers(record: Kept) -> tuple[int, int]:
+    data = orjson.loads(record._value or b"")["data"]
+    return data["actionPartition"], data["actionOffset"]
+
+
+def test_a_lost_prediction_is_named_however_narrowly_its_action_was_chosen(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    partition, offset = answers(made[1].topics["predictions"][PLANTED])
+    settings = a_lake(tmp_path, without(made[1], "predictions", lambda record: answers(record) == (partition, offset)))
+    for what in (Chosen(), Chosen(offsets={partition: (0, offset + 1)}), Chosen(offsets={partition: (offset, offset + 1)})):
+        report = replayed(settings, what)
+        assert not report.is_equal
+        assert [(one.kind, one.offset) for one in report.outcome.findings.kept] == [("answer", offset)]
+        assert report.tail == 0
+
+
+def test_predictions_without_their_actions_are_differences_before_the_log_and_are_counted_behind_it(
+    made: tuple[Settings, Made], tmp_path: Path
+) -> None:
+    of_one = [record for record in made[1].topics["user-actions"] if record._partition == 0]
+    first, last = of_one[40]._offset, of_one[-40]._offset
+    lost = {record._offset for record in of_one if not first <= record._offset < last}
+    settings = a_lake(tmp_path, without(made[1], "user-actions", lambda record: record._partition == 0 and record._offset in lost))
+    report = replayed(settings)
+    answered = [offset for partition, offset in map(answers, made[1].topics["predictions"]) if partition == 0]
+    assert report.outcome.findings.counts == {("predictions", "action"): sum(offset < first for offset in answered)}
+    assert report.ahead == sum(offset >= last for offset in answered) > 0
+    assert replayed(settings, Chosen(offsets={0: (first, last)})).ahead == 0
+
+
+def test_a_partition_without_actions_is_counted_and_nothing_compared_is_not_equal(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    whole = replayed(made[0])
+    gone = replayed(a_lake(tmp_path / "actions", without(made[1], "user-actions", lambda record: record._partition == 0)))
+    assert gone.is_equal
+    assert gone.compared + gone.ahead == whole.compared
+    nothing = replayed(a_lake(tmp_path / "predictions", without(made[1], "predictions", lambda _: True)))
+    assert (nothing.is_equal, nothing.compared, nothing.tail) == (False, 0, whole.compared)

@@ -93,6 +93,30 @@ def test_a_reader_holds_what_it_reads_for_as_long_as_it_reads(settings: Settings
     assert histories(settings, TABLES) == []
 
 
+def test_an_old_snapshot_is_held_for_a_day_from_now_and_is_no_history_that_a_person_named(settings: Settings) -> None:
+    add(settings, "ada")
+    day = 24 * 3600 * 1000
+    with open_catalog(settings) as catalog:
+        newest = load_table(catalog, settings, "user_profiles").current_snapshot()
+        assert newest is not None
+        with held(settings, "reader-1", TABLES, clock=lambda: newest.timestamp_ms + 3 * day):
+            # upkeep takes a tag when its snapshot, not the tag, is older than this
+            assert load_table(catalog, settings, "user_profiles").refs()["reader-1"].max_ref_age_ms == 4 * day
+            assert histories(settings, TABLES) == []
+
+
+def test_a_reader_holds_the_older_snapshot_that_it_reads(settings: Settings) -> None:
+    add(settings, "ada")
+    older = snapshot(settings, "user_profiles")
+    assert older is not None
+    add(settings, "bob")
+    with held(settings, "reader-1", TABLES, {"user_profiles": older}) as snapshots:
+        expire_all_but_newest(settings)
+        assert users(settings, snapshots["user_profiles"]) == ["ada"]
+    with pytest.raises(LakehouseError, match="got 12345; take one that has not expired"), held(settings, "r", TABLES, {TABLES[0]: 12345}):
+        pass
+
+
 def test_a_race_with_other_writers_is_tried_again(settings: Settings) -> None:
     add(settings, "ada")
     names = [f"race-{i}" for i in range(8)]
