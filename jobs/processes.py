@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from multiprocessing import forkserver
 from multiprocessing.sharedctypes import Synchronized
 from multiprocessing.synchronize import Event
@@ -49,15 +49,19 @@ def prepare(*modules: str) -> None:
 def begun(processes: int, begin: Callable[..., None], *arguments: object) -> Iterator[tuple[Executor, Callable[[], int]]]:
     """So many processes, or none but this one, and how many steps they are done with; nothing of them is left behind the block.
 
-    Each calls `begin(*arguments)` first. When the block raises, what is not begun is never begun, and what is under way ends at
-    its next step.
+    Each calls `begin(*arguments)` first; what that raises, all that is asked of it raises. When the block raises, what is not begun is
+    never begun, and what is under way ends at its next step.
+
+    Raises:
+        StreamhouseError: a process was killed.
+
     """
     if processes:
         prepare(begin.__module__)
     passed: Synchronized[int] = _COPIES.Value("q", 0)
     stop = _COPIES.Event()
     if processes:
-        pool: Executor = ProcessPoolExecutor(processes, _COPIES, initializer=_begin_process, initargs=(passed, stop, begin, arguments))
+        pool: Executor = _Pool(processes, _COPIES, initializer=_begin_process, initargs=(passed, stop, begin, arguments))
     else:
         pool = _Here()
         _begin(passed, stop, begin, arguments)
@@ -65,8 +69,11 @@ def begun(processes: int, begin: Callable[..., None], *arguments: object) -> Ite
         for _ in range(processes):
             pool.submit(int)  # begins one
         yield pool, lambda: passed.value
-    except BaseException:
+    except BaseException as error:
         stop.set()
+        if isinstance(error, BrokenExecutor):
+            message = "a process of this command was killed, as the system does where memory ends; close something, and run it again"
+            raise StreamhouseError(message) from error
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -87,6 +94,7 @@ def advance(steps: int) -> None:
 
 
 _told: tuple[Synchronized[int], Event]
+_fault: Exception | None = None
 
 
 @contextlib.contextmanager
@@ -97,6 +105,20 @@ def _deaf() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Pool(ProcessPoolExecutor):
+    """Answers by the fault of a process that could not begin; the pool's own word for that is that it broke."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as declared above it
+        """As its own."""
+        return super().submit(_do, fn, args, kwargs)
+
+
+def _do(fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401 - whatever it answers
+    if _fault is not None:
+        raise _fault
+    return fn(*args, **kwargs)
 
 
 class _Here(Executor):
@@ -123,7 +145,11 @@ def _begin_process(passed: Synchronized[int], stop: Event, begin: Callable[..., 
     # a step is hundreds of thousands of small objects without a cycle: looking for some among them took a third of the time
     gc.freeze()  # also keeps the pages shared that hold what was imported
     gc.set_threshold(1_000_000, 20, 100)
-    _begin(passed, stop, begin, arguments)
+    global _fault
+    try:
+        _begin(passed, stop, begin, arguments)
+    except Exception as error:
+        _fault = error
 
 
 def _end_with_parent() -> None:

@@ -18,8 +18,10 @@ from infra.whole_files import write_whole
 from jobs.backtest.page import page, verdict
 from jobs.backtest.parts import Models
 from jobs.backtest.run import Asked, Backtest, backtest, manifests
+from jobs.published_models import published_model
 from jobs.replay.chosen import chosen, milliseconds
 from jobs.replay.history import TABLES, kept
+from jobs.scoring_parts import models_folder
 from jobs.speaking import bar
 from lakehouse.tags import tagged, untag
 from models.compared import Estimate
@@ -66,7 +68,8 @@ def main(settings: Settings, order: Order, *, as_json: bool) -> None:
     what = chosen(order.from_time, order.to_time, [])
     known_by = None if order.known_by is None else milliseconds("known-by", order.known_by)
     asked = Asked(models, what, known_by, order.seed, order.resamples, order.again)
-    manifests(settings, models)  # before a history is named for a model that is not there
+    for name in manifests(settings, models):  # before a history is named, or lets its name go, for a model that cannot score
+        published_model(models_folder(settings), name)
     if order.renew:
         untag(settings, order.history, TABLES)
     was_there = tagged(settings, order.history, TABLES) is not None

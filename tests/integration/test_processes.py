@@ -36,6 +36,11 @@ def fail(steps: int) -> int:
     raise StreamhouseError("a fault")
 
 
+def cannot_begin() -> None:
+    """How one begins whose model is not there."""
+    raise StreamhouseError("no such model")
+
+
 def share() -> None:
     """A minute of work for two processes; told once both are under way."""
     processes.prepare(__name__)
@@ -63,6 +68,25 @@ def test_what_is_under_way_ends_at_its_next_step_when_another_fails() -> None:
     with pytest.raises(StreamhouseError, match="a fault"), processes.begun(2, nothing) as (pool, _):
         processes.all_done([pool.submit(count, 6000), pool.submit(fail, 5)], lambda: None, time.sleep)
     assert time.monotonic() - began < 20
+
+
+def test_a_process_that_cannot_begin_says_why() -> None:
+    with pytest.raises(StreamhouseError, match="no such model"), processes.begun(2, cannot_begin) as (pool, _):
+        processes.all_done([pool.submit(count, 1)], lambda: None, time.sleep)
+
+
+def kill_one() -> None:
+    """Kills one of two processes in the midst of its work."""
+    with processes.begun(2, nothing) as (pool, _):
+        victim = pool.submit(count, 1).result()
+        under_way = [pool.submit(count, 6000) for _ in range(2)]
+        os.kill(victim, signal.SIGKILL)
+        processes.all_done(under_way, lambda: None, time.sleep)
+
+
+def test_a_process_that_was_killed_is_said_in_a_sentence() -> None:
+    with pytest.raises(StreamhouseError, match="was killed"):
+        kill_one()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
