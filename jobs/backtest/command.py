@@ -15,7 +15,7 @@ from infra.config import Settings
 from infra.contracts.codec import rfc3339
 from infra.errors import StreamhouseError
 from infra.whole_files import write_whole
-from jobs.backtest.page import page, verdict
+from jobs.backtest.page import page, verdict, warning
 from jobs.backtest.parts import Models
 from jobs.backtest.run import Asked, Backtest, backtest, manifests
 from jobs.published_models import published_model
@@ -76,6 +76,10 @@ def main(settings: Settings, order: Order, *, as_json: bool) -> None:
     history = kept(settings, order.history)
     with bar("folding and scoring") as (tell, _):
         made = backtest(settings, history, asked, tell)
+    if not made.comparison.counts.compared:
+        why = ", ".join(f"{count:,} {why}" for why, count in made.about.left_out.items()) or "none has a prediction"
+        message = f"nothing to compare in history `{order.history}`, {made.about.folded:,} records: {why}; choose other times or models"
+        raise StreamhouseError(message)
     written = write(made, order.out or settings.state / "backtests" / order.history)
     if as_json:
         print(written["report.json"].read_text("utf-8"))
@@ -116,6 +120,8 @@ def show(made: Backtest, console: Console, *, was_there: bool) -> None:
         old, new = (getattr(side.metrics, name) for side in (comparison.champion, comparison.candidate))
         table.add_row(label, _value(old), _value(new), _interval(getattr(comparison.difference, name)))
     console.print(escape(verdict(comparison)), highlight=False, soft_wrap=True)
+    if about.learned_from:
+        console.print(f"[yellow]{escape(warning(about))}[/yellow]", highlight=False, soft_wrap=True)
     console.print(table)
     last = "nothing" if about.last is None else rfc3339(about.last)
     kind = "kept since an earlier run; --renew takes the newest" if was_there else "kept from now on"

@@ -58,6 +58,7 @@ class About:
 
     `outcome`: what a label says. `tag` names the history, `snapshots` the snapshot id of each table; `first`, `last`: ms of event
     time of its first and last action, None without any. `folded`: rows read; `left_out`: why a row was not compared -> how many.
+    `learned_from`: how many compared rows happened by `learned_until`, ms, when a model still learned.
     `largest`: one for each of the comparison's `changes`, in their order. `command`: makes the report again.
     """
 
@@ -71,6 +72,8 @@ class About:
     candidate_sha256: str
     folded: int
     left_out: Mapping[str, int]
+    learned_from: int
+    learned_until: int
     largest: Sequence[Identity]
     command: str
 
@@ -83,6 +86,7 @@ def page(comparison: Comparison, about: About) -> str:
         f"<title>{_text(about.title)}</title><style>{_STYLE}</style></head><body>",
         f"<h1>{_text(about.title)}</h1>",
         f'<p class="verdict {comparison.better}">{_text(verdict(comparison))}</p>',
+        f'<p class="worse">{_text(warning(about))}</p>' if about.learned_from else "",
         f"<p>{_text(_counted(comparison, about))}</p>",
         _metrics(comparison),
     ]
@@ -118,6 +122,14 @@ def verdict(comparison: Comparison) -> str:
         return f"The candidate {candidate} is better than the champion {champion} by one measure and worse by the other: {told}."
     word = "better" if comparison.better == "candidate" else "worse"
     return f"The candidate {candidate} is {word} than the champion {champion}: {told}."
+
+
+def warning(about: About) -> str:
+    """What to think of a comparison on rows that a model learned from."""
+    return (
+        f"{about.learned_from:,} of these actions happened by {_moment(about.learned_until)}Z, while a model still learned: a model looks"
+        " better on them than it is. Judge by later ones."
+    )
 
 
 def _counted(comparison: Comparison, about: About) -> str:

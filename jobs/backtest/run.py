@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from features.history import NEVER
 from infra.config import Settings
+from infra.contracts.codec import rfc3339
 from infra.errors import StreamhouseError
 from jobs import processes
 from jobs.backtest.page import About, Identity
 from jobs.backtest.parts import SEGMENTS, Models, PartOfBacktest, backtest_partition, begin
 from jobs.processes import Progress
-from jobs.replay.chosen import Chosen
+from jobs.replay.chosen import Chosen, milliseconds
 from jobs.replay.history import History
 from jobs.scoring_parts import models_folder
 from lakehouse.read import log_ends, read
 from models.compared import Comparison
 from models.comparison import Scored, compare
-from models.manifest import Manifest, load_manifest, published
+from models.manifest import Manifest, ModelRefused, load_manifest, published
 from models.outcome import HORIZON, LABEL, outcomes
 
 _LITTLE = 20_000  # offsets
@@ -99,11 +102,16 @@ def _compared(settings: Settings, history: History, asked: Asked, cards: dict[st
         label[of], _ = outcomes(part.user, part.time, part.is_purchase, part.created, by)
         known[of] = part.time + HORIZON <= by  # a yes that is known sooner does not count before a no could
     chosen = asked.what.holds(columns.time)
-    at = np.flatnonzero(chosen & known)
+    served = sum((part.served for part in parts), Counter[tuple[str, str]]())
+    learned = learned_until([*cards.values(), *_served_cards(settings, served)])
+    fresh = columns.time > learned
+    # a model looks good on what it learned from: unless a person asks for that time, it is left out where anything else is left
+    leave_out = not asked.what.begins and bool((chosen & known & fresh).any())
+    wanted = chosen & fresh if leave_out else chosen
+    at = np.flatnonzero(wanted & known)
     segments = {
         name: [None if code < 0 else columns.words[name][code] for code in columns.segments[name][at].tolist()] for name in SEGMENTS
     }
-    served = sum((part.served for part in parts), Counter[tuple[str, str]]())
     champion = asked.models.champion or " and ".join(sorted({name for name, _ in served})) or "nothing published"
     hashes = [cards[champion].sha256] if champion in cards else sorted({sha256 for _, sha256 in served})
     comparison = compare(
@@ -125,7 +133,8 @@ def _compared(settings: Settings, history: History, asked: Asked, cards: dict[st
     left_out = {
         "is no action (a dead letter)": sum(part.refused for part in parts),
         "lies outside the chosen times": int((~chosen).sum()),
-        f"has a label that was not known yet, {HORIZON // 60_000} minutes before the end": int((chosen & ~known).sum()),
+        f"happened by {rfc3339(learned)}, while a model still learned": int((chosen & ~wanted).sum()),
+        f"has a label that was not known yet, {HORIZON // 60_000} minutes before the end of its partition": int((wanted & ~known).sum()),
     }
     changes = [at[change.index] for change in comparison.changes]
     about = About(
@@ -139,10 +148,32 @@ def _compared(settings: Settings, history: History, asked: Asked, cards: dict[st
         candidate_sha256=cards[asked.models.candidate].sha256,
         folded=len(columns.time) + sum(part.refused for part in parts),
         left_out={why: count for why, count in left_out.items() if count},
+        learned_from=int((~fresh[at]).sum()),
+        learned_until=learned,
         largest=_identities(settings, history, parts, columns, changes),
         command=asked.command,
     )
     return Backtest(comparison, about)
+
+
+def learned_until(cards: Iterable[Manifest]) -> int:
+    """The last event time, ms, of what models were trained on or a threshold was chosen on: of every period but the test's.
+
+    A period that is told in other words than times, as a model from elsewhere may, counts as none.
+    """
+    found = NEVER
+    for card in cards:
+        for period, (_, last) in card.training.split.items():
+            with contextlib.suppress(StreamhouseError):
+                found = max(found, NEVER if period == "test" else milliseconds(period, last))
+    return found
+
+
+def _served_cards(settings: Settings, served: Iterable[tuple[str, str]]) -> Iterator[Manifest]:
+    """Of the models that published; one that is gone says nothing of what it learned from."""
+    for name in sorted({name for name, _ in served}):
+        with contextlib.suppress(ModelRefused):
+            yield load_manifest(published(models_folder(settings), name))
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,11 @@ class Chosen:
     offsets: Mapping[int, Span] = field(default_factory=dict)
 
     @property
+    def begins(self) -> bool:
+        """Whether a person said from when on."""
+        return self.from_ms > -_EVER
+
+    @property
     def by_time(self) -> bool:
         """Whether times choose at all."""
         return self.from_ms > -_EVER or self.to_ms < _EVER

@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 import orjson
 import pytest
+import yaml
 from sklearn.metrics import roc_auc_score
 
 from infra.config import ROOT, Settings
@@ -101,6 +102,39 @@ def test_a_candidate_may_want_features_that_were_never_served(tmp_path: Path) ->
     assert any(score == pytest.approx(change["candidate"], abs=1e-6) for score in said)
     named = orjson.loads(told(settings, tmp_path / "named", champion="buys@1")["report.json"])["comparison"]
     assert named["champion"]["metrics"] == report["champion"]["metrics"]
+
+
+def test_what_a_model_learned_from_is_left_out_unless_it_is_asked_for(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    settings = with_profiles(a_lake(tmp_path, made[1]))
+    alone = orjson.loads(told(settings, tmp_path / "alone")["report.json"])
+    assert alone["about"]["learned_from"] == alone["comparison"]["counts"]["compared"]  # nothing else is left: that is said
+    assert "while a model still learned" in (tmp_path / "alone" / "report.html").read_text("utf-8")
+    days = [day["value"] for day in alone["comparison"]["days"]]
+    middle = days[len(days) // 2]
+
+    root = tmp_path / "root"
+    folder = root / "models" / "published" / "purchase_30m"
+    shutil.copytree(ROOT / "models" / "published" / "purchase_30m", folder)
+    card = yaml.safe_load((folder / "1" / "manifest.yaml").read_text("utf-8"))
+    first, last = "2024-01-01T00:00:00Z", f"{middle}T00:00:00Z"
+    card["training"]["split"] = {"train": [first, first], "validation": [first, last], "test": [last, "2030-01-01T00:00:00Z"]}
+    (folder / "1" / "manifest.yaml").write_text(yaml.safe_dump(card, sort_keys=False), "utf-8")
+    settings = replace(settings, root=root)
+    fresh = orjson.loads(told(settings, tmp_path / "fresh")["report.json"])
+    assert [day["value"] for day in fresh["comparison"]["days"]] == days[len(days) // 2 :]
+    assert fresh["about"]["learned_from"] == 0
+    (left_out,) = [count for why, count in fresh["about"]["left_out"].items() if "while a model still learned" in why]
+    asked = orjson.loads(told(settings, tmp_path / "asked", from_time="2024-01-01")["report.json"])
+    assert asked["comparison"] == alone["comparison"]
+    assert asked["about"]["learned_from"] == left_out > 0
+
+
+def test_a_range_without_actions_is_refused_and_the_report_stays(made: tuple[Settings, Made], tmp_path: Path) -> None:
+    settings = with_profiles(a_lake(tmp_path, made[1]))
+    before = told(settings, tmp_path / "out")
+    with pytest.raises(StreamhouseError, match="lies outside the chosen times; choose other times"):
+        told(settings, tmp_path / "out", from_time="2031-01-01")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "out").iterdir()} == before
 
 
 def test_labels_that_became_known_later_do_not_count(made: tuple[Settings, Made], tmp_path: Path) -> None:

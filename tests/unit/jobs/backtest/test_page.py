@@ -59,6 +59,8 @@ def about(comparison: Comparison, text: str = "ada") -> About:
         candidate_sha256="b" * 64,
         folded=1_234_567,
         left_out={text: 7, "label not known yet": 1200},
+        learned_from=1234,
+        learned_until=1_714_000_000_000,
         largest=[Identity(text, f"event-{change.index}", 1_714_564_800_000, text) for change in comparison.changes],
         command=f"./streamhouse backtest --candidate buys@2 --history {text}",
     )
