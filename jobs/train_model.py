@@ -10,6 +10,7 @@ Example:
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -26,7 +27,7 @@ from features.profile import profiles_at
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from jobs.folded_archive import profiles_in
-from lakehouse.read import read, snapshot
+from lakehouse.read import log_ends, read, snapshot
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest, check_id
 from models.outcome import HORIZON, outcomes
@@ -147,9 +148,17 @@ def train_and_tell(settings: Settings, name: str, version: str | None = None, ro
     """Train, publish, and print the metrics beside the baseline's and how to score with the model."""
     console = Console()
     manifest = main(settings, name, version, root, recipe)
+    if behind := rows_behind(settings, manifest.training.snapshot_ids):
+        console.print(f"feature_log lacks the last {behind:,} offsets of user_actions; run `./streamhouse rebuild` to train on them, too")
     console.print(report(manifest))
     console.print(f"published {manifest.id}, decision at {manifest.threshold}")
     console.print(f"score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id} ./streamhouse submit score_events", soft_wrap=True)
+
+
+def rows_behind(settings: Settings, snapshots: Mapping[str, int]) -> int:
+    """How many offsets of user_actions lie behind those that feature_log was made from, as of the snapshots."""
+    logged, archived = (log_ends(settings, table, snapshots[table]) for table in ("feature_log", "user_actions"))
+    return sum(max(0, end - logged.get(partition, (first, first))[1]) for partition, (first, end) in archived.items())
 
 
 def cli(

@@ -56,7 +56,11 @@ def main(
                 report = replay_on_flink(settings, history, what, batch, hands, own_name, say, tell)
             else:
                 report = replay(settings, history, what, batch, tell, fold=fold, topics=topics)
-    except (StreamhouseError, OSError, KafkaException) as error:
+    except KafkaException as error:
+        broker = settings.kafka.bootstrap_servers
+        print(f"error: broker {broker}: expected the topics, got {error.args[0].str()}; run `./streamhouse up`", file=sys.stderr)
+        return COULD_NOT
+    except (StreamhouseError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return COULD_NOT
     except Exception:  # a mistake of the replay is no difference

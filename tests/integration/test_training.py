@@ -119,6 +119,18 @@ def test_on_the_command_line_a_refusal_is_a_sentence_and_no_stack(settings: Sett
     assert " ".join(result.output.split()).endswith("run jobs/rebuild_features.py first")
 
 
+def test_it_tells_of_actions_that_have_no_features_yet(settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fill(settings)
+    train_and_tell(settings, "buys", root=tmp_path / "published")
+    assert "feature_log lacks" not in capsys.readouterr().out
+    time = pa.array([datetime(2024, 3, 1, tzinfo=UTC)], pa.timestamp("us", "UTC"))
+    place = {"topic_partition": pa.array([0], pa.int32()), "topic_offset": pa.array([10_000_000], pa.int64())}
+    text = pa.array(["home"])
+    append(settings, "user_actions", pa.table({**place, "event_time": time, "user_id": text, "action": text}), "more")
+    train_and_tell(settings, "buys", root=tmp_path / "published")
+    assert "run `./streamhouse rebuild` to train on them, too" in " ".join(capsys.readouterr().out.split())
+
+
 def test_it_tells_what_was_published_and_how_to_score_with_it(
     settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
