@@ -22,7 +22,7 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.archived_log import TABLE, archived
 from jobs.backfill.scored import scored
-from jobs.backfill.seam import Seam, SeamError, behind_the_seam, seams
+from jobs.backfill.seam import Seam, SeamError, behind_the_seam, refuse_another_topic, seams
 from jobs.folded_archive import archived_profiles, fold_records, offline_enricher
 from jobs.processes import Progress
 from jobs.replay.history import History, pinned
@@ -112,6 +112,10 @@ def _fill(
     state, parts = filled(settings, table), seams(settings, ends)
     outcome = Outcome(f"{model.name}@{model.version}", model.sha256, table, history, parts, state.offsets, state.offsets)
     outcome.folded = [p for p, seam in sorted(parts.items()) if _has_new(settings, p, seam, state.offsets.get(p, 0))]
+    pinned_actions = history.snapshots[TABLE]
+    assert pinned_actions is not None  # or nothing is archived
+    for partition in outcome.folded:
+        refuse_another_topic(settings, pinned_actions, partition, parts[partition])
     filling = _Filling(settings, table, state, _summary(outcome), rows, reached)
     profiles = archived_profiles(settings, history.snapshots["user_profiles"] if outcome.folded else None)
     done, total = 0, sum(parts[p].end - parts[p].first for p in outcome.folded)

@@ -10,7 +10,7 @@ from confluent_kafka import KafkaError, KafkaException
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
-from jobs.archived_log import TABLE
+from jobs.archived_log import TABLE, archived
 from jobs.committed_records import end_offsets, first_offsets
 from jobs.records import Records
 from jobs.scoring_parts import SOURCE_TOPIC, Topic
@@ -52,6 +52,30 @@ def seams(settings: Settings, archived: Mapping[int, tuple[int, int]]) -> dict[i
             raise SeamError(message)
         found[place[1]] = Seam(first, seam, ends[place])
     return found
+
+
+def refuse_another_topic(settings: Settings, snapshot_id: int, partition: int, seam: Seam) -> None:
+    """See that the topic holds the record with which the archive ends, where it still reaches back to it.
+
+    Raises:
+        SeamError: it holds another.
+        KafkaException: the broker does not answer.
+
+    """
+    low = first_offsets(settings, [(SOURCE_TOPIC, partition)])[SOURCE_TOPIC, partition]
+    if seam.first == seam.seam or low >= seam.seam:
+        return
+    last = seam.seam - 1
+    kept, there = (
+        [(records.offset[-1], records.kafka_ms[-1], records.values[-1]) for records in some]
+        for some in (archived(settings, partition, last, seam.seam, snapshot_id), behind_the_seam(settings, partition, last, seam.seam))
+    )
+    if kept != there:
+        message = (
+            f"partition {partition}: expected topic {SOURCE_TOPIC} to hold the record of offset {last} with which table {TABLE} ends, got"
+            f" {'another' if there else 'none'}: it is another topic than the one that was archived; bring that one back"
+        )
+        raise SeamError(message)
 
 
 def behind_the_seam(settings: Settings, partition: int, first: int, end: int) -> Iterator[Records]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,17 @@ class Order:
         return self.tag or f"backtest-{self.model}" + (f"-{self.champion}" if self.champion else "")
 
     @property
+    def folder(self) -> str:
+        """Where the report lies: other choices on one history are another report."""
+        usual = {"seed": 1, "resamples": 200}
+        flags = {"champion": self.champion if self.tag else None, "from": self.from_time, "to": self.to_time, "known-by": self.known_by}
+        flags |= {name: None if getattr(self, name) == value else str(getattr(self, name)) for name, value in usual.items()}
+        if self.tag:
+            flags["model"] = self.model
+        told = "".join(f"_{flag}-{value}" for flag, value in sorted(flags.items()) if value is not None)
+        return self.history + re.sub(r"[^A-Za-z0-9@._-]", "-", told)
+
+    @property
     def again(self) -> str:
         """The command that makes the same report again."""
         words = ["./streamhouse", "backtest", "--model", self.model]
@@ -80,7 +92,7 @@ def main(settings: Settings, order: Order, *, as_json: bool) -> None:
         why = ", ".join(f"{count:,} {why}" for why, count in made.about.left_out.items()) or "none has a prediction"
         message = f"nothing to compare in history `{order.history}`, {made.about.folded:,} records: {why}; choose other times or models"
         raise StreamhouseError(message)
-    written = write(made, order.out or settings.state / "backtests" / order.history)
+    written = write(made, order.out or settings.state / "backtests" / order.folder)
     if as_json:
         print(written["report.json"].read_text("utf-8"))
         return
@@ -124,7 +136,7 @@ def show(made: Backtest, console: Console, *, was_there: bool) -> None:
         console.print(f"[yellow]{escape(warning(about))}[/yellow]", highlight=False, soft_wrap=True)
     console.print(table)
     last = "nothing" if about.last is None else rfc3339(about.last)
-    kind = "kept since an earlier run; --renew takes the newest" if was_there else "kept from now on"
+    kind = "kept since it got that name; --renew takes the newest" if was_there else "kept from now on"
     compared = f"{comparison.counts.compared:,} of {about.folded:,} records compared"
     console.print(escape(f"{compared}; history `{about.tag}` to {last}, {kind}"), highlight=False, soft_wrap=True)
 

@@ -141,6 +141,16 @@ def test_a_topic_that_ends_before_the_archive_is_another_one(broker: Settings, t
         filled(system(broker, tmp_path / "state"))
 
 
+def test_a_longer_topic_that_holds_another_log_is_another_one(broker: Settings, tmp_path: Path) -> None:
+    settings = system(broker, tmp_path / "state")
+    send(Writer(settings, "shop"), some_actions(100))
+    Archive(settings).follow("user-actions")
+    other = system(broker, tmp_path / "state")
+    send(Writer(other, "shop"), some_actions(300, first=500))
+    with pytest.raises(SeamError, match=r"to hold the record of offset \d+ with which table user_actions ends, got"):
+        filled(other)
+
+
 def test_profiles_written_later_change_nothing_that_was(broker: Settings, tmp_path: Path) -> None:
     settings = system(broker, tmp_path / "state")
     shop, archive, actions = Writer(settings, "shop"), Archive(settings), some_actions(200)

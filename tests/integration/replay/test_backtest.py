@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -127,6 +128,21 @@ def test_what_a_model_learned_from_is_left_out_unless_it_is_asked_for(made: tupl
     asked = orjson.loads(told(settings, tmp_path / "asked", from_time="2024-01-01")["report.json"])
     assert asked["comparison"] == alone["comparison"]
     assert asked["about"]["learned_from"] == left_out > 0
+
+
+def test_other_choices_on_one_history_are_another_report() -> None:
+    changes: list[dict[str, object]] = [
+        {},
+        {"from_time": "2024-01-02"},
+        {"champion": "a@1"},
+        {"tag": "t"},
+        {"tag": "t", "champion": "a@1"},
+        {"seed": 2},
+    ]
+    folders = [replace(ORDER, **change).folder for change in changes]  # type: ignore[arg-type]
+    assert folders[0] == "backtest-purchase_30m@1"
+    assert len(set(folders)) == len(folders)
+    assert all(re.fullmatch(r"[\w@.-]+", folder) for folder in [*folders, replace(ORDER, from_time="2024-01-02T03:04:05Z").folder])
 
 
 def test_a_range_without_actions_is_refused_and_the_report_stays(made: tuple[Settings, Made], tmp_path: Path) -> None:
