@@ -131,15 +131,9 @@ def test_what_a_model_learned_from_is_left_out_unless_it_is_asked_for(made: tupl
 
 
 def test_other_choices_on_one_history_are_another_report() -> None:
-    changes: list[dict[str, object]] = [
-        {},
-        {"from_time": "2024-01-02"},
-        {"champion": "a@1"},
-        {"tag": "t"},
-        {"tag": "t", "champion": "a@1"},
-        {"seed": 2},
-    ]
-    folders = [replace(ORDER, **change).folder for change in changes]  # type: ignore[arg-type]
+    both: dict[str, object] = {"tag": "t", "champion": "a@1"}
+    changes: list[dict[str, object]] = [{}, {"from_time": "2024-01-02"}, {"champion": "a@1"}, {"tag": "t"}, both, {"seed": 2}]
+    folders = [replace(ORDER, resamples=200, **change).folder for change in changes]  # type: ignore[arg-type]
     assert folders[0] == "backtest-purchase_30m@1"
     assert len(set(folders)) == len(folders)
     assert all(re.fullmatch(r"[\w@.-]+", folder) for folder in [*folders, replace(ORDER, from_time="2024-01-02T03:04:05Z").folder])
