@@ -17,7 +17,7 @@ from models.golden import Golden, as_lists, spread
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest, ModelRefused
 from models.publishing import is_published, publish, read_folder
-from models.trial_rows import ROWS, plausible_columns
+from models.trial_rows import LARGE, ROWS, plausible_columns
 
 NUMBERS = frozenset(f"user_activity:{name}" for name in FEATURES)
 TEXTS = frozenset([f"action:{name}" for name in IN_ACTION] + [f"user_profile:{name}" for name in IN_PROFILE])
@@ -75,7 +75,8 @@ def publish_and_tell(settings: Settings, folder: Path, root: Path = PUBLISHED) -
     """Publish, and the sentences about it."""
     outcome = main(settings, folder, root)
     card = outcome.manifest
-    promise = "the same to the bit in any batch" if card.tolerance is None else f"within {card.tolerance} in any batch"
+    batches = f"in batches of 1 to {max(LARGE)}"
+    promise = f"the same to the bit {batches}" if card.tolerance is None else f"within {card.tolerance} {batches}"
     return [
         f"published {card.id}" if outcome.new else f"{card.id} is published already with the same content; nothing was changed",
         f"golden rows: {outcome.golden}; on {ROWS} rows of a trial each score is a probability, and {promise}",

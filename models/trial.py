@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from models.manifest import ModelRefused, load_manifest
+from models.trial_rows import LARGE
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PROGRAM = ("-m", "models.trial_child")
@@ -27,6 +28,7 @@ _MOST_SAID = 1024 * 1024  # bytes
 _OUT_OF_MEMORY = ("memoryerror", "bad_alloc", "bad allocation", "failed to allocate", "cannot allocate")
 _FREE_OF_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # each would take address space
 _SMALLER = "publish a smaller model"
+_LEANER = f"{_SMALLER}, or one that needs less for a batch of {max(LARGE)} rows"
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,7 @@ def judge(thing: str, ended: Ended, limits: Limits) -> list[float] | ModelRefuse
     if ended.status == -signal.SIGXCPU:
         return ModelRefused(thing, f"its trial must take at most {limits.cpu_seconds} s of CPU, it took more", _SMALLER)
     if any(word in ended.said.lower() for word in _OUT_OF_MEMORY):
-        return ModelRefused(thing, f"its trial must fit into {limits.address_space >> 20} MiB of memory, it asked for more", _SMALLER)
+        return ModelRefused(thing, f"its trial must fit into {limits.address_space >> 20} MiB of memory, it asked for more", _LEANER)
     if ended.status == 0 and "refused" in answer:
         return ModelRefused(*answer["refused"])
     how = f"died of {signal.Signals(-ended.status).name}" if ended.status < 0 else f"ended with status {ended.status}"

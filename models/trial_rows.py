@@ -17,10 +17,19 @@ SEED = 1
 SIZES = (1, 2, 7, 64)
 """Sizes of batches that must agree with all rows at once."""
 
+LARGE = (24_001, 20_000, 2_000)
+"""Sizes that must agree with these in their turn: what a replay asks for at once, what the job does, and before them so many that
+one number for each two rows no longer fits into the memory of a trial.
+"""
+
 _SPECIAL = (np.nan, 0.0, 1.0, 2.0**24, 1e9)
 """Null, nothing, one, the largest float32 that counts exactly, and more than any count or number of seconds will be."""
 
 _UNKNOWN = "a word of no vocabulary"
+
+
+Scored = tuple[int, NDArray[np.float32]]
+"""A size of batches, and the scores that rows got in them."""
 
 
 class Tried(Protocol):
@@ -47,7 +56,7 @@ def plausible_columns(manifest: Manifest, n: int = ROWS, seed: int = SEED) -> di
 
 
 def check_scores(tried: Tried) -> None:
-    """Score plausible rows: each score finite and between 0 and 1, and the same whatever rows stand beside it.
+    """Score plausible rows: each score finite and between 0 and 1, and the same whatever rows, and however many, stand beside it.
 
     Raises:
         ModelRefused: one sentence on the first row that is not so.
@@ -59,13 +68,12 @@ def check_scores(tried: Tried) -> None:
     check_probabilities(manifest, together, "trial row")
     for size in SIZES:
         apart = np.concatenate([tried.ask(x[i : i + size]) for i in range(0, ROWS, size)])
-        moved = np.flatnonzero(~manifest.agrees(apart, together))
-        if len(moved):
-            row = int(moved[0])
-            allowed = "the same to the bit" if manifest.tolerance is None else f"no more than {manifest.tolerance} apart"
-            fault = f"trial row {row} must score {allowed} in batches of {size} and of {ROWS}, got {apart[row]!s} and {together[row]!s}"
-            remedy = "export it without what mixes rows, or state `batch_invariant: false` and a larger `tolerance` in its manifest"
-            raise ModelRefused(manifest.thing, fault, remedy)
+        _check_agreement(manifest, np.arange(ROWS), (size, apart), (ROWS, together))
+    # the same rows drawn again and again: what each must score is known, so that a large batch costs one call
+    drawn = np.random.default_rng(SEED).integers(0, ROWS, max(LARGE))
+    for size in LARGE:
+        rows = drawn[:size]
+        _check_agreement(manifest, rows, (ROWS, together[rows]), (size, tried.ask(x[rows])))
 
 
 def check_probabilities(manifest: Manifest, scores: NDArray[np.float32], row: str) -> None:
@@ -79,6 +87,18 @@ def check_probabilities(manifest: Manifest, scores: NDArray[np.float32], row: st
     if len(wrong):
         fault = f"{row} {wrong[0]} must score between 0 and 1, got {scores[wrong[0]]!s}"
         raise ModelRefused(manifest.thing, fault, "export it with a probability as its output, also for nulls, zeros and large values")
+
+
+def _check_agreement(manifest: Manifest, rows: NDArray[np.int64], one: Scored, other: Scored) -> None:
+    """Refuse a model whose scores of the same `rows` differ between two sizes of batches."""
+    moved = np.flatnonzero(~manifest.agrees(one[1], other[1]))
+    if len(moved):
+        at = int(moved[0])
+        allowed = "the same to the bit" if manifest.tolerance is None else f"no more than {manifest.tolerance} apart"
+        got = f"got {one[1][at]!s} and {other[1][at]!s}"
+        fault = f"trial row {rows[at]} must score {allowed} in batches of {one[0]} and of {other[0]}, {got}"
+        remedy = "export it without what mixes rows, or state `batch_invariant: false` and a larger `tolerance` in its manifest"
+        raise ModelRefused(manifest.thing, fault, remedy)
 
 
 def _numbers(wanted: ModelInput, n: int, random: np.random.Generator) -> NDArray[np.float64]:

@@ -52,6 +52,19 @@ mixes_rows = before_the_sigmoid(
     node("Add", ["logit", "part"], ["changed"]),
     little=np.array(1e-3, np.float32),
 )
+# each row gets what stands 1031 rows below the batch's first, where there is such a row
+mixes_rows_of_large_batches = before_the_sigmoid(
+    node("Slice", ["logit", "first", "end", "down"], ["below"]),
+    node("Concat", ["below", "nothing"], ["at_least_one"], axis=0),
+    node("Slice", ["at_least_one", "zero", "one", "down"], ["another"]),
+    node("Add", ["logit", "another"], ["changed"]),
+    first=np.array([1031], np.int64),
+    end=np.array([2**31 - 1], np.int64),
+    down=np.array([0], np.int64),
+    zero=np.array([0], np.int64),
+    one=np.array([1], np.int64),
+    nothing=np.zeros((1, 1), np.float32),
+)
 zero_by_zero = before_the_sigmoid(node("Sub", ["logit", "logit"], ["zero"]), node("Div", ["zero", "zero"], ["changed"]))
 log_of_less_than_nothing = before_the_sigmoid(node("Log", ["logit"], ["changed"]))
 
@@ -81,6 +94,14 @@ takes_all_memory = before_the_sigmoid(
     node("Reshape", ["square", "column"], ["more"]),
     node("Reshape", ["square", "row"], ["and_more"]),
     node("MatMul", ["more", "and_more"], ["huge"]),
+    *_TO_NOTHING,
+    **_SHAPES,
+)
+
+# n by n numbers: 4 MB for a thousand rows, 2.3 GB for 24,001
+grows_with_the_square = before_the_sigmoid(
+    node("Transpose", ["features"], ["across"], perm=[1, 0]),
+    node("MatMul", ["features", "across"], ["huge"]),
     *_TO_NOTHING,
     **_SHAPES,
 )

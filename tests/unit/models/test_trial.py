@@ -57,6 +57,7 @@ def test_the_recorded_scores_are_those_of_the_model(tmp_path: Path) -> None:
         (hostile.instead_of_the_sigmoid("Identity"), "must score between 0 and 1, got -"),
         (hostile.instead_of_the_sigmoid("Exp"), "must score between 0 and 1, got 1.6487212; export it"),
         (hostile.mixes_rows, "must score the same to the bit in batches of 1 and of 1031, got 0."),
+        (hostile.mixes_rows_of_large_batches, "must score the same to the bit in batches of 1031 and of 24001, got 0."),
         (hostile.deep_tree, "model `buys@1`: the process that loads it must live to give an answer, it died of SIGSEGV after it said"),
         (hostile.with_attributes(nodes_featureids=10**9), "model `buys@1`: a batch of 1 must give 1 scores, got Fail ("),
         (
@@ -66,6 +67,10 @@ def test_the_recorded_scores_are_those_of_the_model(tmp_path: Path) -> None:
         (
             hostile.takes_all_memory,
             "model `buys@1`: its trial must fit into 2048 MiB of memory, it asked for more; publish a smaller model",
+        ),
+        (
+            hostile.grows_with_the_square,
+            "it asked for more; publish a smaller model, or one that needs less for a batch of 24001 rows",
         ),
     ],
 )

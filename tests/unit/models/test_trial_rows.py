@@ -1,11 +1,30 @@
 from __future__ import annotations
 
-import numpy as np
+from inspect import signature
 
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from infra.config import load_settings
+from jobs.cli_history import replay
 from models.inputs import build
-from models.manifest import PUBLISHED, ModelInput, list_published, load_manifest, published
-from models.trial_rows import ROWS, plausible_columns
+from models.manifest import PUBLISHED, ModelInput, ModelRefused, list_published, load_manifest, published
+from models.trial import LIMITS
+from models.trial_rows import LARGE, ROWS, check_scores, plausible_columns
 from tests.unit.models.builders import WORDS, a_manifest
+
+
+class Mixed:
+    """Scores that depend on the size of the batch from `rows` rows on."""
+
+    manifest = a_manifest()
+
+    def __init__(self, rows: int) -> None:
+        self.rows = rows
+
+    def ask(self, x: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.full(len(x), 0.25 if len(x) < self.rows else 0.5, np.float32)
 
 
 def test_the_same_seed_draws_the_same_rows_and_another_draws_others() -> None:
@@ -44,3 +63,16 @@ def test_every_published_model_gets_rows_that_it_can_eat() -> None:
         assert x.shape == (ROWS, len(card.inputs))
         assert np.isfinite(x).all()
         assert all(len(np.unique(column)) > 2 for column in x.T)
+
+
+def test_batches_are_tried_that_are_as_large_as_those_of_job_and_replay_and_one_that_holds_no_square_of_its_rows() -> None:
+    assert load_settings({}).score_events.batch_rows in LARGE
+    assert signature(replay).parameters["batch"].default in LARGE
+    assert 4 * LARGE[0] ** 2 > LIMITS.address_space
+
+
+@pytest.mark.parametrize("rows", [1032, 2000, 2001, 20_000, 24_001])
+def test_scores_that_change_in_large_batches_alone_are_refused(rows: int) -> None:
+    check_scores(Mixed(24_002))
+    with pytest.raises(ModelRefused, match=r"must score the same to the bit in batches of 1031 and of 24001, got 0.25 and 0.5"):
+        check_scores(Mixed(rows))
