@@ -10,6 +10,7 @@ feature_store.yaml names it, so plain Feast code uses it. It differs from Feast'
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -74,6 +75,8 @@ class StreamhouseOfflineStore(DuckDBOfflineStore):
                 " `./streamhouse apply`, set created_timestamp_column, or set offline_store.created_cutoff to false and count by event time"
             )
             raise TrainingSetRefused(message)
+        on_demand = OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry)
+        _check_names(rows, views, on_demand, feature_refs, full_feature_names)
 
         def retrieve() -> pa.Table:
             table = rows.table
@@ -86,7 +89,7 @@ class StreamhouseOfflineStore(DuckDBOfflineStore):
         return StreamhouseRetrievalJob(
             retrieve,
             {pinned.name: pinned.snapshot_id for pinned in pins.values()},
-            OnDemandFeatureView.get_requested_odfvs(feature_refs, project, registry),
+            on_demand,
             RetrievalMetadata(
                 features=feature_refs,
                 keys=[name for name in rows.table.column_names if name != rows.time_column],
@@ -158,8 +161,7 @@ def _view(
     if missing := [name for name in keys.values() if name not in rows.table.column_names]:
         message = f"entity_df: expected column {missing[0]!r} for view {view.name}, got {', '.join(rows.table.column_names)}; add it"
         raise TrainingSetRefused(message)
-    prefix = f"{view.projection.name_to_use()}:"  # type: ignore[no-untyped-call]
-    asked = list(dict.fromkeys(ref.split(":")[1] for ref in feature_refs if ref.startswith(prefix)))
+    asked = _asked(view, feature_refs)
     called = f"{view.projection.name_alias or view.name}__" if full_feature_names else ""
     if source.name not in pins:
         pins[source.name] = pin(source, tag)
@@ -173,3 +175,26 @@ def _view(
         features={f"{called}{name}": held_as.get(name, name) for name in asked},
         values=tuple(held_as.get(field.name, field.name) for field in view.features),
     )
+
+
+def _asked(view: FeatureView | OnDemandFeatureView, feature_refs: list[str]) -> list[str]:
+    """The features of this view among those that are asked for."""
+    prefix = f"{view.projection.name_to_use()}:"  # type: ignore[no-untyped-call]
+    return list(dict.fromkeys(ref.split(":")[1] for ref in feature_refs if ref.startswith(prefix)))
+
+
+def _check_names(
+    rows: EntityRows, views: list[View], on_demand: list[OnDemandFeatureView], feature_refs: list[str], full_feature_names: bool
+) -> None:
+    """Refuse an answer with two columns of one name: whoever asks it for that name would get either."""
+    called = [name for view in views for name in view.features]
+    for counted in on_demand:
+        prefix = f"{counted.projection.name_to_use()}__" if full_feature_names else ""  # type: ignore[no-untyped-call]
+        called += [f"{prefix}{name}" for name in _asked(counted, feature_refs)]
+    otherwise = "" if full_feature_names else ", or pass full_feature_names=True"
+    if given := [name for name in called if name in rows.table.column_names]:
+        message = f"entity_df: expected no column named as a feature that is asked for, got {given[0]!r}; rename or drop it{otherwise}"
+        raise TrainingSetRefused(message)
+    if twice := [name for name, n in Counter(called).items() if n > 1]:
+        message = f"features: expected each name once, got {twice[0]!r} of two views; give one view another name{otherwise}"
+        raise TrainingSetRefused(message)

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from feast import FeatureService, FeatureStore, Field, RequestSource
+from feast.errors import FeatureNameCollisionError
 from feast.infra.offline_stores.file_source import SavedDatasetFileStorage
 from feast.on_demand_feature_view import on_demand_feature_view
 from feast.types import Float64
@@ -155,6 +156,38 @@ def test_a_source_that_does_not_tell_when_rows_became_known_is_refused_while_the
 def refused(store: FeatureStore, entities: Any, says: str, features: list[str] = FEATURES) -> None:
     with pytest.raises(TrainingSetRefused, match=says):
         retrieved(store, entities, features)
+
+
+def test_no_two_columns_of_an_answer_have_one_name(small: tuple[Settings, FeatureStore, Planted]) -> None:
+    _, store, what = small
+    both = ["user_activity:actions_10m", "recent:actions_1h"]
+    given = what.entities.assign(actions_10m=99)
+    for frame in (given, pa.Table.from_pandas(given, preserve_index=False)):
+        refused(store, frame, "no column named as a feature .*, got 'actions_10m'; rename or drop it, or pass full_", both)
+        assert retrieved(store, frame, both, full_feature_names=True)["actions_10m"].to_pylist() == [99] * len(given)
+    named = what.entities.assign(recent__actions_1h=99)
+    assert retrieved(store, named, both)["recent__actions_1h"].to_pylist() == [99] * len(named)
+    with pytest.raises(TrainingSetRefused, match=r"a feature that is asked for, got 'recent__actions_1h'; rename or drop it$"):
+        retrieved(store, named, both, full_feature_names=True)
+    for full in (False, True):
+        with pytest.raises(FeatureNameCollisionError, match=r"Duplicate features named (user_activity__)?actions_10m"):
+            retrieved(store, what.entities, [both[0], both[0]], full_feature_names=full)
+
+
+def test_nor_have_features_that_feast_counts_out_of_others(small: tuple[Settings, FeatureStore, Planted]) -> None:
+    _, store, what = small
+
+    @on_demand_feature_view(  # type: ignore[untyped-decorator]
+        sources=[store.get_feature_view("user_activity")[["actions_1h"]]], schema=[Field(name="times", dtype=Float64)]
+    )
+    def doubled(inputs: pd.DataFrame) -> pd.DataFrame:
+        return pd.DataFrame({"times": inputs["actions_1h"] * 2.0})
+
+    with pytest.warns(RuntimeWarning, match="experimental"):
+        store.apply([doubled])
+    refused(store, what.entities.assign(times=1.0), "feature that is asked for, got 'times'; rename", ["doubled:times"])
+    says = "features: expected each name once, got 'actions_1h' of two views; give one view another name, or pass full_feature_names=True"
+    refused(store, what.entities, says, ["recent:actions_1h", "doubled:times"])
 
 
 def test_what_cannot_be_answered_says_what_to_pass_instead(small: tuple[Settings, FeatureStore, Planted]) -> None:
