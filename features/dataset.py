@@ -12,6 +12,19 @@ import pyarrow.compute as pc
 
 SHA256 = "streamhouse.sha256"
 SNAPSHOTS = "streamhouse.snapshots"
+HASHED = "numbers, texts, bytes, times or lists of them"
+"""What `has_a_hash` says yes to, in words."""
+
+_AS_INTEGER: dict[Callable[[pa.DataType], bool], pa.DataType] = {
+    pa.types.is_timestamp: pa.int64(),
+    pa.types.is_time64: pa.int64(),
+    pa.types.is_duration: pa.int64(),
+    pa.types.is_date64: pa.int64(),
+    pa.types.is_date32: pa.int32(),
+    pa.types.is_time32: pa.int32(),
+    pa.types.is_boolean: pa.uint8(),
+}
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 _ROWS = 1 << 16  # hashed at a time; the hash does not depend on how the table is chunked
 
 
@@ -21,7 +34,7 @@ def dataset_hash(table: pa.Table) -> str:
     Strings and lists hash as they do in Arrow's `large_` form, dictionaries as their values.
 
     Raises:
-        TypeError: a column of a type that no feature has, such as a map.
+        TypeError: a column of a type that no feature has, such as a map; `has_a_hash` tells before.
 
     """
     whole = hashlib.sha256(b"streamhouse 1 %d" % len(table))
@@ -57,6 +70,14 @@ def plain_type(of: pa.DataType) -> pa.DataType:
     return of
 
 
+def has_a_hash(of: pa.DataType) -> bool:
+    """Whether `dataset_hash` takes columns of this type."""
+    plain = plain_type(of)
+    if pa.types.is_list(plain):
+        return has_a_hash(plain.value_type)
+    return any(holds(plain) for holds in (pa.types.is_null, pa.types.is_string, pa.types.is_binary, *_AS_INTEGER, *_NUMBERS))
+
+
 def _contents(array: pa.Array) -> Iterator[bytes]:
     """The bytes of at most _ROWS values: which are null, then the others, with nothing that lies unseen in Arrow's buffers."""
     if pa.types.is_null(array.type):
@@ -83,21 +104,12 @@ def _lengths(of: pa.Array) -> bytes:
 def _fixed(held: pa.Array) -> bytes:
     """The bytes of values of one width, none of them null."""
     of = held.type
-    as_integer: dict[Callable[[pa.DataType], bool], pa.DataType] = {
-        pa.types.is_timestamp: pa.int64(),
-        pa.types.is_time64: pa.int64(),
-        pa.types.is_duration: pa.int64(),
-        pa.types.is_date64: pa.int64(),
-        pa.types.is_date32: pa.int32(),
-        pa.types.is_time32: pa.int32(),
-        pa.types.is_boolean: pa.uint8(),
-    }
-    for holds, integer in as_integer.items():
+    for holds, integer in _AS_INTEGER.items():
         if holds(of):
             return held.cast(integer).to_numpy(zero_copy_only=False).tobytes()  # type: ignore[no-any-return]
     if pa.types.is_integer(of) or pa.types.is_floating(of):
         return held.to_numpy(zero_copy_only=False).tobytes()  # type: ignore[no-any-return]
     if pa.types.is_decimal(of):
         return "\0".join(map(str, held.to_pylist())).encode()
-    message = f"a data-set column of type {of}: expected numbers, texts, bytes, times or lists of them; leave it out or cast it"
+    message = f"a data-set column of type {of}: expected {HASHED}; leave it out or cast it"
     raise TypeError(message)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -14,10 +15,13 @@ from feast.infra.offline_stores.offline_utils import infer_event_timestamp_from_
 from numpy.typing import NDArray
 
 from features.as_of import Integers
+from features.dataset import HASHED, has_a_hash, plain_type
 from features.pinned import TrainingSetRefused
 
 _UTC = pa.timestamp("us", "UTC")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_FIRST, _AFTER = -62_135_596_800, 253_402_300_800  # seconds; the years 1 to 9999, which Python can write
+_PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 NO_TIME = np.iinfo(np.int64).min
 """The time of an entity row that has none; nothing is known then."""
 
@@ -46,9 +50,11 @@ def entity_rows(frame: object) -> EntityRows:
     """Take a pandas frame (its index is left out, as by Feast) or an Arrow table; times without a zone are UTC.
 
     Raises:
-        TrainingSetRefused: something else, or columns that Arrow cannot hold.
+        TrainingSetRefused: something else, a name twice, columns that Arrow cannot hold or whose type no data-set has, times of no year.
 
     """
+    if isinstance(frame, pd.DataFrame | pa.Table):
+        _check_names(frame.columns if isinstance(frame, pd.DataFrame) else frame.column_names)
     if isinstance(frame, pd.DataFrame):
         name = infer_event_timestamp_from_entity_df(dict(zip(map(str, frame.columns), frame.dtypes, strict=True)))
         if not pd.api.types.is_datetime64_any_dtype(frame[name]):
@@ -62,8 +68,13 @@ def entity_rows(frame: object) -> EntityRows:
         except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
             message = f"entity_df: expected columns of one type each, got {error}; convert the column that it names"
             raise TrainingSetRefused(message) from error
+        except UnicodeEncodeError as error:
+            message = f"entity_df, column {_not_written(frame)}: expected texts that UTF-8 can write, got {error.object!r}; correct it"
+            raise TrainingSetRefused(message) from error
+        _check_types(table.schema)
     elif isinstance(frame, pa.Table):
         table = frame
+        _check_types(table.schema)
         name = infer_event_timestamp_from_entity_df(dict(frame.schema.empty_table().to_pandas().dtypes.items()))
     else:
         got = "a text (SQL)" if isinstance(frame, str) else type(frame).__name__
@@ -81,6 +92,7 @@ def entity_rows(frame: object) -> EntityRows:
             message = f"entity_df, column {name}: expected times, got {times.type}: {error}; convert it"
             raise TrainingSetRefused(message) from error
         table = table.set_column(table.column_names.index(name), name, times)
+    _check_years(name, times)
     return EntityRows(table.replace_schema_metadata(None), name, _cut_down(times))
 
 
@@ -88,6 +100,47 @@ def microseconds(times: pa.Array | pa.ChunkedArray, missing: int = NO_TIME) -> I
     """Times of a table as (n,) microseconds since 1970 UTC; `missing` where null."""
     numbers = times.cast(_UTC).cast(pa.int64())
     return np.asarray(pc.fill_null(numbers, missing), np.int64)
+
+
+def _check_names(names: Iterable[object]) -> None:
+    if twice := [name for name, n in Counter(map(str, names)).items() if n > 1]:
+        message = f"entity_df: expected each column once, got {twice[0]!r} more than once; rename or drop one of them"
+        raise TrainingSetRefused(message)
+
+
+def _check_types(schema: pa.Schema) -> None:
+    for field in schema:
+        if not has_a_hash(field.type):
+            message = f"entity_df, column {field.name}: expected {HASHED}, got {field.type}; leave it out or cast it"
+            raise TrainingSetRefused(message)
+        inner = plain_type(field.type)
+        while pa.types.is_list(inner):
+            inner = inner.value_type
+        if pa.types.is_timestamp(inner):
+            try:
+                inner.to_pandas_dtype()
+            except (KeyError, ValueError) as error:  # pytz's and zoneinfo's for a zone that they do not know are KeyErrors
+                message = f"entity_df, column {field.name}: expected times of a known zone, got {inner.tz!r}; cast it to UTC"
+                raise TrainingSetRefused(message) from error
+
+
+def _check_years(name: str, times: pa.ChunkedArray) -> None:
+    ticks, per_second = times.cast(pa.int64()), _PER_SECOND[times.type.unit]
+    for extreme in pc.min_max(ticks).as_py().values():
+        if extreme is not None and not _FIRST * per_second <= extreme < _AFTER * per_second:
+            got = f"{extreme} {times.type.unit} since 1970 in row {pc.index(ticks, extreme).as_py()}"
+            message = f"entity_df, column {name}: expected times of the years 1 to 9999, got {got}; correct it or leave the row out"
+            raise TrainingSetRefused(message)
+
+
+def _not_written(frame: pd.DataFrame) -> str:
+    """The first column that holds what UTF-8 cannot write: Arrow does not say which."""
+    for name in frame.columns:
+        try:
+            pa.Table.from_pandas(frame[[name]], preserve_index=False)
+        except UnicodeEncodeError:
+            return repr(name)
+    return "?"
 
 
 def _cut_down(times: pa.ChunkedArray) -> Integers:

@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.as_of import Asked, Found, Integers, Known, fresh, look, nothing
+from features.dataset import HASHED, has_a_hash
 from features.entity_rows import NO_TIME, EntityRows, Keys, microseconds, moment
 from features.pinned import Pinned, Rows, TrainingSetRefused
 
@@ -41,7 +42,7 @@ class View:
     values: tuple[str, ...]
 
     def __post_init__(self) -> None:
-        """Look for every column before anything is read."""
+        """Look for every column, and for what cannot stand in a data-set, before anything is read."""
         needed = [*self.join_keys, self.event_time, *self.features.values()]
         if self.created is not None and self.created not in self.pinned.table.schema().column_names:
             needed.append(self.created)
@@ -50,6 +51,10 @@ class View:
                 f"table `{self.pinned.name}`, snapshot {self.pinned.snapshot_id}: expected column {missing[0]!r}, got"
                 f" {', '.join(self.pinned.types)}; ask for features that the table holds, or run `./streamhouse apply`"
             )
+            raise TrainingSetRefused(message)
+        if unfit := [name for name in self.features.values() if not has_a_hash(self.pinned.types[name])]:
+            got = self.pinned.types[unfit[0]]
+            message = f"table `{self.pinned.name}`, column {unfit[0]}: expected {HASHED}, got {got}; ask for other features"
             raise TrainingSetRefused(message)
 
 

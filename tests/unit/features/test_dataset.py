@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from features.dataset import SHA256, SNAPSHOTS, dataset_hash, stamped
+from features.dataset import SHA256, SNAPSHOTS, dataset_hash, has_a_hash, stamped
 
 NOON = dt.datetime(2024, 5, 1, 12, tzinfo=dt.UTC)
 COLUMNS: dict[str, pa.Array] = {
@@ -72,6 +72,17 @@ def test_what_differs_has_another(one: dict[str, Any], other: dict[str, Any]) ->
 def test_a_type_that_no_feature_has_is_refused() -> None:
     with pytest.raises(TypeError, match=r"a data-set column of type map<.*leave it out or cast it"):
         dataset_hash(pa.table({"x": pa.array([[("a", 1)]], pa.map_(pa.string(), pa.int64()))}))
+
+
+def test_which_types_have_a_hash_is_told_before() -> None:
+    held = [*(column.type for column in COLUMNS.values()), pa.large_string(), pa.dictionary(pa.int8(), pa.binary()), pa.time64("ns")]
+    assert all(has_a_hash(of) and has_a_hash(pa.large_list(of)) for of in held)
+    others = [pa.map_(pa.string(), pa.int64()), pa.struct([("a", pa.int64())]), pa.string_view(), pa.binary(3), pa.list_(pa.int8(), 2)]
+    for of in others:
+        assert not has_a_hash(of)
+        assert not has_a_hash(pa.list_(of))
+        with pytest.raises(TypeError, match="leave it out or cast it"):
+            dataset_hash(pa.table({"x": pa.nulls(1, of)}))
 
 
 def test_the_stamp_stands_in_the_schema_and_is_not_part_of_the_hash() -> None:
