@@ -198,6 +198,9 @@ def load_manifest(folder: Path) -> Manifest:
         raise ModelRefused(thing, "expected a mapping of a few levels, got one without end", remedy) from error
     except (yaml.YAMLError, ValueError) as error:  # a date that no calendar has is a ValueError
         raise ModelRefused(thing, f"expected YAML in UTF-8, got {_one_line(error)}", remedy) from error
+    except Exception as error:  # whatever PyYAML raises for what a tag does not fit: KeyError, IndexError, AttributeError, ...
+        got = f"a value that is not what its tag (!!) or its form says ({type(error).__name__}: {_one_line(error)})"
+        raise ModelRefused(thing, f"expected YAML in UTF-8, got {got}", remedy) from error
     if fault := _fault(manifest):
         raise ModelRefused(thing, fault, remedy)
     return manifest

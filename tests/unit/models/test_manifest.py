@@ -120,7 +120,14 @@ def test_a_manifest_without_one_of_its_keys_is_refused(tmp_path: Path, card: dic
         load_manifest(written(tmp_path, card))
 
 
-@pytest.mark.parametrize("content", [b"a: [", b"\xff\xfe", b"- 1", b"", b"a: 2024-99-99", b"a: &a 1\nb: *a", b"[" * 100_000])
+@pytest.mark.parametrize(
+    "content",
+    [
+        *(b"a: [", b"\xff\xfe", b"- 1", b"", b"a: 2024-99-99", b"a: &a 1\nb: *a", b"[" * 100_000),
+        *(b"!!bool x", b"!!float ''", b"!!int ''", b"!!int x", b"!!timestamp x", b"a: !!bool x", b"!!binary x"),
+        b"a: 1" + b":59" * 1000 + b".5",  # a number to the base of 60, larger than any float
+    ],
+)
 def test_a_manifest_that_is_no_mapping_in_yaml_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / FILE).write_bytes(content)
     with pytest.raises(ModelRefused, match=r"(?i)expected .* got .*; correct the file"):
