@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyiceberg.io.pyarrow import schema_to_pyarrow
 from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
+
+from lakehouse.parquet_files import LargeFile, in_order, log_schema, no_rows, pieces
 
 POSITION = ("topic_partition", "topic_offset")
 
 
 @dataclass
 class LogFiles:
-    """The files of one topic partition that a reader is in the middle of, `budget` compressed bytes at most at a time."""
+    """The files of one topic partition that a reader is in the middle of, `budget` decoded bytes of open ones at most at a time."""
 
     held: IcebergTable
     projection: Schema
@@ -29,6 +27,8 @@ class LogFiles:
     budget: int
     by: tuple[str, str] = POSITION
     _open: dict[int, tuple[pa.Table, NDArray[np.int64], int]] = field(default_factory=dict)
+    _needs: dict[int, int] = field(default_factory=dict)  # decoded bytes of files that had no room, as far as a try has shown
+    _forward: dict[int, LargeFile] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Work out once what each file is read as."""
@@ -42,20 +42,23 @@ class LogFiles:
         """Read the first of these files, as many as fit beside those that are open, all at once; `number` names a file from then on."""
         room = self.budget - sum(size for _, _, size in self._open.values())
         for number, task in wanted:
-            if number in self._open:
+            needs = max(self._needs.get(number, 0), task.file.file_size_in_bytes)
+            if number in self._open or task.delete_files or needs > self.budget:
                 continue
-            room -= task.file.file_size_in_bytes
-            if task.delete_files or room < 0:
+            if needs > room:
                 break
-            rows = self._read(task.file.file_path)
-            offsets = rows[self.by[1]].to_numpy()
-            rows = pa.table(
-                [rows[name].cast(kind) for name, kind in zip(self._schema.names, self._schema.types, strict=True)], self._schema
-            )
-            if len(offsets) > 1 and not (offsets[1:] >= offsets[:-1]).all():
-                order = np.argsort(offsets, kind="stable")
-                rows, offsets = rows.take(order), offsets[order]
-            self._open[number] = rows, offsets, task.file.file_size_in_bytes
+            parts, size = [], 0
+            for piece in pieces(self.held, task.file.file_path, self._names, plain=self._plain):
+                parts.append(piece)
+                size += piece.nbytes
+                if size > room:
+                    break
+            if size > room:
+                self._needs[number] = size * task.file.record_count // sum(len(part) for part in parts)
+                continue
+            rows, offsets = in_order(pa.Table.from_batches(parts) if parts else no_rows(self.held, self._names), self.by, self.partition)
+            self._open[number] = self._as_declared(rows), offsets, size
+            room -= size
 
     def holds(self, number: int) -> bool:
         """Whether a file is open."""
@@ -69,53 +72,27 @@ class LogFiles:
         first, end = np.searchsorted(offsets, (start, stop)).tolist()
         return rows.slice(first, end - first)
 
+    def weight(self, number: int, part: pa.Table) -> int:
+        """Decoded bytes of some of a file's rows."""
+        rows, _, size = self._open.get(number, (None, None, 0))
+        return size if rows is not None and len(part) == len(rows) else part.nbytes  # which asks each piece
+
+    def piecewise(self, number: int, task: FileScanTask, start: int, stop: int, room: int) -> pa.Table | None:
+        """As `rows`, of a file that has no room; None when these rows take more than `room` bytes. `start` never goes back."""
+        if number not in self._forward:
+            self._forward[number] = LargeFile(self.held, task.file.file_path, self._names, self.by, self.partition, self._plain)
+        rows = self._forward[number].take(start, stop, room)
+        held = [file.size for file in self._forward.values() if file.size]
+        if len(held) > 1 and sum(held) > self.budget:  # many large files that hold the same offsets
+            rows = None if rows is None else rows.take(pa.array(np.arange(len(rows))))  # a copy, so that all else can go
+            self._forward[number].rest()
+        return None if rows is None else self._as_declared(rows)
+
     def close(self, number: int) -> None:
         """Let a file go."""
         self._open.pop(number, None)
+        self._forward.pop(number, None)
 
-    def _read(self, path: str) -> pa.Table:
-        rows = self._by_name(path) if self._plain else None
-        rows = file_columns(self.held, path, self._names) if rows is None else rows
-        fits = pc.equal(rows[self.by[0]], self.partition).fill_null(False)
-        return rows if pc.all(fits).as_py() else rows.filter(fits)
-
-    def _by_name(self, path: str) -> pa.Table | None:
-        """A small file's schema costs more than its rows: where a name never meant another column, it is not looked at."""
-        with self.held.io.new_input(path).open() as stream:
-            rows = pq.ParquetFile(stream).read(self._names, use_threads=False)
-        return rows.select(self._names) if rows.num_columns == len(self._names) else None
-
-
-def log_schema(projection: Schema) -> pa.Schema:
-    """The one Arrow schema of a log's rows, whatever types its files spell their texts in."""
-    return schema_to_pyarrow(projection, include_field_ids=False)
-
-
-def file_columns(held: IcebergTable, path: str, names: list[str]) -> pa.Table:
-    """Columns of one Parquet file by the table's names: found by field id where the file has ids, else by name; null where it has none."""
-    with held.io.new_input(path).open() as stream:
-        file = pq.ParquetFile(stream)
-        there = {_id(there) or there.name: there.name for there in file.schema_arrow}
-        wanted = {name: held.schema().find_field(name) for name in names}
-        found = {name: there.get(field.field_id) or there.get(name) for name, field in wanted.items()}
-        read = file.read([name for name in found.values() if name is not None], use_threads=False)
-    lacking = [wanted[name] for name, there in found.items() if there is None]
-    missing = log_schema(Schema(*lacking)) if lacking else None
-    columns = [pa.nulls(len(read), missing.field(name).type) if missing and there is None else read[there] for name, there in found.items()]
-    return pa.table(columns, names=list(found))
-
-
-def unreadable(held: IcebergTable, path: str) -> str | None:
-    """Why a data file cannot be read, as the end of a sentence; None where its footer says that it is whole."""
-    try:
-        with held.io.new_input(path).open() as stream:
-            pq.ParquetFile(stream)
-    except FileNotFoundError:
-        return "is gone"
-    except pa.ArrowInvalid as error:
-        return f"is no whole Parquet file ({error})"
-    return None
-
-
-def _id(column: Any) -> int | None:  # noqa: ANN401 - pyarrow ships no types
-    return int((column.metadata or {}).get(b"PARQUET:field_id", 0)) or None
+    def _as_declared(self, rows: pa.Table) -> pa.Table:
+        columns = [rows[name].cast(kind) for name, kind in zip(self._schema.names, self._schema.types, strict=True)]
+        return pa.table(columns, self._schema)

@@ -12,7 +12,8 @@ from pyiceberg.manifest import DataFileContent
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
-from lakehouse.log_files import POSITION, file_columns, unreadable
+from lakehouse.log_files import POSITION
+from lakehouse.parquet_files import file_columns, unreadable
 from lakehouse.read import offsets
 
 

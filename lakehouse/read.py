@@ -20,11 +20,15 @@ from pyiceberg.types import IntegerType, LongType, PrimitiveType
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
-from lakehouse.log_files import POSITION, LogFiles, log_schema, unreadable
+from lakehouse.log_files import POSITION, LogFiles
+from lakehouse.parquet_files import log_schema, unreadable
 
 _LONG = LongType()
 _LOG_ROWS = 20_000
-_LOG_BYTES = 16 << 20  # compressed, in one step of `read_log` and in the files that it keeps open; what bounds its memory
+# decoded bytes, whatever they are packed into: what bounds the memory of `read_log`
+_LOG_BYTES = 16 << 20  # in one step
+_OPEN_BYTES = 64 << 20  # in the files that are open whole
+_UNLIMITED = 1 << 62
 
 
 def read(
@@ -103,8 +107,8 @@ def read_log(
 
     `by`: other columns that hold a partition and an offset, as those of the action that a prediction answers.
 
-    The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records,
-    fewer where records are large, and each step opens only the files whose offsets it meets, small ones once for all steps.
+    The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records, fewer where
+    they unfold to more than 16 MiB, and each step opens only the files whose offsets it meets, small ones once for all steps.
     Offsets that a topic skips (transaction markers) are skipped here; a row that the table holds twice comes twice. With
     `leave_out_unreadable` so are the rows of a data file that is gone or spoilt.
     """
@@ -181,25 +185,49 @@ def read_planned(plan: LogPlan, partition: int, from_offset: int, to_offset: int
     end = min(to_offset, max(high for _, high, _, _ in files) + 1)
     start = max(from_offset, files[0][0])
     step = _step([task for *_, task in files])
-    whole = LogFiles(held, scan.projection(), partition, _LOG_BYTES, by)
+    whole = LogFiles(held, scan.projection(), partition, _OPEN_BYTES, by)
     while start < end:
         stop = min(start + step, end)
-        parts, rest = [], []
-        for low, high, i, task in files:
-            if low < stop and high >= start:
-                if not whole.holds(i):
-                    whole.open((j, other) for *_, j, other in files)  # and what comes next, as far as there is room
-                part = whole.rows(i, start, stop)
-                rest += [task] if part is None else []
-                parts += [] if part is None else [part]
+        meeting = [(i, task) for low, high, i, task in files if low < stop and high >= start]
+        if not all(whole.holds(i) for i, _ in meeting):
+            whole.open((i, task) for *_, i, task in files)  # and what comes next, as far as there is room
+        parts = _parts(plan, whole, meeting, partition, start, stop)
+        if parts is None:
+            step = max(1, (stop - start) // 4)
+            continue
+        rows = _in_order(parts, by[1]).combine_chunks()
+        yield from (rows if plan.columns is None else rows.select(list(plan.columns))).to_batches(_LOG_ROWS)
+        if 2 * len(rows) <= _LOG_ROWS and 2 * rows.nbytes <= _LOG_BYTES:
+            step = min(_LOG_ROWS, 2 * step)
+        for _, high, i, _ in files:
             if high < stop:
                 whole.close(i)
-        if rest:
-            parts.append(_rows(held, scan, rest, _range(by, partition, start, stop)))
-        rows = _in_order(parts, by[1]).combine_chunks()
-        yield from (rows if plan.columns is None else rows.select(list(plan.columns))).to_batches()
         files = [file for file in files if file[1] >= stop]
         start = max(stop, min((low for low, *_ in files), default=end))
+
+
+def _parts(
+    plan: LogPlan, whole: LogFiles, files: list[tuple[int, FileScanTask]], partition: int, start: int, stop: int
+) -> list[pa.Table] | None:
+    """What each of the files has of a step, the ones with deletes together; None when it is too much for one step."""
+    room, rows = (_LOG_BYTES, _LOG_ROWS) if stop - start > 1 else (_UNLIMITED, _UNLIMITED)
+    parts: list[pa.Table] = []
+    deletes = [task for _, task in files if task.delete_files]
+    for i, task in files:
+        if task.delete_files:
+            continue
+        part = whole.rows(i, start, stop)
+        if part is None:
+            part = whole.piecewise(i, task, start, stop, room)
+        if part is None or (weight := whole.weight(i, part)) > room or len(part) > rows:
+            return None
+        room, rows = room - weight, rows - len(part)
+        parts.append(part)
+    if deletes:  # only Iceberg's own reader knows which rows are gone
+        parts.append(_rows(plan.held, plan.scan, deletes, _range(plan.by, partition, start, stop)))
+        if parts[-1].nbytes > room or len(parts[-1]) > rows:
+            return None
+    return parts
 
 
 def _range(by: tuple[str, str], partition: int, start: int, stop: int) -> BooleanExpression:
@@ -223,6 +251,7 @@ def _rows(held: IcebergTable, scan: DataScan, tasks: list[FileScanTask], inside:
 
 
 def _step(tasks: list[FileScanTask]) -> int:
+    """How many offsets to begin with: what the files take as they lie is the least that they unfold to."""
     rows = sum(task.file.record_count for task in tasks) or 1
     mean = sum(task.file.file_size_in_bytes for task in tasks) / rows
     return max(1, min(_LOG_ROWS, int(_LOG_BYTES / max(mean, 1))))

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import itertools
 import random
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pytest
@@ -8,6 +11,7 @@ from pyiceberg.types import DoubleType
 
 import lakehouse.read
 from infra.config import Settings
+from lakehouse import parquet_files
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import arrow_schema
@@ -83,6 +87,73 @@ def test_large_records_are_taken_in_small_steps(lake: Settings, actions: Rows) -
     put_records(lake, "user_actions", actions(0, [2, 3], noise[1:]))
     sizes = [len(batch) for batch in read_log(lake, "user_actions", 0, 0, 4)]
     assert sizes == [1, 1, 1, 1]
+
+
+@dataclass
+class Held:
+    """Decoded bytes that a reading held at most, in open files and in files read piece by piece."""
+
+    open: int = 0
+    forward: int = 0
+
+
+@pytest.fixture
+def held(monkeypatch: pytest.MonkeyPatch) -> Held:
+    seen, weight = Held(), LogFiles.weight
+
+    def watched(files: LogFiles, number: int, part: pa.Table) -> int:
+        seen.open = max(seen.open, sum(rows.nbytes for rows, *_ in files._open.values()))
+        seen.forward = max(seen.forward, sum(file.size for file in files._forward.values()))
+        return weight(files, number, part)
+
+    monkeypatch.setattr(LogFiles, "weight", watched)
+    return seen
+
+
+@pytest.mark.parametrize("shuffled", [False, True])
+@pytest.mark.parametrize("kind", ["noise", "one value", "blanks"])
+def test_what_is_held_is_bounded_whatever_values_are_packed_into(
+    lake: Settings, actions: Rows, held: Held, kind: str, monkeypatch: pytest.MonkeyPatch, *, shuffled: bool
+) -> None:
+    monkeypatch.setattr(lakehouse.read, "_LOG_BYTES", 1 << 20)
+    monkeypatch.setattr(lakehouse.read, "_OPEN_BYTES", 2 << 20)
+    monkeypatch.setattr(parquet_files, "_PIECE_BYTES", 1 << 20)
+    monkeypatch.setattr(parquet_files, "_LARGEST_ROW", 64 << 10)
+    chance = random.Random(1)
+    make: dict[str, Callable[[int], bytes]] = {
+        "noise": lambda _: chance.randbytes(20 << 10),
+        "one value": lambda _: b"x" + b" " * (20 << 10),
+        "blanks": lambda number: b"%d" % number + b" " * (20 << 10),
+    }
+    values: list[bytes] = []
+    for first in range(0, 1800, 600):  # 4 MB a day
+        numbers = [*range(first, first + 600)]
+        rows = actions(0, numbers).set_column(2, "value", pa.array([make[kind](number) for number in numbers]))
+        values += rows["value"].to_pylist()
+        put_records(lake, "user_actions", rows.take(chance.sample(range(600), 600)) if shuffled else rows)
+    offset, small = 0, 0
+    for batch in read_log(lake, "user_actions", 0, 0, 10**9, ["topic_offset", "value"]):
+        assert batch["topic_offset"].to_pylist() == [*range(offset, offset + len(batch))]
+        assert batch["value"].to_pylist() == values[offset : offset + len(batch)]
+        assert batch.nbytes <= 1 << 20
+        offset, small = offset + len(batch), small + (len(batch) < 10)
+    assert offset == 1800
+    assert small < 40  # a step that was made smaller grows again
+    assert shuffled or held.forward > 0
+    assert held.open <= 2 << 20
+    assert held.forward <= 3 << 20  # 2 MiB, and a piece
+
+
+def test_rows_of_one_offset_stay_together_where_a_step_holds_too_many(
+    lake: Settings, actions: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        put_records(lake, "user_actions", actions(0, range(60)))
+    monkeypatch.setattr(lakehouse.read, "_LOG_ROWS", 16)
+    batches = [batch["topic_offset"].to_pylist() for batch in read_log(lake, "user_actions", 0, 0, 60)]
+    assert list(itertools.chain(*batches)) == [offset for offset in range(60) for _ in range(2)]
+    assert max(len(batch) for batch in batches) == 16
+    assert all(batch[-1] < later[0] for batch, later in itertools.pairwise(batches))
 
 
 def test_only_the_asked_columns_come_back(log: Settings) -> None:
