@@ -16,7 +16,7 @@ from jobs.train_model import IN_ACTION, IN_PROFILE, read_frame
 from models.golden import Golden, as_lists, spread
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest, ModelRefused
-from models.publishing import is_published, publish, read_folder
+from models.publishing import is_published, publish_new, read_folder
 from models.trial_rows import LARGE, ROWS, plausible_columns
 
 NUMBERS = frozenset(f"user_activity:{name}" for name in FEATURES)
@@ -42,15 +42,12 @@ def main(settings: Settings, folder: Path, root: Path = PUBLISHED) -> Outcome:
     model = read_folder(folder)
     card = model.manifest
     check_sources(card)
-    if is_published(root, model):
-        publish(root, model)  # tries what lies there once more
-        return Outcome(card, new=False, golden="as they were")
     golden = "as the folder brought them"
-    if not model.golden.scores:
+    if not model.golden.scores and not is_published(root, model):
         columns, places, golden = _rows(settings, card)
         model = replace(model, golden=Golden(as_lists(columns, places), []))
-    publish(root, model)
-    return Outcome(card, new=True, golden=golden)
+    new = publish_new(root, model)  # what lies there already is tried once more
+    return Outcome(card, new=new, golden=golden if new else "as they were")
 
 
 def check_sources(card: Manifest) -> None:

@@ -1,14 +1,17 @@
 """A model with its card and golden rows -> a folder that `load_scorer` takes. A published version never changes.
 
 The registry is plain files: `root/NAME/VERSION/` holds a manifest, a model file and golden rows. Nothing comes there before a child
-process has tried it (`models.trial`).
+process has tried it (`models.trial`). Until then it lies in `root/.draft-...`, which its writer holds locked.
 """
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,8 @@ from models.golden import Golden, read_golden, write_golden
 from models.manifest import Manifest, ModelRefused, list_published, load_manifest
 from models.model_file import verified_bytes
 from models.trial import LIMITS, Limits, record_scores, try_model
+
+_DRAFT = ".draft-"
 
 
 @dataclass(frozen=True)
@@ -82,27 +87,74 @@ def publish(root: Path, trained: Trained, limits: Limits = LIMITS) -> Path:
     """Write the model's folder whole or not at all, once a child has tried it. Publishing the same again changes nothing.
 
     Raises:
-        ModelRefused: the version exists with other content, or the model did not stand its trial.
+        ModelRefused: the version exists with other content, or the model did not stand its trial; nothing of it is left in `root`.
+
+    """
+    publish_new(root, trained, limits)
+    return root / trained.manifest.name / trained.manifest.version
+
+
+def publish_new(root: Path, trained: Trained, limits: Limits = LIMITS) -> bool:
+    """As `publish`; whether the folder was written by this very call, and not before it or by someone else meanwhile.
+
+    Raises:
+        ModelRefused: as `publish`.
 
     """
     card = trained.manifest
     folder = root / card.name / card.version
+    _clear(root, card.name)
     if is_published(root, trained):
         try_model(folder, limits)
-        return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder.parent))
-    try:
+        return False
+    with _draft(root) as draft:
         _write(draft, trained)
+        scored = trained
         if not trained.golden.scores:
-            trained = Trained(card, trained.onnx, msgspec.structs.replace(trained.golden, scores=record_scores(draft, limits)))
-            _write(draft, trained)
+            scored = Trained(card, trained.onnx, msgspec.structs.replace(trained.golden, scores=record_scores(draft, limits)))
+            _write(draft, scored)
         try_model(draft, limits)
         draft.chmod(0o755)
-        _rename(draft, folder, card)
+        return _rename(draft, root, trained)
+
+
+@contextlib.contextmanager
+def _draft(root: Path) -> Iterator[Path]:
+    """A folder to write in, locked for as long as it is written, and gone at the end."""
+    root.mkdir(parents=True, exist_ok=True)
+    draft, lock = _locked_draft(root)
+    try:
+        yield draft
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return folder
+        os.close(lock)
+
+
+def _locked_draft(root: Path) -> tuple[Path, int]:
+    while True:
+        draft = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=root))
+        with contextlib.suppress(FileNotFoundError):  # someone took it for one that nobody writes, before it was locked
+            lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY)
+            with contextlib.suppress(OSError):  # a file system without locks: there drafts are never cleared
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            if draft.exists():
+                return draft, lock
+            os.close(lock)
+
+
+def _clear(root: Path, name: str) -> None:
+    """Remove what killed processes left half written: drafts that nobody holds locked, for a lock ends with its process.
+
+    They lay in the model's own folder once.
+    """
+    for draft in [*root.glob(f"{_DRAFT}*"), *root.glob(f"{name}/{_DRAFT}*")]:
+        with contextlib.suppress(OSError):
+            lock = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(draft, ignore_errors=True)
+            finally:
+                os.close(lock)
 
 
 def _files(trained: Trained) -> dict[str, bytes]:
@@ -121,13 +173,19 @@ def _write(draft: Path, trained: Trained) -> None:
             os.fsync(file.fileno())  # or a power cut after the renaming leaves empty files in a whole folder
 
 
-def _rename(draft: Path, folder: Path, card: Manifest) -> None:
+def _rename(draft: Path, root: Path, trained: Trained) -> bool:
+    """Bring the draft to its place; False: someone else has brought the same model there meanwhile.
+
+    Raises:
+        ModelRefused: someone else has brought another one there.
+
+    """
+    folder = root / trained.manifest.name / trained.manifest.version
+    folder.parent.mkdir(exist_ok=True)
     try:
         draft.rename(folder)
-    except OSError as error:
-        if not folder.exists():
+    except OSError:
+        if not is_published(root, trained):
             raise
-        fault = f"`{folder}` was published by someone else at the same time"
-        raise ModelRefused(
-            card.thing, fault, "publish it again: the same model is taken for the same, another needs another version"
-        ) from error
+        return False
+    return True

@@ -14,10 +14,11 @@ from infra.errors import StreamhouseError
 from jobs.cli import app
 from jobs.publish_model import check_sources, main, publish_and_tell
 from jobs.train_model import read_frame
-from models import golden
+from models import golden, publishing
 from models.golden import Golden
 from models.manifest import ModelInput, ModelRefused, published
 from models.scorer import load_scorer
+from models.trial import Limits, record_scores
 from tests.integration.test_training import fill
 from tests.integration.test_training import settings as settings  # a lake of its own
 from tests.unit.models.builders import a_folder, a_manifest
@@ -86,6 +87,31 @@ def test_another_model_of_a_published_version_is_told_the_next_free_one(settings
     main(settings, made(tmp_path / "made"), tmp_path / "published")
     with pytest.raises(ModelRefused, match="a published version never changes; publish it as version 2"):
         main(settings, made(tmp_path / "other", threshold=0.7), tmp_path / "published")
+
+
+def test_who_was_second_to_publish_the_same_is_told_that_it_is_there(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, root = made(tmp_path / "made"), tmp_path / "published"
+
+    def record_while_another_publishes(draft: Path, limits: Limits) -> list[float]:
+        monkeypatch.setattr(publishing, "record_scores", record_scores)
+        main(settings, folder, root)
+        return record_scores(draft, limits)
+
+    monkeypatch.setattr(publishing, "record_scores", record_while_another_publishes)
+    outcome = main(settings, folder, root)
+    assert (outcome.new, outcome.golden) == (False, "as they were")
+    load_scorer(published(root, "buys@1"))
+
+
+def test_a_refused_model_of_a_new_name_leaves_the_registry_as_it_was(tmp_path: Path) -> None:
+    nothing, root = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")}), tmp_path / "published"
+    root.mkdir()
+    folder = made(tmp_path / "made", inputs=a_manifest().inputs[:1])
+    with pytest.raises(ModelRefused, match="must have one input"):
+        main(nothing, folder, root)
+    assert list(root.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,8 @@ def test_a_manifest_that_is_too_large_is_refused_before_it_is_parsed(tmp_path: P
 
 def test_a_draft_that_a_killed_process_left_is_no_published_model(tmp_path: Path) -> None:
     a_folder(tmp_path / "buys" / "1")
-    a_folder(tmp_path / "buys" / ".draft-0", version="2")
+    for draft in (tmp_path / ".draft-0", tmp_path / "buys" / ".draft-0"):
+        a_folder(draft, version="2")
     assert list_published(tmp_path) == ["buys@1"]
 
 
