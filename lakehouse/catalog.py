@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
+from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, RESTError
+from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, RESTError, ValidationError
 from pyiceberg.table import Table as IcebergTable
 from requests import RequestException
+from sqlalchemy import event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import SQLAlchemyError
 
 from infra.config import Settings
 from lakehouse.errors import LakehouseError
@@ -19,6 +23,8 @@ from lakehouse.tables import TABLES, declared, is_scores_table
 
 BUSY_SECONDS = 10
 """How long a writer waits for another to finish; Flink's JDBC address says the same."""
+
+_BRING_BACK = "bring it back as it was, catalog.db-wal too, or begin anew with `./streamhouse reset`"
 
 
 def open_catalog(settings: Settings) -> Catalog:
@@ -28,7 +34,7 @@ def open_catalog(settings: Settings) -> Catalog:
     readers never wait.
 
     Raises:
-        LakehouseError: the REST catalog does not answer.
+        LakehouseError: the REST catalog does not answer, or the file cannot be used; also later, by whatever is done with it.
 
     """
     lake = settings.lake
@@ -38,15 +44,25 @@ def open_catalog(settings: Settings) -> Catalog:
         except (RESTError, RequestException) as error:
             message = f"Iceberg catalog {lake.rest_uri}: expected an answer, got {error}; start it, or set lake.rest_uri"
             raise LakehouseError(message) from error
-    lake.database.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(sqlite3.connect(lake.database, timeout=BUSY_SECONDS)) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")  # kept in the file, so this is needed once and harmless later
-    return SqlCatalog(
-        lake.catalog,
-        uri=f"sqlite:///{lake.database}?timeout={BUSY_SECONDS}",
-        warehouse=lake.warehouse,
-        schema_version="v1",
-    )
+    try:
+        lake.database.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.closing(sqlite3.connect(lake.database, timeout=BUSY_SECONDS)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # kept in the file, so this is needed once and harmless later
+        catalog = SqlCatalog(
+            lake.catalog,
+            uri=f"sqlite:///{lake.database}?timeout={BUSY_SECONDS}",
+            warehouse=lake.warehouse,
+            schema_version="v1",
+        )
+    except (OSError, sqlite3.Error, SQLAlchemyError) as error:
+        raise _unusable(lake.database, error) from error
+
+    def say(context: ExceptionContext) -> None:
+        if not isinstance(context.original_exception, sqlite3.IntegrityError):  # by which PyIceberg knows what is there already
+            raise _unusable(lake.database, context.original_exception) from context.original_exception
+
+    event.listen(catalog.engine, "handle_error", say)
+    return catalog
 
 
 def rest_properties(settings: Settings) -> dict[str, str]:
@@ -74,6 +90,11 @@ def load_table(catalog: Catalog, settings: Settings, name: str) -> IcebergTable:
         raise LakehouseError(message) from error
     except FileNotFoundError as error:
         raise LakehouseError(_gone(settings, name, str(error))) from error
+    except (ValidationError, OSError, ValueError) as error:
+        where = settings.lake.rest_uri or _metadata(settings, name)
+        said = " ".join(str(error).split())
+        message = f"table `{name}`: expected metadata as Iceberg writes it in {where}, got: {said}; bring that file back as it was"
+        raise LakehouseError(message) from error
 
 
 def known_tables(catalog: Catalog, settings: Settings) -> list[str]:
@@ -99,17 +120,35 @@ def forgotten(settings: Settings, name: str) -> str | None:
     )
 
 
+def _unusable(database: Path, error: BaseException) -> LakehouseError:
+    remedies = {
+        "locked": "let go who holds it, and run this again",
+        "malformed": _BRING_BACK,
+        "not a database": _BRING_BACK,
+    }
+    said = str(getattr(error, "orig", None) or error)  # SQLAlchemy adds the statement
+    remedy = next((remedy for word, remedy in remedies.items() if word in said), "see that its disk has room and can be written to")
+    return LakehouseError(f"catalog {database}: expected a sqlite file to read and write, got: {said}; {remedy}")
+
+
 def _gone(settings: Settings, name: str, said: str) -> str:
     """Iceberg writes whole paths into its files: a state folder that was moved cannot be read where it is now."""
     lake = settings.lake
     if lake.rest_uri or lake.warehouse_uri:
         return f"table `{name}`: a file that the catalog names is gone ({said}); bring it back"
-    with contextlib.closing(sqlite3.connect(lake.database, timeout=BUSY_SECONDS)) as connection:
-        (metadata,) = connection.execute(
-            "SELECT metadata_location FROM iceberg_tables WHERE table_namespace = ? AND table_name = ?", (lake.namespace, name)
-        ).fetchone() or ("",)
+    metadata = _metadata(settings, name)
     old, _, _ = metadata.partition("/lake/warehouse/")
     if not old or old == settings.state.as_uri():
         return f"table `{name}`: a file that the catalog names is gone ({said}); bring it back"
     old = url2pathname(urlsplit(old).path)
     return f"the state folder was moved from {old} to {settings.state}, and its tables hold whole paths; move it back, or link {old} to it"
+
+
+def _metadata(settings: Settings, name: str) -> str:
+    """Where the metadata of a table lies, as the sqlite catalog says; empty where it does not know the table."""
+    lake = settings.lake
+    with contextlib.closing(sqlite3.connect(lake.database, timeout=BUSY_SECONDS)) as connection:
+        (metadata,) = connection.execute(
+            "SELECT metadata_location FROM iceberg_tables WHERE table_namespace = ? AND table_name = ?", (lake.namespace, name)
+        ).fetchone() or ("",)
+    return str(metadata)

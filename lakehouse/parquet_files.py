@@ -49,7 +49,8 @@ def pieces(
 ) -> Iterator[pa.RecordBatch]:
     """As `file_columns`, some rows at a time: as many as 128 MiB surely hold, or 64 of the largest messages that a topic takes.
 
-    With `within`, half as many. What is held beside them is bounded by what the writer held: a page, and the values that a row group spells out once.
+    With `within`, half as many. What is held beside them is bounded by what the writer held: a page, and the values that a row
+    group spells out once.
 
     `plain`: a name never meant another column, so that a file's schema is not looked at: it costs more than a small file's rows.
     `within`: a column and the first and the end of its values; row groups with none of them are left out. `rows`: how many at a

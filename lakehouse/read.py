@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
 from lakehouse.log_files import POSITION, LogFiles
-from lakehouse.parquet_files import log_schema, unreadable
+from lakehouse.parquet_files import log_schema, pieces, unreadable
 
 _LONG = LongType()
 _LOG_ROWS = 20_000
@@ -49,7 +50,10 @@ def read(
 
     """
     with open_catalog(settings) as catalog:
-        return _scan(load_table(catalog, settings, table), table, columns, where, snapshot_id, limit).to_arrow()
+        held = load_table(catalog, settings, table)
+        scan = _scan(held, table, columns, where, snapshot_id, limit)
+        with _reading(held, scan):
+            return scan.to_arrow()
 
 
 def read_batches(
@@ -61,7 +65,10 @@ def read_batches(
 ) -> Iterator[pa.RecordBatch]:
     """As `read`, a batch at a time for tables larger than memory."""
     with open_catalog(settings) as catalog:
-        yield from _scan(load_table(catalog, settings, table), table, columns, where, snapshot_id).to_arrow_batch_reader()
+        held = load_table(catalog, settings, table)
+        scan = _scan(held, table, columns, where, snapshot_id)
+        with _reading(held, scan):
+            yield from scan.to_arrow_batch_reader()
 
 
 def snapshot(settings: Settings, table: str) -> int | None:
@@ -83,7 +90,7 @@ def log_ends(settings: Settings, table: str, snapshot_id: int | None = None) -> 
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
         ends: dict[int, tuple[int, int]] = {}
-        for task in _scan(held, table, ("topic_offset",), None, snapshot_id).plan_files():
+        for task in _files(held, _scan(held, table, ("topic_offset",), None, snapshot_id)):
             low, high = offsets(held, task.file)
             partition = int(task.file.partition[0])
             first, end = ends.get(partition, (low, high + 1))
@@ -164,7 +171,7 @@ def _planned(
 ) -> LogPlan:
     wanted = None if columns is None else [*columns, *({by[1]} - set(columns))]
     scan = _scan(held, table, wanted, None, snapshot_id)
-    tasks = _scan(held, table, wanted, files_with, snapshot_id).filter(inside).plan_files()
+    tasks = _files(held, _scan(held, table, wanted, files_with, snapshot_id).filter(inside))
     # a file without a place has no bounds of it; a filter that says so takes longer than all other listing
     placed = [task for task in tasks if not any(_only_null(held, task.file, column) for column in by)]
     there = [task for task in placed if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
@@ -246,7 +253,8 @@ def _in_order(parts: list[pa.Table], offset: str) -> pa.Table:
 def _rows(held: IcebergTable, scan: DataScan, tasks: list[FileScanTask], inside: BooleanExpression) -> pa.Table:
     # the residual of a planned file was computed for the whole range; this step asks for less
     narrowed = [FileScanTask(task.file, task.delete_files, inside) for task in tasks]
-    rows = ArrowScan(held.metadata, held.io, scan.projection(), inside, case_sensitive=True).to_table(narrowed)
+    with _reading(held, scan, tasks):
+        rows = ArrowScan(held.metadata, held.io, scan.projection(), inside, case_sensitive=True).to_table(narrowed)
     return rows.cast(log_schema(scan.projection()))
 
 
@@ -274,6 +282,33 @@ def offsets(held: IcebergTable, file: DataFile, column: str = POSITION[1], kind:
         message = f"file {file.file_path}: expected bounds of {column}, got none; rewrite it with column metrics"
         raise LakehouseError(message)
     return int(from_bytes(kind, low)), int(from_bytes(kind, high))
+
+
+def _files(held: IcebergTable, scan: DataScan) -> list[FileScanTask]:
+    """The files of a scan.
+
+    Raises:
+        LakehouseError: what lists them is gone or spoilt.
+
+    """
+    try:
+        return list(scan.plan_files())
+    except Exception as error:  # the readers of manifests raise types of their own
+        message = f"table {'.'.join(held.name())}: expected its manifests as they were written, got {error!r}; bring back {held.location()}"
+        raise LakehouseError(message) from error
+
+
+@contextlib.contextmanager
+def _reading(held: IcebergTable, scan: DataScan, tasks: Sequence[FileScanTask] | None = None) -> Iterator[None]:
+    """Name the data file that cannot be read, which PyIceberg does not."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as error:
+        for task in _files(held, scan) if tasks is None else tasks:
+            for _ in pieces(held, task.file.file_path, [column.name for column in scan.projection().fields], plain=False):
+                pass  # until one says of itself that it cannot be read
+        message = f"table {'.'.join(held.name())}: expected data files that can be read, got: {error}; see `./streamhouse audit`"
+        raise LakehouseError(message) from error
 
 
 def _scan(

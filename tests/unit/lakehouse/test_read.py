@@ -4,9 +4,11 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
+from pyiceberg.table import FileScanTask
 from pyiceberg.types import DoubleType
 
 import lakehouse.read
@@ -16,7 +18,7 @@ from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import arrow_schema
 from lakehouse.log_files import LogFiles
-from lakehouse.read import log_ends, read, read_batches, read_log, snapshot
+from lakehouse.read import LogPlan, log_ends, read, read_batches, read_log, snapshot
 from lakehouse.tables import declared
 from tests.lake import put_records
 from tests.unit.lakehouse.conftest import Rows
@@ -197,3 +199,50 @@ def test_rows_are_filtered_limited_and_streamed(log: Settings) -> None:
 def test_what_cannot_be_read_is_said(log: Settings, arguments: dict[str, object], says: str) -> None:
     with pytest.raises(LakehouseError, match=says):
         read(log, "user_actions", **arguments)  # type: ignore[arg-type]
+
+
+_SPOILT = "expected a Parquet file that can be read, got: "
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda file: file.unlink(), "expected it where its table says, got none; bring it back"),
+        (lambda file: file.write_bytes(file.read_bytes()[:-9]), f"{_SPOILT}.*magic bytes not found"),
+        (lambda file: file.write_bytes(b""), f"{_SPOILT}.*size is 0 bytes.*; bring it back"),
+        (lambda file: file.write_bytes(b"\0" * 4 + b"\xff" * 400 + file.read_bytes()[404:]), _SPOILT),
+    ],
+)
+@pytest.mark.parametrize("how", ["whole", "piecewise", "by PyIceberg", "in batches", "with deletes"])
+def test_a_data_file_that_cannot_be_read_is_named(
+    lake: Settings, actions: Rows, how: str, spoil: Callable[[Path], None], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_records(lake, "user_actions", actions(0, [0, 3], random.Random(1).randbytes(1000)))
+    put_records(lake, "user_actions", actions(0, [6]))
+    file = max(lake.lake.own_warehouse.rglob("user_actions/data/*.parquet"), key=lambda file: file.stat().st_size)
+    spoil(file)
+    if how == "piecewise":
+        monkeypatch.setattr(LogFiles, "open", lambda *_: None)
+    if how == "with deletes":  # which PyIceberg reads, and does not write
+        monkeypatch.setattr(lakehouse.read, "_parts", lambda plan, _, files, *rest: [_rows_of(plan, files, *rest)])
+    ways: dict[str, Callable[[], object]] = {
+        "by PyIceberg": lambda: read(lake, "user_actions"),
+        "in batches": lambda: list(read_batches(lake, "user_actions")),
+    }
+    with pytest.raises(LakehouseError, match=f"data file {file.as_uri()}: {says}"):
+        ways.get(how, lambda: offsets(lake, 0, 0, 10))()
+
+
+def _rows_of(plan: LogPlan, files: list[tuple[int, FileScanTask]], partition: int, start: int, stop: int) -> pa.Table:
+    inside = lakehouse.read._range(plan.by, partition, start, stop)
+    return lakehouse.read._rows(plan.held, plan.scan, [task for _, task in files], inside)
+
+
+def test_manifests_that_cannot_be_read_are_named_by_their_table(lake: Settings, actions: Rows) -> None:
+    put_records(lake, "user_actions", actions(0, [0]))
+    for manifest in lake.lake.own_warehouse.rglob("user_actions/metadata/*.avro"):
+        manifest.write_bytes(manifest.read_bytes()[:100])
+    with pytest.raises(
+        LakehouseError, match=r"table \S*user_actions: expected its manifests as they were written, got .*; bring back file:"
+    ):
+        offsets(lake, 0, 0, 10)
