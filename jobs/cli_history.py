@@ -66,7 +66,7 @@ def replay(
 ) -> None:
     """Score archived actions again as they were served, and compare to the bit. Example: ./streamhouse replay --from 2024-03-01 --fold
 
-    Exit status 0: every prediction came out again; 1: there are differences; 2: the replay could not run.
+    Exit status 0: every prediction came out again; 1: there are differences; 2: the replay could not run, or found nothing to compare.
     """
     import uuid
 
