@@ -59,10 +59,8 @@ def pieces(
     with reading(path), held.io.new_input(path).open() as stream:
         file = pq.ParquetFile(stream, buffer_size=0 if within is None else _READ_AHEAD)
         groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
-        # one value of a dictionary may stand in every row, so what a row group decodes to is not in the footer, but a row is no larger
-        largest = max((group.total_byte_size for group in groups), default=0)
         most = _PIECE_BYTES if within is None else _PIECE_BYTES // 2  # of which several are held
-        rows = rows or most // min(max(largest, 1), _LARGEST_ROW)
+        rows = rows or min((_rows_within(group, set(names), most) for group in groups), default=1)
         numbers = None
         if within is not None:
             place = _found(held, file, [within[0]])[within[0]]
@@ -206,6 +204,24 @@ def _span(offsets: NDArray[np.int64], start: int, stop: int) -> tuple[int, int]:
     """Where the rows with `start <= offset < stop` begin, and how many they are."""
     first, end = np.searchsorted(offsets, (start, stop)).tolist()
     return first, end - first
+
+
+def _rows_within(group: Any, names: set[str], most: int) -> int:  # noqa: ANN401 - pyarrow ships no types
+    """How many rows of a row group surely decode to no more than `most` bytes.
+
+    What is spelt out takes what the footer says; of a dictionary, the largest value there may be can stand in every row.
+    """
+    spelt, of_dictionaries = 0, 0
+    for i in range(group.num_columns):
+        chunk = group.column(i)
+        if chunk.path_in_schema.partition(".")[0] in names:
+            if chunk.physical_type != "BYTE_ARRAY":
+                spelt += 8 * chunk.num_values
+            elif chunk.has_dictionary_page:
+                of_dictionaries += min(chunk.total_uncompressed_size, _LARGEST_ROW)
+            else:
+                spelt += chunk.total_uncompressed_size
+    return max(most // _LARGEST_ROW, (most - spelt) // max(of_dictionaries, 1))
 
 
 def _meets(group: Any, column: str | None, first: int, end: int) -> bool:  # noqa: ANN401 - pyarrow ships no types

@@ -81,9 +81,11 @@ def show(report: Report, console: Console) -> None:
     if report.differences:
         word = f"{report.differences:,} differences"
     elif report.compared:
-        word = f"equal: each score that was compared comes out again{'' if refolded else '; --fold compares the features, too'}"
+        word = "equal: each score that was compared comes out again"
     else:
         word = "nothing was compared: no prediction answers what was chosen"
+    if refolded is None:
+        console.print("scores and decisions were compared; --fold compares the features they were made from, too", highlight=False)
     console.print(f"{word} ({report.seconds:.1f} s, {pace:,.0f} records/s)", highlight=False)
 
 
