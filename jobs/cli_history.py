@@ -10,6 +10,7 @@ import typer
 from infra.config import load_settings
 
 app = typer.Typer()
+_COMMON = ("typer", "rich.console", "rich.progress", "models.scorer")  # of what processes that score need, what imports long
 
 
 @app.command()
@@ -73,7 +74,7 @@ def replay(
     from jobs import processes
 
     if not flink:
-        processes.prepare("typer", "rich.console", "rich.progress", "jobs.replay.parts", "models.scorer")
+        processes.prepare(*_COMMON, "jobs.replay.parts")
     from jobs.replay.command import main
 
     status = main(
@@ -115,7 +116,7 @@ def backtest(
     """
     from jobs import processes
 
-    processes.prepare("typer", "rich.console", "rich.progress", "jobs.backtest.parts", "models.scorer")
+    processes.prepare(*_COMMON, "jobs.backtest.parts")
     from jobs.backtest.command import Order, main
 
     order = Order(model, champion, tag, renew, from_time, to_time, known_by, seed, resamples, out)

@@ -12,6 +12,7 @@ from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, RESTError, ValidationError
 from pyiceberg.table import Table as IcebergTable
+from pyiceberg.table.snapshots import Snapshot
 from requests import RequestException
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
@@ -95,6 +96,21 @@ def load_table(catalog: Catalog, settings: Settings, name: str) -> IcebergTable:
         said = " ".join(str(error).split())
         message = f"table `{name}`: expected metadata as Iceberg writes it in {where}, got: {said}; bring that file back as it was"
         raise LakehouseError(message) from error
+
+
+def past_snapshot(held: IcebergTable, name: str, snapshot_id: int) -> Snapshot:
+    """A snapshot of a table by its id.
+
+    Raises:
+        LakehouseError: it never had it, or it has expired.
+
+    """
+    found = held.snapshot_by_id(snapshot_id)
+    if found is None:
+        known = ", ".join(str(one.snapshot_id) for one in held.snapshots()) or "none"
+        message = f"table `{name}`: expected a snapshot among {known}, got {snapshot_id}; take one that has not expired"
+        raise LakehouseError(message)
+    return found
 
 
 def known_tables(catalog: Catalog, settings: Settings) -> list[str]:

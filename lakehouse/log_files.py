@@ -12,7 +12,7 @@ from pyiceberg.schema import Schema
 from pyiceberg.table import FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
-from lakehouse.parquet_files import LargeFile, in_order, log_schema, no_rows, pieces
+from lakehouse.parquet_files import LargeFile, in_order, log_schema, no_rows, pieces, span
 
 POSITION = ("topic_partition", "topic_offset")
 
@@ -69,8 +69,7 @@ class LogFiles:
         if number not in self._open:
             return None
         rows, offsets, _ = self._open[number]
-        first, end = np.searchsorted(offsets, (start, stop)).tolist()
-        return rows.slice(first, end - first)
+        return rows.slice(*span(offsets, start, stop))
 
     def weight(self, number: int, part: pa.Table) -> int:
         """Decoded bytes of some of a file's rows."""

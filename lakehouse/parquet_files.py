@@ -117,7 +117,7 @@ class LargeFile:
         self._read = [part for part in self._read if part[1][-1] >= start]
         if self._rest is None:
             self._rest = self._gathered(start, _END)
-        parts = [rows.slice(*_span(offsets, start, stop)) for rows, offsets, _ in self._read]
+        parts = [rows.slice(*span(offsets, start, stop)) for rows, offsets, _ in self._read]
         taken = sum(part.nbytes for part in parts)
         while taken <= room and not (self._read and self._read[-1][1][-1] >= stop):
             if (piece := next(self._rest, None)) is None:
@@ -125,7 +125,7 @@ class LargeFile:
             rows, offsets = in_order(piece, self.by, self.partition)
             if len(rows) and offsets[-1] >= start:
                 self._read.append((rows, offsets, piece.nbytes))
-                parts.append(rows.slice(*_span(offsets, start, stop)))
+                parts.append(rows.slice(*span(offsets, start, stop)))
                 taken += parts[-1].nbytes
         return (pa.concat_tables(parts) if parts else no_rows(self.held, self.names)) if taken <= room else None
 
@@ -137,7 +137,7 @@ class LargeFile:
         parts = []
         for piece in self._gathered(start, stop):
             rows, offsets = in_order(piece, self.by, self.partition)
-            first, count = _span(offsets, start, stop)
+            first, count = span(offsets, start, stop)
             parts.append(rows.take(pa.array(np.arange(first, first + count))))  # a copy, so that the piece can go
             room -= parts[-1].nbytes
             if room < 0:
@@ -200,7 +200,7 @@ def reading(path: str) -> Iterator[None]:
         raise LakehouseError(message) from error
 
 
-def _span(offsets: NDArray[np.int64], start: int, stop: int) -> tuple[int, int]:
+def span(offsets: NDArray[np.int64], start: int, stop: int) -> tuple[int, int]:
     """Where the rows with `start <= offset < stop` begin, and how many they are."""
     first, end = np.searchsorted(offsets, (start, stop)).tolist()
     return first, end - first

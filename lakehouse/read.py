@@ -19,7 +19,7 @@ from pyiceberg.table import Table as IcebergTable
 from pyiceberg.types import IntegerType, LongType, PrimitiveType
 
 from infra.config import Settings
-from lakehouse.catalog import load_table, open_catalog
+from lakehouse.catalog import load_table, open_catalog, past_snapshot
 from lakehouse.errors import LakehouseError
 from lakehouse.log_files import POSITION, LogFiles
 from lakehouse.parquet_files import log_schema, pieces, unreadable
@@ -319,10 +319,8 @@ def _scan(
     snapshot_id: int | None,
     limit: int | None = None,
 ) -> DataScan:
-    if snapshot_id is not None and held.snapshot_by_id(snapshot_id) is None:
-        known = ", ".join(str(s.snapshot_id) for s in held.snapshots()) or "none"
-        message = f"table `{name}`: expected a snapshot among {known}, got {snapshot_id}; take one that has not expired"
-        raise LakehouseError(message)
+    if snapshot_id is not None:
+        past_snapshot(held, name, snapshot_id)
     if unknown := [column for column in columns or () if column not in held.schema().column_names]:
         known = ", ".join(held.schema().column_names)
         message = f"table `{name}`: expected columns among {known}, got {unknown[0]!r}; correct the name"

@@ -20,7 +20,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_r
 
 from infra.clock import Clock, system_clock
 from infra.config import Settings
-from lakehouse.catalog import load_table, open_catalog
+from lakehouse.catalog import load_table, open_catalog, past_snapshot
 from lakehouse.errors import LakehouseError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.@-]{0,99}\Z")
@@ -130,11 +130,7 @@ def _tag(catalog: Catalog, settings: Settings, table: str, name: str, keep_until
     for attempt in _tries():
         with attempt:
             held = load_table(catalog, settings, table)
-            snapshot = held.current_snapshot() if instead is None else held.snapshot_by_id(instead)
-            if snapshot is None and instead is not None:
-                known = ", ".join(str(one.snapshot_id) for one in held.snapshots()) or "none"
-                message = f"table `{table}`: expected a snapshot among {known}, got {instead}; take one that has not expired"
-                raise LakehouseError(message)
+            snapshot = held.current_snapshot() if instead is None else past_snapshot(held, table, instead)
             chosen = None if snapshot is None else snapshot.snapshot_id
             if snapshot is not None and _tag_of(held, name) != chosen:
                 # Iceberg counts the age of a tag from when its snapshot was committed, not from when it was given

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from infra.contracts.codec import EventTimeWindow
 from jobs.archive_rows import COLUMNS, ENVELOPE, Row, archive_row
 from jobs.audit.topic_log import Headers, Step, milliseconds
+from jobs.differing import differing
 from jobs.findings import Finding, Findings
 
 _SHOWN = 60  # characters of a value in a sentence
@@ -115,14 +115,13 @@ def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared:
     """Every column of rows that stand at the step's offsets, in their order."""
     got = rows["value"].combine_chunks().cast(pa.large_binary())
     alike = np.ones(len(step), bool)
-    if not _equal(got, step.value):
-        for i in _differing(step.value, got):
-            alike[i] = False
-            record, row = step.values[i], got[i].as_py()
-            if len(compared.moved) < _MOVED:
-                compared.moved[int(step.offset[i])] = record, row
-            else:
-                compared.findings.add(_changed(side, "value", int(step.offset[i]), record, row))
+    for i in differing(step.value, got):
+        alike[i] = False
+        record, row = step.values[i], got[i].as_py()
+        if len(compared.moved) < _MOVED:
+            compared.moved[int(step.offset[i])] = record, row
+        else:
+            compared.findings.add(_changed(side, "value", int(step.offset[i]), record, row))
     expected: dict[str, pa.Array] = {"key": step.key}
     kinds: dict[str, pa.DataType] = {"key": pa.large_binary()}
     for name, values in _by_column(typed, [*ENVELOPE, *COLUMNS[side.topic]]).items():
@@ -130,8 +129,9 @@ def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared:
         expected[name] = pa.array(values, kinds[name])
     for name, column in expected.items():
         found = rows[name].combine_chunks().cast(kinds[name])
-        if not _equal(found, column):
-            _differences(side, name, step.offset, column, found, alike, compared)
+        for i in differing(column, found):
+            if alike[i]:  # of a row with another record's bytes nothing else is told
+                compared.findings.add(_changed(side, name, int(step.offset[i]), column[i].as_py(), found[i].as_py()))
     for name, times in (("kafka_time", step.kafka_ms), ("event_time", np.array([row["event_ms"] for row in typed], np.int64))):
         found_times = milliseconds(rows[name])
         for i in np.flatnonzero((found_times != times) & alike).tolist():
@@ -144,15 +144,6 @@ def _by_column(typed: list[Row], names: list[str]) -> dict[str, Sequence[Any]]:
     blank = dict.fromkeys(names)
     whole = [row if len(row) > 1 else blank for row in typed]
     return dict(zip(names, zip(*map(itemgetter(*names), whole), strict=True), strict=True)) if whole else dict.fromkeys(names, ())
-
-
-def _differences(
-    side: Side, name: str, offset: NDArray[np.int64], expected: pa.Array, got: pa.Array, alike: NDArray[np.bool_], compared: Compared
-) -> None:
-    # of a row with another record's bytes nothing else is told
-    for i in _differing(expected, got):
-        if alike[i]:
-            compared.findings.add(_changed(side, name, int(offset[i]), expected[i].as_py(), got[i].as_py()))
 
 
 def _headers(side: Side, step: Step, maps: pa.Array, alike: NDArray[np.bool_], compared: Compared) -> None:
@@ -170,19 +161,6 @@ def _changed(side: Side, column: str, offset: int, expected: Any, got: Any) -> F
         f" expected {_shown(expected)} of the record, got {_shown(got)}"
     )
     return Finding(side.table, f"changed_{column}", side.partition, offset, sentence)
-
-
-def _equal(one: pa.Array, other: pa.Array) -> bool:
-    return bool(one.equals(other))
-
-
-def _differing(expected: pa.Array, got: pa.Array) -> list[int]:
-    if pa.types.is_nested(expected.type):
-        return [i for i, (one, other) in enumerate(zip(expected.to_pylist(), got.to_pylist(), strict=True)) if one != other]
-    unequal = pc.fill_null(pc.not_equal(expected, got), fill_value=False)
-    one_is_null = pc.xor(pc.is_null(expected), pc.is_null(got))
-    found: list[int] = np.flatnonzero(pc.or_(unequal, one_is_null).to_numpy(zero_copy_only=False)).tolist()
-    return found
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401 - a column's value

@@ -22,11 +22,15 @@ class SeamError(StreamhouseError):
 
 @dataclass(frozen=True)
 class Seam:
-    """One partition of the log: offsets from `first` up to `seam` come from the archive, from there up to `end` from the topic."""
+    """One partition of the log: offsets from `first` up to `seam` come from the archive, from there up to `end` from the topic.
+
+    `low`: where the topic begins.
+    """
 
     first: int
     seam: int
     end: int
+    low: int
 
 
 def seams(settings: Settings, archived: Mapping[int, tuple[int, int]]) -> dict[int, Seam]:
@@ -50,7 +54,7 @@ def seams(settings: Settings, archived: Mapping[int, tuple[int, int]]) -> dict[i
                 f" that ends at {ends[place]}: it is another topic than the one that was archived; bring that one back"
             )
             raise SeamError(message)
-        found[place[1]] = Seam(first, seam, ends[place])
+        found[place[1]] = Seam(first, seam, ends[place], lows[place])
     return found
 
 
@@ -62,8 +66,7 @@ def refuse_another_topic(settings: Settings, snapshot_id: int, partition: int, s
         KafkaException: the broker does not answer.
 
     """
-    low = first_offsets(settings, [(SOURCE_TOPIC, partition)])[SOURCE_TOPIC, partition]
-    if seam.first == seam.seam or low >= seam.seam:
+    if seam.first == seam.seam or seam.low >= seam.seam:
         return
     last = seam.seam - 1
     kept, there = (

@@ -14,7 +14,6 @@ import msgspec
 import numpy as np
 import orjson
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from features.enrich import Enriched
@@ -22,6 +21,7 @@ from features.online import ACTIVITY, PROFILE, PROFILE_FEATURES, Profiles
 from features.profile import profiles_at
 from features.profile_history import ProfileHistory
 from infra.contracts.codec import event_milliseconds
+from jobs.differing import differing
 from jobs.findings import Findings
 from jobs.folded_archive import Folded
 from jobs.log_rows import log_rows
@@ -255,27 +255,16 @@ def compare_log(part: Folded, chosen: NDArray[np.bool_], log: pa.Table, end: int
         outcome.findings.add(difference(_place_of(part.accepted, j), "feature_log", "another row", "one", _REBUILD))
     rows = rows[~again]
     wrong = np.zeros(len(rows), np.bool_)
-    made = log_rows(part).take(pa.array(at[rows]))
+    made, held = log_rows(part).take(pa.array(at[rows])), log.take(pa.array(rows))
     for name in made.column_names:
         new = made[name].combine_chunks()
-        old = log[name].combine_chunks().take(pa.array(rows)).cast(new.type)
-        differs = _unlike(old, new)
-        wrong |= differs
-        for k in np.flatnonzero(differs).tolist():
+        old = held[name].combine_chunks().cast(new.type)
+        for k in differing(old, new):
+            wrong[k] = True
             place = _place_of(part.accepted, int(at[rows[k]]))
             outcome.findings.add(difference(place, f"feature_log:{name}", old[k].as_py(), new[k].as_py(), _REBUILD))
     outcome.log_rows, outcome.log_equal = len(rows), len(rows) - int(wrong.sum())
     return outcome
-
-
-def _unlike(old: pa.Array, new: pa.Array) -> NDArray[np.bool_]:
-    """Where two arrays of a type differ; floats by their bits."""
-    if pa.types.is_floating(new.type):
-        unlike = old.fill_null(0).to_numpy().view(np.uint64) != new.fill_null(0).to_numpy().view(np.uint64)
-    else:
-        unlike = pc.not_equal(old, new).fill_null(False).to_numpy(zero_copy_only=False).astype(np.bool_)
-    one_is_null: NDArray[np.bool_] = old.is_null().to_numpy(zero_copy_only=False) != new.is_null().to_numpy(zero_copy_only=False)
-    return np.asarray(unlike | one_is_null, np.bool_)
 
 
 def _place_of(accepted: Accepted, j: int) -> Place:
