@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,6 +25,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _BLOCK = 1 << 16  # brackets that are looked at in one go, so that a value that swells to hundreds of megabytes does not do so again here
 _PAST_ANY_NUMBER = "out of range"  # how the decoder calls 1e400 and integers of more than 4,300 digits
 _MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
+_KNOWN = {"UserAction": (1,)}
 
 
 class _Header(msgspec.Struct, rename="camel"):
@@ -62,11 +64,11 @@ def decode_user_action(value: bytes | None) -> UserAction | Rejected:
     except UnicodeDecodeError as error:
         return Rejected("decode", "not_utf8", f"the value is no UTF-8: {error.reason} at byte {error.start}")
     except msgspec.ValidationError as error:
-        return _refusal(value, str(error))
+        return refusal(value, str(error), _KNOWN)
     except msgspec.DecodeError as error:
         return Rejected("decode", "invalid_json", str(error)[:_MESSAGE_LIMIT])
     if event.event_type != "UserAction" or event.version != 1:
-        return _unknown(event.event_type, event.version) or Rejected("decode", "wrong_type", "version is no whole number")
+        return _unknown(event.event_type, event.version, _KNOWN) or Rejected("decode", "wrong_type", "version is no whole number")
     return event
 
 
@@ -87,8 +89,11 @@ def nests_deeper(value: bytes, limit: int) -> bool:
     return False
 
 
-def _refusal(value: bytes, message: str) -> Rejected:
-    """Say why a value of valid structure did not fit; only bad input pays for the second look."""
+def refusal(value: bytes, message: str, known: Mapping[str, Collection[int]]) -> Rejected:
+    """Say why a value did not fit, from the decoder's message and the versions of each event type that is known here.
+
+    Only bad input pays for this second look.
+    """
     try:
         header = _header.decode(value)
     except msgspec.ValidationError as error:
@@ -96,7 +101,11 @@ def _refusal(value: bytes, message: str) -> Rejected:
         return Rejected("decode", reason, str(error)[:_MESSAGE_LIMIT])
     except msgspec.DecodeError as error:  # a fault behind what did not fit
         return Rejected("decode", "invalid_json", str(error)[:_MESSAGE_LIMIT])
-    if isinstance(header.event_type, str) and isinstance(header.version, int) and (unknown := _unknown(header.event_type, header.version)):
+    if (
+        isinstance(header.event_type, str)
+        and isinstance(header.version, int)
+        and (unknown := _unknown(header.event_type, header.version, known))
+    ):
         return unknown
     if "missing required field" in message:
         reason = "missing_field"
@@ -109,17 +118,18 @@ def _refusal(value: bytes, message: str) -> Rejected:
     return Rejected("decode", reason, message[:_MESSAGE_LIMIT])
 
 
-def _unknown(event_type: str, version: int) -> Rejected | None:
-    if event_type != "UserAction":
+def _unknown(event_type: str, version: int, known: Mapping[str, Collection[int]]) -> Rejected | None:
+    if event_type not in known:
+        names = ", ".join(f"'{name}'" for name in sorted(known))
         return Rejected(
-            "validate",
-            "unknown_event_type",
-            f"no contract of user-actions names event type {event_type[:80]!r}; expected 'UserAction'",
+            "validate", "unknown_event_type", f"no contract of this topic names event type {event_type[:80]!r}; expected {names}"
         )
     if not -(2**63) <= version < 2**63:
         return Rejected("decode", "wrong_type", "version does not fit 64 bits")
-    if version != 1:
-        return Rejected("validate", "unknown_version", f"UserAction has version 1; got {version}")
+    if version not in known[event_type]:
+        return Rejected(
+            "validate", "unknown_version", f"{event_type} has version {', '.join(map(str, sorted(known[event_type])))}; got {version}"
+        )
     return None
 
 
