@@ -1,10 +1,11 @@
-"""A record that cannot be answered by a prediction -> its dead letter, whole. Pure."""
+"""A record that cannot be handled -> its dead letter, whole. Pure."""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import zlib
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -12,7 +13,7 @@ import orjson
 from infra.contracts.codec import DEPTH, nests_deeper, rfc3339
 from infra.contracts.contract import LETTER_KEY_BYTES
 from infra.contracts.events import Rejected
-from infra.contracts.replays import decode_replay
+from infra.contracts.replays import Replay, decode_replay
 from jobs.records import Records, Rules
 
 SOURCE = "streamhouse/score-events"
@@ -20,41 +21,64 @@ _FRAMING = 1024  # bytes that Kafka adds to a record: its batch, lengths, what c
 _JSON_WHITESPACE = b" \t\n\r"
 
 
+@dataclass(frozen=True)
+class Source:
+    """A refused record and where it lies. `retries`: how often it was tried again, or sent again as `replay` says."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes | None
+    value: bytes | None
+    retries: int = 0
+    replay: Replay | None = None
+
+
 def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, now_ms: int) -> tuple[bytes | None, bytes]:
-    """Key and value of one record's dead letter, together no larger than its topic takes.
+    """Key and value of one record's dead letter, as `letter_of` says."""
+    partition, offset = int(records.partition[position]), int(records.offset[position])
+    header = None if records.replays is None else records.replays[position]
+    replay = decode_replay(header, partition, offset, rules.partitions)
+    retries = 0 if replay is None else replay.retry_count
+    source = Source(rules.topic, partition, offset, records.keys[position], records.values[position], retries, replay)
+    return letter_of(source, why, now_ms, rules.dead_letter_bytes, SOURCE)
+
+
+def letter_of(source: Source, why: Rejected, now_ms: int, most_bytes: int, emitter: str, **more: str) -> tuple[bytes | None, bytes]:
+    """Key and value of a record's dead letter, together no larger than `most_bytes`, which its topic takes.
 
     Its JSON stands there verbatim where it is a JSON object, else its bytes in base64. What compression brought past the source
     topic's own limit is named by size, hash and place: the source topic and its archive keep it, so nothing is lost.
+    `emitter`: the event's source; `more`: further fields of its data.
     """
-    value, key = records.values[position], records.keys[position]
-    partition, offset = int(records.partition[position]), int(records.offset[position])
+    value, key = source.value, source.key
     letter_key = key if key is None or len(key) <= LETTER_KEY_BYTES else None  # a longer one stands in the letter alone
-    limit = rules.dead_letter_bytes - _FRAMING - len(letter_key or b"")
-    header = None if records.replays is None else records.replays[position]
-    replay = decode_replay(header, partition, offset, rules.partitions)
+    limit = most_bytes - _FRAMING - len(letter_key or b"")
     rest: dict[str, Any] = {
         "error": {"step": why.step, "reason": why.reason, "message": why.message},
         "failedAt": rfc3339(now_ms),
-        "retryCount": 0 if replay is None else replay.retry_count,
-        "sourceTopic": rules.topic,
-        "sourcePartition": partition,
-        "sourceOffset": offset,
+        "retryCount": source.retries,
+        "sourceTopic": source.topic,
+        "sourcePartition": source.partition,
+        "sourceOffset": source.offset,
+        **more,
     }
-    if replay is not None:
-        rest |= {"originalPartition": replay.partition, "originalOffset": replay.offset}
+    if source.replay is not None:
+        rest |= {"originalPartition": source.replay.partition, "originalOffset": source.replay.offset}
+    identity = answer_id(source.topic, source.partition, source.offset)
     envelope: dict[str, Any] = {
         "eventType": "DeadLetter",
-        "eventId": answer_id(rules.topic, partition, offset),
+        "eventId": identity,
         "timestamp": rfc3339(now_ms),
         "version": 1,
-        "source": SOURCE,
-        "correlationId": answer_id(rules.topic, partition, offset),
+        "source": emitter,
+        "correlationId": identity,
     }
     if len(value or b"") + len(key or b"") <= limit:
         letter = orjson.dumps(envelope | {"data": _original(value, key) | rest})
         if len(letter) <= limit:
             return letter_key, letter
-    return letter_key, orjson.dumps(envelope | {"data": _place(value, rules.topic, partition, offset) | rest})
+    return letter_key, orjson.dumps(envelope | {"data": _place(source) | rest})
 
 
 def _original(value: bytes | None, key: bytes | None) -> dict[str, Any]:
@@ -66,14 +90,15 @@ def _original(value: bytes | None, key: bytes | None) -> dict[str, Any]:
     }
 
 
-def _place(value: bytes | None, topic: str, partition: int, offset: int) -> dict[str, Any]:
+def _place(source: Source) -> dict[str, Any]:
+    value = source.value
     return {
         "originalEvent": None,
         "originalBytes": None,
         "originalKey": None,
         "originalSize": None if value is None else len(value),
         "originalSha256": None if value is None else hashlib.sha256(value).hexdigest(),
-        "originalPlace": f"partition {partition}, offset {offset} of topic {topic} and of its archive table",
+        "originalPlace": f"partition {source.partition}, offset {source.offset} of topic {source.topic} and of its archive table",
     }
 
 

@@ -1,0 +1,110 @@
+"""The event store's reading side over Kafka: a partition's aggregates, or one aggregate, as their events made them.
+
+An event log holds the events of one kind of aggregate, each in the partition of its aggregate's id, in order, and each says the
+how-manieth it is. Whatever does not fit that was written by somebody else, and is refused by name rather than folded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
+
+from infra.config import Settings
+from infra.contracts.events import Rejected
+from infra.errors import StreamhouseError
+from jobs.committed_records import end_offsets, read_to_end
+from jobs.patterns import snapshots
+from jobs.patterns.aggregate import Aggregate, Held, begun, evolved
+from jobs.patterns.message import VERSION, Envelope, Headers
+from jobs.patterns.recorded import Recorded
+
+
+class EventLogBroken(StreamhouseError):
+    """An event log that holds something else than its aggregate's events, in their order."""
+
+
+def rebuilt(settings: Settings, aggregate: Aggregate, partition: int, *, use_snapshots: bool = True) -> tuple[dict[str, Held], int]:
+    """Every aggregate of a partition as its committed events made it, and where the log ends.
+
+    Raises:
+        EventLogBroken: an event that does not follow the one before it, or that retention took.
+        KafkaException: the broker does not answer.
+
+    """
+    held: dict[str, Held] = {}
+    if use_snapshots:
+        for message in _messages(settings, snapshots.TOPIC, partition, OFFSET_BEGINNING):
+            snapshot = snapshots.read_snapshot(aggregate, message.value())
+            if snapshot is not None:
+                held[snapshot.aggregate_id] = snapshot.held
+    place = (aggregate.topic, partition)
+    end = end_offsets(settings, [place])[place]
+    for message in _messages(settings, aggregate.topic, partition, OFFSET_BEGINNING):
+        key = (message.key() or b"").decode("utf-8", "replace")
+        known = held.get(key)
+        if known is not None and (said := version_of(message)) is not None and said <= known.version:
+            continue  # a snapshot holds it
+        held[key] = follow(aggregate, known or begun(aggregate), message)
+    return held, end
+
+
+def follow(aggregate: Aggregate, held: Held, message: Message) -> Held:
+    """An aggregate after the next event of its log.
+
+    Raises:
+        EventLogBroken: the record is none of its events, or not the next.
+
+    """
+    event = read_event(aggregate, message)
+    if event.envelope.aggregate_version != held.version + 1:
+        text = f"{_where(message)}: expected event {held.version + 1} of {aggregate.name} {event.envelope.data.aggregate_id!r}"
+        text += f", got {event.envelope.aggregate_version}; somebody else wrote into the topic, or retention cut it"
+        raise EventLogBroken(text)
+    return evolved(aggregate, held, event.envelope)
+
+
+def read_event(aggregate: Aggregate, message: Message) -> Recorded:
+    """One record of an event log.
+
+    Raises:
+        EventLogBroken: it is no event of this kind of aggregate.
+
+    """
+    read = aggregate.codec.decode(message.value(), headers_of(message))
+    if isinstance(read, Rejected):
+        text = f"{_where(message)}: expected an event of {aggregate.name}, got {read.message}"
+        text += "; only the owner of the partition may write there"
+        raise EventLogBroken(text)
+    if read.data.aggregate_id.encode() != message.key():
+        text = f"{_where(message)}: expected key {read.data.aggregate_id!r} as in the event, got {message.key()!r}"
+        text += "; only the owner of the partition may write there"
+        raise EventLogBroken(text)
+    return recorded(read, message)
+
+
+def recorded(envelope: Envelope, message: Message) -> Recorded:
+    """A message with its place."""
+    return Recorded(envelope, message.topic() or "", int(message.partition() or 0), int(message.offset() or 0), message.timestamp()[1])
+
+
+def headers_of(message: Message) -> Headers:
+    """A record's headers that hold something."""
+    headers: Any = message.headers() or ()
+    return [(name, value) for name, value in headers if isinstance(value, bytes)]
+
+
+def version_of(message: Message) -> int | None:
+    """The how-manieth event of its aggregate a record says that it is."""
+    header = dict(headers_of(message)).get(VERSION)
+    return int(header) if header and header.isdigit() else None
+
+
+def _messages(settings: Settings, topic: str, partition: int, offset: int) -> Iterator[Message]:
+    for batch in read_to_end(settings, [TopicPartition(topic, partition, offset)]):
+        yield from batch
+
+
+def _where(message: Message) -> str:
+    return f"topic {message.topic()}, partition {message.partition()}, offset {message.offset()}"

@@ -1,0 +1,299 @@
+"""A participant at work: a member of its consumer group that reads, decides and writes in Kafka transactions.
+
+Of each partition number that the group gives to this process, it takes all of its topics, one producer with the transactional id
+`streamhouse-<participant>-<number>`, and the aggregates. A batch of records, what follows from it, and the group's new offsets are one
+transaction. Two things keep out whoever owned the partition before, also while it still believes that it does: beginning with the
+transactional id ends its open transaction and fences its producer, and offsets are taken from members of the group's present
+generation alone.
+So between the fold of the log and the next event that is appended to it, nobody else has written.
+
+Whatever goes wrong with a transaction, all is let go and begun anew from the log: what was committed is there, and nothing else.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from confluent_kafka import (
+    Consumer,
+    KafkaError,
+    KafkaException,
+    Message,
+    Producer,
+    TopicPartition,
+)
+
+from infra.clock import Clock
+from infra.config import Settings
+from infra.contracts.load import load_contracts
+from infra.errors import StreamhouseError
+from jobs.committed_records import first_offsets
+from jobs.patterns.aggregate import Held
+from jobs.patterns.event_log import headers_of, rebuilt
+from jobs.patterns.handling import Incoming, Outgoing
+from jobs.patterns.owned import Limits, Owned
+from jobs.patterns.participant import Participant
+
+log = logging.getLogger("participant")
+
+_BATCH = 500
+_POLL_SECONDS = 0.1
+_FILL_SECONDS = 0.005
+_ANSWER_SECONDS = 30.0
+_TRANSACTION_MS = 30_000
+_COMMIT_TRIES = 4
+_LONGEST_PAUSE = 10.0
+_SESSION_MS = 6_000  # after which a member that says nothing loses its partitions
+
+
+class _BeginAnew(Exception):
+    """What is held may not be what the log says any more."""
+
+
+@dataclass
+class _Part:
+    """One partition number in this process's hands. `positions`: by topic, the next offset to read. `at_end`: topics read to their end."""
+
+    owned: Owned
+    producer: Producer
+    positions: dict[str, int]
+    at_end: set[str]
+    log_ms: int = 0
+
+
+class Host:
+    """One process of a participant. `instance` is the member's lasting name: a process that comes back under it takes over at once."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        participant: Participant,
+        clock: Clock,
+        *,
+        instance: str | None = None,
+        beat: Callable[[], None] = lambda: None,
+        committed: Callable[[int, Sequence[Outgoing]], None] = lambda _, __: None,
+    ) -> None:
+        self._settings, self._participant, self._clock, self._instance = settings, participant, clock, instance
+        self._beat, self._committed = beat, committed
+        contracts = load_contracts().topics
+        counts = {contracts[topic].partitions for topic in participant.topics}
+        if len(counts) != 1:
+            text = f"participant {participant.name}: expected topics of one number of partitions, got {sorted(counts)}; mend the contracts"
+            raise StreamhouseError(text)
+        self._partitions = counts.pop()
+        self._limits = Limits(self._partitions, {name: topic.max_message_bytes for name, topic in contracts.items()})
+        self._parts: dict[int, _Part] = {}
+        self._fault: BaseException | None = None
+        self._consumer: Consumer | None = None
+        self._failed = 0
+
+    def run(self, stop: threading.Event) -> None:
+        """Work until `stop`. Faults of the broker are waited out, longer each time up to 10 s.
+
+        Raises:
+            StreamhouseError: retention took what was not read, or the event log was written by somebody else: a person must decide.
+
+        """
+        while not stop.is_set():
+            try:
+                self._work(stop)
+            except (_BeginAnew, KafkaException) as error:
+                log.warning("%s begins anew: %s", self._participant.name, error)
+                self._failed += 1
+                stop.wait(min(_LONGEST_PAUSE, 0.1 * 2**self._failed))
+            finally:
+                self._close()
+
+    def _work(self, stop: threading.Event) -> None:
+        self._fault = None
+        self._consumer = consumer = Consumer(
+            {
+                **self._settings.kafka.client(),
+                "group.id": self._participant.name,
+                **({"group.instance.id": f"{self._participant.name}-{self._instance}"} if self._instance else {}),
+                "isolation.level": "read_committed",  # of offsets too: those of an open transaction are waited for
+                "enable.auto.commit": False,
+                "auto.offset.reset": "error",
+                "enable.partition.eof": True,
+                "partition.assignment.strategy": "range",  # gives the same partition number of all topics to one member
+                "session.timeout.ms": _SESSION_MS,
+                "heartbeat.interval.ms": 1_500,
+                "max.poll.interval.ms": 600_000,
+                "fetch.wait.max.ms": 100,
+                "error_cb": lambda error: log.info("%s", error.str()),
+                "log_level": 2,
+            }
+        )
+        consumer.subscribe(list(self._participant.topics), on_assign=self._assigned, on_revoke=self._revoked, on_lost=self._revoked)
+        while not stop.is_set():
+            messages = consumer.consume(1, _POLL_SECONDS)
+            if messages:
+                messages += consumer.consume(_BATCH, _FILL_SECONDS)
+            if self._fault is not None:
+                raise self._fault
+            self._take(messages)
+            self._beat()
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        read: dict[int, list[Message]] = {}
+        for message in messages:
+            error, topic, number = message.error(), message.topic() or "", int(message.partition() or 0)
+            part = self._parts.get(number)
+            if error is None:
+                if part is not None and int(message.offset() or 0) >= part.positions[topic]:  # else it came before a rebalance
+                    read.setdefault(number, []).append(message)
+                    part.at_end.discard(topic)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                if part is not None:
+                    part.at_end.add(topic)
+            else:
+                raise _fault(self._participant, error, f"{topic}, partition {number}")
+        for number, part in list(self._parts.items()):
+            self._do(number, part, read.get(number, []))
+
+    def _do(self, number: int, part: _Part, messages: Sequence[Message]) -> None:
+        now, outgoing, inbox = self._clock(), list[Outgoing](), self._participant.command_topic
+        positions = dict(part.positions)
+        for message in messages:
+            record = _incoming(message)
+            outgoing += part.owned.take(record, now, time.sleep)
+            positions[record.topic] = record.offset + 1
+            if record.topic == inbox:
+                part.log_ms = max(part.log_ms, record.kafka_ms)
+        # what lies on the topic already was said before a deadline that passes now, so it is heard first
+        outgoing += part.owned.expired(now if inbox in part.at_end else min(now, part.log_ms))
+        if messages or outgoing:
+            self._commit(number, part, outgoing, positions)
+
+    def _commit(self, number: int, part: _Part, outgoing: Sequence[Outgoing], positions: dict[str, int]) -> None:
+        assert self._consumer is not None
+        failures: list[KafkaError] = []
+        appended: list[int] = []
+        event_topic = self._participant.aggregate.topic if self._participant.aggregate else None
+
+        def delivered(error: KafkaError | None, message: Message) -> None:
+            if error is not None:
+                failures.append(error)
+            elif message.topic() == event_topic:
+                appended.append(int(message.offset() or 0))
+
+        producer = part.producer
+        producer.begin_transaction()
+        for one in outgoing:
+            _produce(producer, one, delivered, number if one.topic == event_topic else None)
+        offsets = [TopicPartition(topic, number, offset) for topic, offset in positions.items()]
+        _retried(lambda: producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), _ANSWER_SECONDS))  # type: ignore[union-attr]
+        _retried(lambda: producer.commit_transaction(_ANSWER_SECONDS))
+        if failures:
+            raise _BeginAnew(failures[0].str())
+        part.positions = positions
+        part.owned.end = max([part.owned.end, *(offset + 1 for offset in appended)])
+        self._failed = 0
+        self._committed(number, outgoing)
+
+    def _assigned(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        try:
+            self._take_over(consumer, places)
+        except BaseException as error:  # raised where it can be handled, out of the client's callback
+            self._fault = error
+
+    def _take_over(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        of: dict[int, list[str]] = {}
+        for place in places:
+            of.setdefault(place.partition, []).append(place.topic)
+        for number, topics in of.items():
+            if set(topics) != set(self._participant.topics):
+                text = f"group {self._participant.name}: expected all of its topics for partition {number}, got {sorted(topics)}"
+                text += "; let no other program join this group"
+                raise StreamhouseError(text)
+        producers = {number: self._producer(number) for number in of}
+        committed = {(place.topic, place.partition): place.offset for place in consumer.committed(places, timeout=_ANSWER_SECONDS)}
+        unread = [place for place, offset in committed.items() if offset < 0]
+        starts = {**committed, **(first_offsets(self._settings, unread) if unread else {})}
+        for number, topics in of.items():
+            held: dict[str, Held] = {}
+            end = 0
+            if self._participant.aggregate is not None:
+                held, end = rebuilt(self._settings, self._participant.aggregate, number)
+            owned = Owned(self._participant, number, held, end, self._limits)
+            self._parts[number] = _Part(owned, producers[number], {topic: starts[topic, number] for topic in topics}, set())
+            log.info("%s owns partition %d: %d aggregates", self._participant.name, number, len(held))
+        consumer.assign([TopicPartition(place.topic, place.partition, starts[place.topic, place.partition]) for place in places])
+
+    def _producer(self, number: int) -> Producer:
+        producer = Producer(
+            {
+                **self._settings.kafka.client(),
+                "transactional.id": f"streamhouse-{self._participant.name}-{number}",
+                "transaction.timeout.ms": _TRANSACTION_MS,
+                "partitioner": "murmur2_random",
+                "compression.type": "lz4",
+                "linger.ms": 2,
+                "message.max.bytes": max(self._limits.most_bytes.values()),
+                "log_level": 2,
+            }
+        )
+        _retried(lambda: producer.init_transactions(_ANSWER_SECONDS))
+        return producer
+
+    def _revoked(self, _: Consumer, places: list[TopicPartition]) -> None:
+        for number in {place.partition for place in places}:
+            self._parts.pop(number, None)
+
+    def _close(self) -> None:
+        self._parts.clear()
+        if self._consumer is not None:
+            self._consumer.close()
+            self._consumer = None
+
+
+def _fault(participant: Participant, error: KafkaError, where: str) -> Exception:
+    """What an error of the consumer means: something to begin anew from, or for a person to decide."""
+    if error.code() == KafkaError._AUTO_OFFSET_RESET:
+        text = f"{where}: {error.str()}: retention took records before {participant.name} had read them"
+        return StreamhouseError(f"{text}; say from where it goes on, as with ./streamhouse groups reset {participant.name}")
+    if error.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED):
+        return StreamhouseError(f"participant {participant.name}: another process came under the same instance name; this one ends")
+    return KafkaException(error)
+
+
+def _produce(producer: Producer, one: Outgoing, delivered: Callable[[KafkaError | None, Message], None], partition: int | None) -> None:
+    number = one.partition if partition is None else partition
+    headers: Any = one.headers
+    while True:
+        try:
+            producer.produce(one.topic, one.value, one.key, -1 if number is None else number, headers=headers, on_delivery=delivered)
+        except BufferError:
+            producer.poll(0.1)
+        else:
+            return
+
+
+def _retried(call: Callable[[], object]) -> None:
+    """A call of the transactional producer, again while the client says that it may be repeated."""
+    for left in reversed(range(_COMMIT_TRIES)):
+        try:
+            call()
+        except KafkaException as error:
+            if left == 0 or not error.args[0].retriable():
+                raise
+        else:
+            return
+
+
+def _incoming(message: Message) -> Incoming:
+    return Incoming(
+        message.topic() or "",
+        int(message.partition() or 0),
+        int(message.offset() or 0),
+        message.key(),
+        message.value(),
+        headers_of(message),
+        message.timestamp()[1],
+    )

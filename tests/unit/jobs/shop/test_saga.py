@@ -1,0 +1,113 @@
+"""The saga in every order of events that a seed draws, with kills, late steps and customers who change their minds."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+from typing import Any
+
+import pytest
+
+from jobs.patterns.message import Codec, Envelope
+from jobs.shop import messages as m
+from jobs.shop.order import Patience
+from jobs.shop.saga import participants
+from tests.unit.jobs.patterns.logs import PARTITIONS, Logs, Working
+
+EVENTS = Codec([kind for one in participants(Patience()).values() if one.aggregate for kind in one.aggregate.events])
+USERS, WAREHOUSES, SKUS = [f"u{i}" for i in range(4)], ["north", "south"], ["pen", "book"]
+
+
+def events(logs: Logs, topic: str) -> list[Any]:
+    found = []
+    for record in logs.records(topic):
+        event = EVENTS.decode(record.value, record.headers)
+        assert isinstance(event, Envelope)
+        found.append(event.data)
+    return found
+
+
+def play(seed: int, orders: int) -> Logs:
+    random, logs = Random(seed), Logs()
+    everyone = participants(Patience(payment=2_000, inventory=2_000, shipping=3_000))
+    working = [Working(logs, one, number) for one in everyone.values() for number in range(PARTITIONS)]
+    for user in USERS:
+        logs.send(m.CreditWallet(user, random.randint(1, 3_000)), f"credit {user}")
+    for warehouse in WAREHOUSES:
+        for sku in SKUS:
+            logs.send(m.ReceiveStock(warehouse, sku, random.randint(1, 20)), f"stock {warehouse} {sku}")
+    waiting = [f"order-{i}" for i in range(orders)]
+    asleep: dict[int, int] = {}  # a participant that does nothing for some time misses deadlines
+    while True:
+        if waiting and random.random() < 0.2:
+            order = waiting.pop()
+            items = tuple(m.Item(sku, random.randint(1, 4), random.randint(1, 400)) for sku in random.sample(SKUS, random.randint(1, 2)))
+            placing = m.PlaceOrder(order, random.choice(USERS), random.choice(WAREHOUSES), items)
+            for _ in range(random.choice((1, 1, 1, 2))):  # some commands come twice
+                logs.send(placing, f"place {order}")
+        if random.random() < 0.03:
+            logs.send(m.CancelOrder(f"order-{random.randrange(orders)}", "changed my mind"), f"cancel {random.random()}")
+        if random.random() < 0.02:
+            logs.send(m.ConfirmDispatch(f"order-{random.randrange(orders)}", "late parcel"), f"late {random.random()}")
+        if random.random() < 0.02:
+            asleep[random.randrange(len(working))] = logs.now + random.randint(0, 5_000)
+        logs.now += random.randint(0, 60)
+        ready = [one for i, one in enumerate(working) if asleep.get(i, 0) <= logs.now]
+        random.shuffle(ready)
+        idle = sum(one.work(random) for one in ready) == 0
+        if idle and not waiting and all(until <= logs.now for until in asleep.values()):
+            if all(one.owned.next_due is None for one in working):
+                return logs
+            logs.now += 1_000
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_every_order_ends_once_and_money_and_stock_add_up(seed: int) -> None:
+    logs = play(seed, orders=25)
+    told = events(logs, "orders")
+    placed = {event.order_id: event for event in told if isinstance(event, m.OrderPlaced)}
+    ends = [event for event in told if isinstance(event, m.OrderShipped | m.OrderCancelled)]
+    assert Counter(event.order_id for event in ends) == dict.fromkeys(placed, 1)
+    assert len(placed) == 25
+    shipped = {event.order_id for event in ends if isinstance(event, m.OrderShipped)}
+
+    payments = events(logs, "payments")
+    charged = Counter(event.order_id for event in payments if isinstance(event, m.PaymentProcessed))
+    refunded = Counter(event.order_id for event in payments if isinstance(event, m.PaymentRefunded))
+    assert max([*charged.values(), *refunded.values()], default=0) <= 1
+    assert {order for order in charged if order not in refunded} == shipped
+    assert set(refunded) <= set(charged)
+    for event in ends:
+        if isinstance(event, m.OrderCancelled):
+            assert event.refunded_cents == (placed[event.order_id].cents if event.order_id in charged else 0)
+
+    inventory = events(logs, "inventory")
+    reserved = Counter(event.order_id for event in inventory if isinstance(event, m.InventoryReserved))
+    released = Counter(event.order_id for event in inventory if isinstance(event, m.InventoryReleased))
+    failed = Counter(event.order_id for event in inventory if isinstance(event, m.InventoryFailed))
+    assert max([*reserved.values(), *released.values(), *failed.values()], default=0) <= 1
+    assert {order for order in reserved if order not in released} == shipped
+
+    shipping = events(logs, "shipping")
+    recalled = Counter(event.order_id for event in shipping if isinstance(event, m.ParcelRecalled))
+    dispatched = {event.order_id for event in shipping if isinstance(event, m.ParcelDispatched)}
+    assert max(recalled.values(), default=0) <= 1
+    assert dispatched - set(recalled) == shipped
+    assert not logs.records("order-commands-dlq") + logs.records("payment-commands-dlq") + logs.records("inventory-commands-dlq")
+    balances_add_up(logs)
+
+
+def balances_add_up(logs: Logs) -> None:
+    for participant in participants(Patience()).values():
+        for number in range(PARTITIONS):
+            for held in Working(logs, participant, number).owned.held.values():
+                if participant.name == "payment":
+                    assert held.state.balance >= 0
+                if participant.name == "inventory":
+                    assert all(pieces >= 0 for pieces in held.state.stock.values())
+
+
+def test_the_seeds_meet_every_way_an_order_can_go() -> None:
+    topics = ("orders", "payments", "inventory", "shipping")
+    kinds = {type(event).__name__ for seed in range(40) for logs in [play(seed, 25)] for topic in topics for event in events(logs, topic)}
+    assert kinds == {kind.__name__ for kind in EVENTS.types.values()}
