@@ -223,6 +223,13 @@ class Dlq:
 
 
 @dataclass(frozen=True)
+class Shop:
+    payment_seconds: int
+    inventory_seconds: int
+    shipping_seconds: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be set. `installed` holds environment and jars; `state` holds all that a running stack writes."""
 
@@ -242,6 +249,7 @@ class Settings:
     keeper: Keeper
     meter: Meter
     dlq: Dlq
+    shop: Shop
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
     @property
@@ -305,6 +313,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         keeper=section(Keeper, "keeper"),
         meter=section(Meter, "meter"),
         dlq=section(Dlq, "dlq"),
+        shop=section(Shop, "shop"),
         overrides=overrides,
     )
     if settings.stack.start not in ("all", "nothing"):

@@ -35,10 +35,7 @@ def rebuilt(settings: Settings, aggregate: Aggregate, partition: int, *, use_sna
     """
     held: dict[str, Held] = {}
     if use_snapshots:
-        for message in _messages(settings, snapshots.TOPIC, partition, OFFSET_BEGINNING):
-            snapshot = snapshots.read_snapshot(aggregate, message.value())
-            if snapshot is not None:
-                held[snapshot.aggregate_id] = snapshot.held
+        held = {snapshot.aggregate_id: snapshot.held for snapshot in snapshots_of(settings, aggregate, partition)}
     place = (aggregate.topic, partition)
     end = end_offsets(settings, [place])[place]
     for message in _messages(settings, aggregate.topic, partition, OFFSET_BEGINNING):
@@ -50,6 +47,28 @@ def rebuilt(settings: Settings, aggregate: Aggregate, partition: int, *, use_sna
     return held, end
 
 
+def events_of(
+    settings: Settings, aggregate: Aggregate, aggregate_id: str, partition: int, offset: int, held: Held | None
+) -> Iterator[Recorded]:
+    """The committed events of one aggregate from an offset on, behind those that `held` holds; raises as `rebuilt`."""
+    key, version = aggregate_id.encode(), 0 if held is None else held.version
+    for message in _messages(settings, aggregate.topic, partition, offset):
+        if message.key() != key or ((said := version_of(message)) is not None and said <= version):
+            continue
+        event = read_event(aggregate, message)
+        version += 1
+        _expect(aggregate, event, version)
+        yield event
+
+
+def snapshots_of(settings: Settings, aggregate: Aggregate, partition: int) -> Iterator[snapshots.Snapshot]:
+    """The snapshots of a partition's aggregates that can be used, older ones of the same aggregate first."""
+    for message in _messages(settings, snapshots.TOPIC, partition, OFFSET_BEGINNING):
+        snapshot = snapshots.read_snapshot(aggregate, message.value())
+        if snapshot is not None:
+            yield snapshot
+
+
 def follow(aggregate: Aggregate, held: Held, message: Message) -> Held:
     """An aggregate after the next event of its log.
 
@@ -58,11 +77,16 @@ def follow(aggregate: Aggregate, held: Held, message: Message) -> Held:
 
     """
     event = read_event(aggregate, message)
-    if event.envelope.aggregate_version != held.version + 1:
-        text = f"{_where(message)}: expected event {held.version + 1} of {aggregate.name} {event.envelope.data.aggregate_id!r}"
-        text += f", got {event.envelope.aggregate_version}; somebody else wrote into the topic, or retention cut it"
-        raise EventLogBroken(text)
+    _expect(aggregate, event, held.version + 1)
     return evolved(aggregate, held, event.envelope)
+
+
+def _expect(aggregate: Aggregate, event: Recorded, version: int) -> None:
+    got = event.envelope.aggregate_version
+    if got != version:
+        text = f"topic {event.topic}, partition {event.partition}, offset {event.offset}: expected event {version} of {aggregate.name}"
+        text += f" {event.envelope.data.aggregate_id!r}, got {got}; somebody else wrote into the topic, or retention cut it"
+        raise EventLogBroken(text)
 
 
 def read_event(aggregate: Aggregate, message: Message) -> Recorded:

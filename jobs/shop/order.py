@@ -79,7 +79,7 @@ def decide(patience: Patience, order: Order, command: Message, now_ms: int) -> S
             return [OrderCancelled(order_id, order.user_id, order.reason or reason, order.cents)]
         case NoteStep(order_id, step, "failed", reason) if _WAITS_FOR.get(order.status) == step:
             return [OrderCancelling(order_id, order.user_id, order.warehouse_id, _BEFORE[step], reason)]
-        case ExpireStep(order_id, step) if _WAITS_FOR.get(order.status) == step:
+        case ExpireStep(order_id, step) if _WAITS_FOR.get(order.status) == step and now_ms >= order.deadline:
             return [OrderCancelling(order_id, order.user_id, order.warehouse_id, step, f"{step} missed its deadline")]
     return []  # a late word: the order waits for something else by now
 

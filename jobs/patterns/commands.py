@@ -1,0 +1,129 @@
+"""Commands to aggregates over Kafka, and the answers of their owners. One of these serves many threads."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as OutOfTime
+from types import TracebackType
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Message as Record
+
+from infra.clock import Clock
+from infra.config import Settings
+from infra.contracts.events import Rejected
+from infra.contracts.load import load_contracts
+from jobs.committed_records import end_offsets
+from jobs.patterns.event_log import headers_of
+from jobs.patterns.event_store import NoReply, Reply
+from jobs.patterns.message import Codec, Envelope, Message, encode
+from jobs.patterns.replies import CommandAccepted, CommandRefused
+
+_codec = Codec([CommandAccepted, CommandRefused])
+_POLL_SECONDS = 0.2
+
+
+class Commands:
+    """Sends commands, and hears their replies from the moment on at which it is entered. `source`: who sends."""
+
+    def __init__(self, settings: Settings, clock: Clock, source: str, *, seconds: float = 10.0) -> None:
+        self._settings, self._clock, self._source, self._seconds = settings, clock, source, seconds
+        self._waiting: dict[str, list[Future[Reply]]] = {}
+        self._lock, self._stop = threading.Lock(), threading.Event()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> Commands:
+        client = self._settings.kafka.client()
+        self._producer = Producer(
+            {
+                **client,
+                "partitioner": "murmur2_random",
+                "enable.idempotence": True,
+                "linger.ms": 1,
+                "message.timeout.ms": int(self._seconds * 1000),
+                "log_level": 2,
+            }
+        )
+        topic = CommandAccepted.topic
+        ends = end_offsets(self._settings, [(topic, number) for number in range(load_contracts().topics[topic].partitions)])
+        self._consumer = Consumer(
+            {
+                **client,
+                "group.id": "streamhouse-replies",  # commits nothing
+                "enable.auto.commit": False,
+                "isolation.level": "read_committed",
+                "auto.offset.reset": "latest",
+                "fetch.wait.max.ms": 50,
+                "log_level": 2,
+            }
+        )
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in ends.items()])
+        self._listener.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._stop.set()
+        self._listener.join()
+        self._consumer.close()
+        self._producer.flush(1)
+
+    def execute(
+        self, command: Message, command_id: str, *, expected_version: int | None = None, correlation_id: str | None = None
+    ) -> Reply:
+        """Send a command and wait for its reply.
+
+        Raises:
+            NoReply: none came; whether it was accepted is not known.
+
+        """
+        future = self.begin(command, command_id, expected_version=expected_version, correlation_id=correlation_id)
+        try:
+            return future.result(self._seconds)
+        except (OutOfTime, KafkaException) as error:
+            why = str(error) or f"no reply within {self._seconds:g} s"
+            text = f"command {type(command).__name__} {command_id} to {command.aggregate_id!r}: {why}"
+            text += "; see that its service runs (./streamhouse status), and send it again with the same id: it is accepted once"
+            raise NoReply(text) from error
+        finally:
+            with self._lock:
+                if future in self._waiting.get(command_id, []):
+                    self._waiting[command_id].remove(future)
+                if not self._waiting.get(command_id, True):
+                    del self._waiting[command_id]
+
+    def begin(
+        self, command: Message, command_id: str, *, expected_version: int | None = None, correlation_id: str | None = None
+    ) -> Future[Reply]:
+        """Send a command; its reply comes to the future, or the client's error."""
+        correlation = correlation_id or command.aggregate_id
+        envelope = Envelope(
+            command_id, self._clock(), self._source, correlation, command, expected_version=expected_version, wants_reply=True
+        )
+        future: Future[Reply] = Future()
+        with self._lock:
+            self._waiting.setdefault(command_id, []).append(future)
+
+        def delivered(error: KafkaError | None, _: Record) -> None:
+            if error is not None and not future.done():
+                future.set_exception(KafkaException(error))
+
+        key, value, headers = encode(envelope)
+        self._producer.produce(command.topic, value, key, headers=list(headers), on_delivery=delivered)
+        self._producer.poll(0)
+        return future
+
+    def _listen(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(0)
+            for record in self._consumer.consume(500, _POLL_SECONDS if not self._waiting else 0.01):
+                if record.error() is not None:
+                    continue  # the client goes on by itself
+                reply = _codec.decode(record.value(), headers_of(record))
+                if isinstance(reply, Rejected) or not isinstance(reply.data, CommandAccepted | CommandRefused):
+                    continue
+                with self._lock:
+                    waiting = self._waiting.pop(reply.data.command_id, [])
+                for future in waiting:
+                    if not future.done():
+                        future.set_result(reply.data)
