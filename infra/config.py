@@ -227,6 +227,7 @@ class Shop:
     payment_seconds: int
     inventory_seconds: int
     shipping_seconds: int
+    carrier_leaves_percent: int
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ def participants(settings: Settings) -> dict[str, Participant]:
     """All of them, with the deadlines of the settings."""
     waits = settings.shop
     patience = Patience(1000 * waits.payment_seconds, 1000 * waits.inventory_seconds, 1000 * waits.shipping_seconds)
-    return {**shop(patience), "account": Participant("account", ACCOUNT)}
+    return {**shop(patience, waits.carrier_leaves_percent), "account": Participant("account", ACCOUNT)}
 
 
 def participant(settings: Settings, name: str) -> Participant:

@@ -21,40 +21,73 @@ from tests.ports import free_ports
 _SECONDS = 90
 
 
+class Broker:
+    """A formatted broker that can be started, killed and started again. `bootstrap_servers`: a listener without security."""
+
+    def __init__(self, folder: Path, properties: str, format_arguments: list[str], bootstrap_servers: str) -> None:
+        self._folder, self._servers = folder, bootstrap_servers
+        self._file = folder / "server.properties"
+        self._file.write_text(properties, "utf-8")
+        here = load_settings({})
+        install(here)  # in a new clone nothing has brought the stack up yet
+        self._java = [str(java_home() / "bin" / "java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]
+        self._java.append(str(installed(here, "kafka") / "*"))
+        formatting = [*self._java, "kafka.tools.StorageTool", "format", "--config", str(self._file), *format_arguments]
+        for _ in range(2):  # the second time as after a restart
+            done = subprocess.run(formatting, capture_output=True, text=True, check=False, timeout=_SECONDS)
+            assert done.returncode == 0, done.stdout + done.stderr
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Until it answers."""
+        with (self._folder / "broker.log").open("ab") as log:
+            self._process = subprocess.Popen([*self._java, "kafka.Kafka", str(self._file)], stdout=log, stderr=log)
+        deadline = time.monotonic() + _SECONDS
+        while not _answers(self._servers):
+            assert self._process.poll() is None, (self._folder / "broker.log").read_text("utf-8")[-2000:]
+            assert time.monotonic() < deadline, "the broker did not come up in time"
+
+    def kill(self) -> None:
+        """Without a word to it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait(30)
+
+    def stop(self) -> None:
+        """Ask it to end."""
+        assert self._process is not None
+        self._process.terminate()
+        self._process.wait(30)
+
+
 @contextlib.contextmanager
 def running_broker(folder: Path, properties: str, format_arguments: list[str], bootstrap_servers: str) -> Iterator[None]:
-    """Format and start it; `properties` is the text of its file, `bootstrap_servers` a listener without security."""
-    file = folder / "server.properties"
-    file.write_text(properties, "utf-8")
-    here = load_settings({})
-    install(here)  # in a new clone nothing has brought the stack up yet
-    java = [str(java_home() / "bin" / "java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp"]
-    java.append(str(installed(here, "kafka") / "*"))
-    formatting = [*java, "kafka.tools.StorageTool", "format", "--config", str(file), *format_arguments]
-    for _ in range(2):  # the second time as after a restart
-        done = subprocess.run(formatting, capture_output=True, text=True, check=False, timeout=_SECONDS)
-        assert done.returncode == 0, done.stdout + done.stderr
-    with (folder / "broker.log").open("w") as log:
-        broker = subprocess.Popen([*java, "kafka.Kafka", str(file)], stdout=log, stderr=log)
+    """Format and start one; `properties` is the text of its file."""
+    broker = Broker(folder, properties, format_arguments, bootstrap_servers)
     try:
-        deadline = time.monotonic() + _SECONDS
-        while not _answers(bootstrap_servers):
-            assert broker.poll() is None, (folder / "broker.log").read_text("utf-8")[-2000:]
-            assert time.monotonic() < deadline, "the broker did not come up in time"
+        broker.start()
         yield
     finally:
-        broker.terminate()
-        broker.wait(30)
+        broker.stop()
+
+
+def broker_of(settings: Settings) -> Broker:
+    """The broker of these settings by itself, as `up` starts it, in their state folder; not started, without topics."""
+    (settings.state / "kafka").mkdir(parents=True, exist_ok=True)
+    properties = "".join(f"{key}={value}\n" for key, value in kafka_properties(settings).items())
+    formatting = ["--cluster-id", "embedded", "--standalone", "--ignore-formatted", "--feature", "transaction.version=1"]
+    return Broker(settings.state, properties, formatting, settings.kafka.servers)
 
 
 @contextlib.contextmanager
 def embedded_broker(settings: Settings) -> Iterator[None]:
-    """The broker of these settings by itself, as `up` starts it, in their state folder; without topics."""
-    (settings.state / "kafka").mkdir(parents=True, exist_ok=True)
-    properties = "".join(f"{key}={value}\n" for key, value in kafka_properties(settings).items())
-    formatting = ["--cluster-id", "embedded", "--standalone", "--ignore-formatted", "--feature", "transaction.version=1"]
-    with running_broker(settings.state, properties, formatting, settings.kafka.servers):
+    """The broker of these settings, started."""
+    broker = broker_of(settings)
+    try:
+        broker.start()
         yield
+    finally:
+        broker.stop()
 
 
 @contextlib.contextmanager

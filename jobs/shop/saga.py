@@ -15,6 +15,7 @@ asks it twice to undo, it is undone once, and a success behind its deadline is u
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Sequence
 
 from jobs.patterns.message import Message
@@ -117,13 +118,19 @@ SHIPPING = Participant(
         OrderCancelling: _stop_shipment,
     },
 )
-CARRIER = Participant(
-    "carrier",
-    reactions={ShipmentPrepared: lambda event: [ConfirmDispatch(event.order_id, f"parcel-{event.order_id}"[:128])]},
-    dead_letters="shipping-commands-dlq",
-)
 
 
-def participants(patience: Patience) -> dict[str, Participant]:
+def carrier(leaves_percent: int) -> Participant:
+    """Takes the parcels that are ready, but for a share that it leaves behind, chosen by the order's id."""
+
+    def take(event: ShipmentPrepared) -> Sequence[Message]:
+        if zlib.crc32(event.order_id.encode()) % 100 < leaves_percent:
+            return []
+        return [ConfirmDispatch(event.order_id, f"parcel-{event.order_id}"[:128])]
+
+    return Participant("carrier", reactions={ShipmentPrepared: take}, dead_letters="shipping-commands-dlq")
+
+
+def participants(patience: Patience, carrier_leaves_percent: int = 0) -> dict[str, Participant]:
     """Every service of the saga, by its name."""
-    return {one.name: one for one in (order(patience), PAYMENT, INVENTORY, SHIPPING, CARRIER)}
+    return {one.name: one for one in (order(patience), PAYMENT, INVENTORY, SHIPPING, carrier(carrier_leaves_percent))}

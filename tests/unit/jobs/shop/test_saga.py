@@ -29,7 +29,7 @@ def events(logs: Logs, topic: str) -> list[Any]:
 
 def play(seed: int, orders: int) -> Logs:
     random, logs = Random(seed), Logs()
-    everyone = participants(Patience(payment=2_000, inventory=2_000, shipping=3_000))
+    everyone = participants(Patience(payment=2_000, inventory=2_000, shipping=3_000), carrier_leaves_percent=10)
     working = [Working(logs, one, number) for one in everyone.values() for number in range(PARTITIONS)]
     for user in USERS:
         logs.send(m.CreditWallet(user, random.randint(1, 3_000)), f"credit {user}")
