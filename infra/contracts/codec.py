@@ -23,6 +23,7 @@ _TEXT = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"?', re.DOTALL)
 _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")  # 1 and, as a signed byte, -1
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _BLOCK = 1 << 16  # brackets that are looked at in one go, so that a value that swells to hundreds of megabytes does not do so again here
+_PAST_A_LIMIT = re.compile(r"Expected `\w+` [<>]=? ")  # how the decoder calls a number that its field does not allow
 _PAST_ANY_NUMBER = "out of range"  # how the decoder calls 1e400 and integers of more than 4,300 digits
 _MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
 _KNOWN = {"UserAction": (1,)}
@@ -110,7 +111,10 @@ def refusal(value: bytes, message: str, known: Mapping[str, Collection[int]]) ->
     if "missing required field" in message:
         reason = "missing_field"
     elif _PAST_ANY_NUMBER in message or (
-        message.startswith("Expected") and " of length " not in message and "matching regex" not in message
+        message.startswith("Expected")
+        and " of length " not in message
+        and "matching regex" not in message
+        and not _PAST_A_LIMIT.match(message)
     ):
         reason = "wrong_type"
     else:

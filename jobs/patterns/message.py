@@ -155,7 +155,7 @@ def encode(envelope: Envelope) -> tuple[bytes, bytes, Headers]:
         headers.append((EXPECTED, b"%d" % envelope.expected_version))
     if envelope.wants_reply:
         headers.append((REPLY, b"1"))
-    return data.aggregate_id.encode(), _encoder.encode(wire), headers
+    return str(getattr(data, data.key)).encode(), _encoder.encode(wire), headers  # a reply's key is no aggregate's
 
 
 def derived_id(cause: str, name: str) -> str:

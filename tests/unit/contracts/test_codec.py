@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.contracts.codec import DEPTH, EventTimeWindow, check_event_time, decode_user_action, event_milliseconds, nests_deeper, rfc3339
+from infra.contracts.codec import (
+    DEPTH,
+    EventTimeWindow,
+    check_event_time,
+    decode_user_action,
+    event_milliseconds,
+    nests_deeper,
+    refusal,
+    rfc3339,
+)
 from infra.contracts.events import Rejected, UserAction
 
 WINDOW = EventTimeWindow(not_before=1_420_070_400_000, ahead=86_400_000)
@@ -118,6 +130,17 @@ def test_a_number_that_nothing_holds_is_a_wrong_type(field: str, number: str) ->
     assert isinstance(refused, Rejected)
     assert (refused.step, refused.reason) == ("decode", "wrong_type")
     assert isinstance(decode_user_action(action(more=f',"ignored":{number}')), UserAction)
+
+
+@pytest.mark.parametrize(("cents", "reason"), [("0", "invalid_value"), ("1000000000001", "invalid_value"), ("0.5", "wrong_type")])
+def test_a_number_past_the_limit_of_its_field_is_no_wrong_type(cents: str, reason: str) -> None:
+    class Paid(msgspec.Struct):
+        cents: Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+
+    value = f'{{"eventType":"Paid","version":1,"cents":{cents}}}'.encode()
+    with pytest.raises(msgspec.ValidationError) as error:
+        msgspec.json.decode(value, type=Paid)
+    assert refusal(value, str(error.value), {"Paid": (1,)}).reason == reason
 
 
 def test_a_list_is_not_an_object_whatever_it_holds() -> None:
