@@ -183,7 +183,7 @@ def _from_table(settings: Settings, topic: Topic, partition: int, first: int, lo
     names = ["action_partition", "action_offset"] if topic.name == PREDICTIONS else ["source_partition", "source_offset"]
     where = f"topic_partition = {partition:d} and topic_offset >= {first:d} and topic_offset < {low:d}"
     found: dict[int, Ranges] = {}
-    for batch in read_batches(settings, topic.table, columns=names, where=where):
+    for batch in read_batches(settings, topic.archive, columns=names, where=where):
         complete = batch.drop_null()
         partitions, offsets = (complete.column(name).to_numpy(zero_copy_only=False).astype(np.int64) for name in names)
         for answers_to in np.unique(partitions).tolist():

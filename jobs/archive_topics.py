@@ -79,7 +79,7 @@ def build(table_environment: TableEnvironment, settings: Settings, _: Begin) -> 
         ]
         hints = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in maintenance(settings).items())
         statements.add_insert_sql(
-            f"INSERT INTO {tables.lake_table(settings, topic.table)} /*+ OPTIONS({hints}) */"
+            f"INSERT INTO {tables.lake_table(settings, topic.archive)} /*+ OPTIONS({hints}) */"
             f" ({', '.join(identifier(name) for name in target)})"
             f" SELECT {', '.join(values)} FROM archived WHERE topic = {literal(topic.name)}"
         )

@@ -110,7 +110,7 @@ def archive_topics(settings: Settings, *, accept_loss: bool) -> Begin:
     count = 0
     for name in COLUMNS:
         topic = load_contracts().topics[name]
-        ends = log_ends(settings, topic.table)
+        ends = log_ends(settings, topic.archive)
         wanted |= {(name, partition): ends.get(partition, (0, 0))[1] for partition in range(topic.partitions)}
         count += sum(end for _, end in ends.values())
     offsets = after_the_cut(settings, wanted, "archived", accept_loss=accept_loss)

@@ -160,7 +160,7 @@ def _wait_for_tables(settings: Settings, answers: Mapping[str, int], step: Step)
     step("waiting until the tables hold it all")
     heard, before = time.monotonic(), -1
     while True:
-        rows = {name: count_rows(settings, load_contracts().topics[name].table) for name in answers}
+        rows = {name: count_rows(settings, load_contracts().topics[name].archive) for name in answers}
         if all(rows[name] >= answers[name] for name in answers):
             return rows
         if sum(rows.values()) != before:

@@ -1,160 +1,16 @@
-"""Every Iceberg table, declared once: columns with meaning and unit, layout, owner, retention. Those of scores by a pattern of names."""
+"""Every Iceberg table, declared once; those of topics in archives.py, those of scores by a pattern of names."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from lakehouse.archives import ARCHIVES, LOG_ORDER, POSITION, USER_ACTIONS
 from lakehouse.errors import LakehouseError
+from lakehouse.table import Column, Table
 
-
-@dataclass(frozen=True)
-class Column:
-    """A nullable column. `type`: an Iceberg primitive, `list<primitive>` or `map<string,primitive>`."""
-
-    name: str
-    type: str
-    doc: str
-    unit: str
-
-    @property
-    def comment(self) -> str:
-        """What the table's own metadata says of the column."""
-        return f"{self.doc} [{self.unit}]"
-
-
-@dataclass(frozen=True)
-class Table:
-    """One table. `partition`: (column, transform) pairs; `sort`: columns in which readers may want the rows."""
-
-    name: str
-    doc: str
-    owner: str
-    retention: str
-    columns: tuple[Column, ...]
-    partition: tuple[tuple[str, str], ...] = ()
-    sort: tuple[str, ...] = ()
-    properties: MappingProxyType[str, str] = field(default_factory=lambda: MappingProxyType({}))
-
-    @property
-    def all_properties(self) -> dict[str, str]:
-        """Iceberg's table properties: the shared ones, the table's own, and who answers for it."""
-        return {
-            **_SHARED,
-            **self.properties,
-            "comment": self.doc,
-            "streamhouse.owner": self.owner,
-            "streamhouse.retention": self.retention,
-        }
-
-
-_SHARED = {
-    "format-version": "2",
-    "write.parquet.compression-codec": "zstd",
-    "write.distribution-mode": "none",  # no shuffle between a topic's partition and its rows
-    # two jobs and a reader share one catalog: a lost race is tried again, for minutes rather than for ever
-    "commit.retry.num-retries": "20",
-    "commit.retry.min-wait-ms": "50",
-    "commit.retry.max-wait-ms": "2000",
-    "commit.retry.total-timeout-ms": "120000",
-    # one metadata file per commit would otherwise stay for ever
-    "write.metadata.delete-after-commit.enabled": "true",
-    "write.metadata.previous-versions-max": "20",
-}
-_MESSAGES = MappingProxyType(
-    {
-        # bounds of message bytes only make metadata large
-        **{f"write.metadata.metrics.column.{name}": "none" for name in ("key", "value", "headers")},
-        # a writer looks at the size of its page after so many rows, 100 by default: a hundred megabytes where a value is one
-        "write.parquet.row-group-check-min-record-count": "4",
-        # a writer begins each column with a thousandth of a page, and a backlog over half a year opens 1,500 writers of 20 columns
-        "write.parquet.page-size-bytes": str(128 << 10),
-        "write.parquet.row-group-size-bytes": str(32 << 20),
-    }
-)
-
-_POSITION = (
-    Column("topic_partition", "int", "Partition of the topic in which the record lies.", "partition"),
-    Column("topic_offset", "long", "Offset of the record in its partition.", "offset"),
-)
-_RECORD = (
-    *_POSITION,
-    Column("key", "binary", "The record's key as it was sent; null when it had none.", "bytes"),
-    Column("value", "binary", "The record's value as it was sent; null for a tombstone.", "bytes"),
-    Column("headers", "map<string,binary>", "The record's headers.", "bytes"),
-    Column("kafka_time", "timestamptz", "When the broker appended the record.", "UTC"),
-    Column("event_time", "timestamptz", "The event's own time; the broker's where it has none.", "UTC"),
-    Column("event_type", "string", "What happened; null where the value is no event.", "name"),
-    Column("event_id", "string", "Identifies the event.", "UUID"),
-    Column("event_version", "int", "Version of the event's schema.", "version number"),
-    Column("source", "string", "What emitted the event.", "text"),
-    Column("correlation_id", "string", "Ties together the events that one cause set off.", "text"),
-)
-_BY_PARTITION_AND_DAY = (("topic_partition", "identity"), ("event_time", "day"))
-_LOG_ORDER = ("topic_partition", "topic_offset")
-
-
-def _archive(name: str, doc: str, owner: str, *typed: Column) -> Table:
-    return Table(name, doc, owner, "unlimited", (*_RECORD, *typed), _BY_PARTITION_AND_DAY, _LOG_ORDER, properties=_MESSAGES)
-
-
-USER_ACTIONS = _archive(
-    "user_actions",
-    "Each committed record of topic user-actions.",
-    "web-platform",
-    Column("user_id", "string", "Who acted.", "identifier"),
-    Column("session_id", "string", "The visit in which it happened.", "identifier"),
-    Column("action", "string", "What was done, for example product_view.", "name"),
-    Column("platform", "string", "Device class of this visit.", "name"),
-    Column("lifecycle", "string", "What the shop called the user at this visit.", "name"),
-)
-
-PREDICTIONS = _archive(
-    "predictions",
-    "Each committed record of topic predictions.",
-    "data-science",
-    Column("action_id", "string", "Event id of the action that it answers.", "UUID"),
-    Column("action_partition", "int", "Partition of that action in user-actions.", "partition"),
-    Column("action_offset", "long", "Offset of that action in its partition.", "offset"),
-    Column("user_id", "string", "Who acted.", "identifier"),
-    Column("score", "float", "The model's output.", "probability"),
-    Column("decision", "boolean", "Whether the score reaches the model's threshold.", "yes or no"),
-    Column("model_name", "string", "Name of the published model.", "name"),
-    Column("model_version", "string", "Its published version.", "version number"),
-    Column("model_sha256", "string", "Hash of the model file.", "hexadecimal"),
-    Column("features", "list<float>", "The values scored, in model input order.", "as the model's manifest says"),
-    Column("flags", "list<string>", "What was scored with defaults or out of order.", "names"),
-)
-
-USER_ACTIONS_DLQ = _archive(
-    "user_actions_dlq",
-    "Each committed record of topic user-actions-dlq.",
-    "web-platform",
-    Column("step", "string", "The step that refused the record.", "name"),
-    Column("reason", "string", "A code to count by.", "name"),
-    Column("message", "string", "A sentence for people.", "text"),
-    Column("retry_count", "int", "How often it was sent again.", "times"),
-    Column("source_topic", "string", "The topic it was read from.", "topic"),
-    Column("source_partition", "int", "The partition it was read from.", "partition"),
-    Column("source_offset", "long", "Its offset there.", "offset"),
-    Column("original_partition", "int", "Of a replay: the partition of the first record; null if none.", "partition"),
-    Column("original_offset", "long", "Of a replay: its offset there; null if none.", "offset"),
-)
-
-USER_ACTIONS_REPLAYS = _archive(
-    "user_actions_replays",
-    "Each committed record of topic user-actions-replays.",
-    "web-platform",
-    Column("original_partition", "int", "Partition of user-actions in which the first record lies.", "partition"),
-    Column("original_offset", "long", "Its offset there.", "offset"),
-    Column("letter_partition", "int", "Partition of the refused record that was sent again or quarantined.", "partition"),
-    Column("letter_offset", "long", "Its offset there.", "offset"),
-    Column("replay_partition", "int", "Partition of the record that was sent; null for a quarantine.", "partition"),
-    Column("replay_offset", "long", "Its offset there; null for a quarantine.", "offset"),
-    Column("retry_count", "int", "The how-manieth replay it is; for a quarantine, how many there were.", "times"),
-    Column("edited", "boolean", "Whether its value differs from the refused one's; null for a quarantine.", "yes or no"),
-)
+__all__ = ["ARCHIVES", "FEATURE_LOG", "RECEIPTS", "TABLES", "USER_ACTIONS", "USER_PROFILES", "Column", "Table"]
+__all__ += ["declared", "is_scores_table", "scores_table"]
 
 _COUNTED = {
     "actions": "Actions",
@@ -171,7 +27,7 @@ FEATURE_LOG = Table(
     "data-science",
     "unlimited; made again from user_actions",
     (
-        *_POSITION,
+        *POSITION,
         Column("user_id", "string", "Who acted.", "identifier"),
         Column("event_time", "timestamptz", "When the user acted.", "UTC"),
         Column(
@@ -193,7 +49,7 @@ FEATURE_LOG = Table(
         Column("seconds_since_purchase", "double", "Since the previous purchase; null if none.", "seconds"),
     ),
     (("topic_partition", "identity"),),  # written by partition, read by ranges of offsets
-    _LOG_ORDER,
+    LOG_ORDER,
 )
 
 USER_PROFILES = Table(
@@ -240,9 +96,6 @@ RECEIPTS = Table(
     properties=MappingProxyType({"commit.retry.num-retries": "0"}),
 )
 
-ARCHIVES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ, USER_ACTIONS_REPLAYS)}
-"""The tables of topics; each of their snapshots has a receipt."""
-
 TABLES = ARCHIVES | {t.name: t for t in (FEATURE_LOG, USER_PROFILES, RECEIPTS)}
 
 
@@ -270,7 +123,7 @@ def scores_table(model: str, version: str) -> Table:
         "data-science",
         "unlimited; made again from user_actions",
         (
-            *_POSITION,
+            *POSITION,
             Column("event_id", "string", "Identifies the action.", "UUID"),
             Column("user_id", "string", "Who acted.", "identifier"),
             Column("event_time", "timestamptz", "When the user acted.", "UTC"),
@@ -280,7 +133,7 @@ def scores_table(model: str, version: str) -> Table:
             Column("flags", "list<string>", "What was scored with defaults or out of order.", "names"),
         ),
         (("topic_partition", "identity"),),
-        _LOG_ORDER,
+        LOG_ORDER,
         # as for receipts: what is added holds for the state that it was made from
         properties=MappingProxyType(
             {"commit.retry.num-retries": "0", "streamhouse.model-name": model, "streamhouse.model-version": version}

@@ -191,9 +191,9 @@ class Archive:
             for message in messages:
                 start[message.partition() or 0] = (message.offset() or 0) + 1
             while len(waiting) >= self._step:
-                self._put(topic, declared.table, waiting[: self._step])
+                self._put(topic, declared.archive, waiting[: self._step])
                 waiting = waiting[self._step :]
-        self._put(topic, declared.table, waiting)
+        self._put(topic, declared.archive, waiting)
         return count
 
     def follow_all(self) -> None:

@@ -123,7 +123,7 @@ def answered(
 def put(settings: Settings, made: Made, step: int = 5000) -> None:
     """The records into their tables, a snapshot per step."""
     for topic, records in made.topics.items():
-        table = load_contracts().topics[topic].table
+        table = load_contracts().topics[topic].archive
         for start in range(0, len(records), step):
             put_records(settings, table, archived(topic, records[start : start + step]))  # type: ignore[arg-type]
 

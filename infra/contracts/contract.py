@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from infra.errors import StreamhouseError
 
 LETTER_KEY_BYTES = 4096
 """The longest key of a refused record that its dead letter has as its own key too."""
@@ -33,7 +35,7 @@ class Key:
 class Example:
     """One message. `value` None is a tombstone; `step` and `reason` name the refusal that an invalid one must meet.
 
-    `partition` and `kafka_time_ms` place the record where the refusal depends on it; None: any that is right.
+    `partition` and `kafka_time_ms` place the record, and `headers` are its own, where the refusal depends on it; None: any that is right.
     """
 
     name: str
@@ -43,11 +45,15 @@ class Example:
     reason: str | None = None
     partition: int | None = None
     kafka_time_ms: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Topic:
-    """One contract file. `retention_ms` None: kept without limit; `events`: (type, version) that may lie on it."""
+    """One contract file. `retention_ms` None: kept without limit; `events`: (type, version) that may lie on it.
+
+    `cleanup`: `delete` what is past its retention, or `compact`, which keeps each key's latest record; `table` None: it is not archived.
+    """
 
     name: str
     file: Path
@@ -58,6 +64,7 @@ class Topic:
     producers: tuple[str, ...]
     consumers: tuple[str, ...]
     partitions: int
+    cleanup: str
     retention_ms: int | None
     max_message_bytes: int
     timestamp_type: str
@@ -65,9 +72,22 @@ class Topic:
     dead_letter_topic: str | None
     events: tuple[tuple[str, int], ...]
     event_time: EventTime | None
-    table: str
+    table: str | None
     valid: tuple[Example, ...]
     invalid: tuple[Example, ...]
+
+    @property
+    def archive(self) -> str:
+        """The table of a topic that is archived.
+
+        Raises:
+            StreamhouseError: it is not.
+
+        """
+        if self.table is None:
+            message = f"topic {self.name}: expected an archive table, got `table: null`; name a topic that is archived"
+            raise StreamhouseError(message)
+        return self.table
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ FOLDER = Path(__file__).resolve().parent
 __all__ = ["ContractError", "Contracts", "EventSchema", "EventTime", "Example", "Key", "Topic", "load_contracts"]
 
 _TOPIC_KEYS = {
-    *("name", "domain", "owner", "description", "key", "producers", "consumers", "partitions", "retention"),
+    *("name", "domain", "owner", "description", "key", "producers", "consumers", "partitions", "cleanup", "retention"),
     *("max_message_bytes", "timestamp_type", "compatibility", "dead_letter_topic", "events", "event_time", "table"),
     "examples",
 }
@@ -107,6 +107,7 @@ def _topic(file: Path, folder: Path) -> Topic:
         producers=fields.texts("producers"),
         consumers=fields.texts("consumers"),
         partitions=fields.number("partitions"),
+        cleanup=fields.optional_text("cleanup") or "delete",
         retention_ms=None if fields.get("retention") == "unlimited" else duration_ms(fields.get("retention"), f"{file}: retention"),
         max_message_bytes=fields.number("max_message_bytes"),
         timestamp_type=fields.text("timestamp_type"),
@@ -114,11 +115,11 @@ def _topic(file: Path, folder: Path) -> Topic:
         dead_letter_topic=fields.optional_text("dead_letter_topic"),
         events=tuple((event.text("type"), event.number("version")) for event in fields.parts("events", {"type", "version"})),
         event_time=_event_time(fields),
-        table=fields.text("table"),
+        table=fields.text_or_null("table"),
         valid=tuple(_example(beside / "valid" / text) for text in examples.texts("valid")),
         invalid=tuple(
             _invalid_example(part, beside / "invalid")
-            for part in examples.parts("invalid", {"name", "file", "step", "reason", "partition", "kafka_time"})
+            for part in examples.parts("invalid", {"name", "file", "step", "reason", "partition", "kafka_time", "headers"})
         ),
     )
 
@@ -149,6 +150,7 @@ def _invalid_example(part: _Fields, folder: Path) -> Example:
         reason=part.text("reason"),
         partition=None if part.get("partition") is None else part.number("partition"),
         kafka_time_ms=None if part.get("kafka_time") is None else part.moment_ms("kafka_time"),
+        headers={} if part.get("headers") is None else part.texts_by_name("headers"),
     )
 
 
@@ -198,6 +200,12 @@ class _Fields:
     def optional_text(self, key: str) -> str | None:
         return None if self.get(key) is None else self.text(key)
 
+    def text_or_null(self, key: str) -> str | None:
+        """A key that may be null, but not left out: who means null says so."""
+        if key in self._mapping:
+            return self.optional_text(key)
+        raise self.refused(key, "a text or null", "nothing")
+
     def number(self, key: str) -> int:
         value = self.get(key)
         if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -217,6 +225,12 @@ class _Fields:
         if isinstance(value, list) and all(isinstance(item, str) for item in value):
             return tuple(value)
         raise self.refused(key, "a list of texts", value)
+
+    def texts_by_name(self, key: str) -> dict[str, str]:
+        value = self.get(key)
+        if isinstance(value, dict) and all(isinstance(text, str) for pair in value.items() for text in pair):
+            return value
+        raise self.refused(key, "a mapping of texts", value)
 
     def part(self, key: str, allowed: set[str]) -> _Fields:
         return _Fields(self.get(key), f"{self.where}: {key}", allowed)

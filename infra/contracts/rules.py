@@ -15,6 +15,8 @@ from infra.contracts.contract import LETTER_ENVELOPE_BYTES, LETTER_KEY_BYTES, Co
 DAY_MS = 86_400_000
 ENVELOPE = ("eventType", "eventId", "timestamp", "version", "source", "correlationId", "data")
 STEPS = ("decode", "validate", "schema")
+CLEANUPS = ("delete", "compact")
+DEAD_LETTER = "DeadLetter"
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _TABLE = re.compile(r"[a-z][a-z0-9_]*\Z")
 
@@ -49,12 +51,8 @@ def records_carry_the_brokers_time(contracts: Contracts) -> Iterator[str]:
     """Historical event times in Kafka's own timestamp would fall to retention at once."""
     for topic in contracts.topics.values():
         if topic.timestamp_type != "LogAppendTime":
-            yield _broken(
-                topic.file,
-                "timestamp_type LogAppendTime",
-                f"{topic.timestamp_type!r}",
-                "event times stand in the event",
-            )
+            got = f"{topic.timestamp_type!r}"
+            yield _broken(topic.file, "timestamp_type LogAppendTime", got, "event times stand in the event")
 
 
 def schemas_evolve_backward(contracts: Contracts) -> Iterator[str]:
@@ -65,11 +63,26 @@ def schemas_evolve_backward(contracts: Contracts) -> Iterator[str]:
 
 
 def tables_are_named_after_topics(contracts: Contracts) -> Iterator[str]:
-    """A topic's archive is found without a look-up."""
+    """A topic's archive is found without a look-up; that there is none is said."""
     for topic in contracts.topics.values():
+        if topic.table is None:
+            continue
         expected = topic.name.replace("-", "_")
         if topic.table != expected or not _TABLE.match(topic.table):
             yield _broken(topic.file, f"table {expected!r}", f"{topic.table!r}", "the archive has the topic's name in snake_case")
+
+
+def compacted_topics_hold_what_is_latest(contracts: Contracts) -> Iterator[str]:
+    """Compaction takes what was replaced: neither may time take the latest, nor can a table hold each record."""
+    for topic in contracts.topics.values():
+        if topic.cleanup not in CLEANUPS:
+            yield _broken(topic.file, f"cleanup {' or '.join(CLEANUPS)}", f"{topic.cleanup!r}", "correct it, or leave it out for delete")
+        elif topic.cleanup == "compact" and topic.retention_ms is not None:
+            got = f"{topic.retention_ms // 1000}s"
+            yield _broken(topic.file, "retention unlimited, as the topic is compacted", got, "the latest record of a key stays")
+        elif topic.cleanup == "compact" and topic.table is not None:
+            got = f"{topic.table!r}"
+            yield _broken(topic.file, "table null, as the topic is compacted", got, "an archive holds every record, this topic does not")
 
 
 def events_have_schemas(contracts: Contracts) -> Iterator[str]:
@@ -205,10 +218,16 @@ def invalid_examples_name_their_refusal(contracts: Contracts) -> Iterator[str]:
 
 
 def event_types_lie_on_one_topic(contracts: Contracts) -> Iterator[str]:
-    """Who looks for an event finds it in one place."""
+    """Who looks for an event finds it in one place. Dead letters alone lie beside the topic whose records they hold."""
     seen: dict[str, str] = {}
+    letters = {topic.dead_letter_topic for topic in contracts.topics.values()}
     for topic in contracts.topics.values():
         for event_type in sorted({event_type for event_type, _ in topic.events}):
+            if event_type == DEAD_LETTER:
+                if topic.name not in letters:
+                    expected = f"{DEAD_LETTER} on the dead_letter_topic of another topic"
+                    yield _broken(topic.file, expected, f"it on {topic.name} too", "give what lies there another type")
+                continue
             other = seen.setdefault(event_type, topic.name)
             if other != topic.name:
                 yield _broken(topic.file, f"{event_type} on one topic", f"it on {other} too", "give one of them another type")
@@ -227,6 +246,7 @@ RULES: Mapping[str, Rule] = {
         records_carry_the_brokers_time,
         schemas_evolve_backward,
         tables_are_named_after_topics,
+        compacted_topics_hold_what_is_latest,
         events_have_schemas,
         schemas_are_used,
         examples_are_used,
@@ -242,12 +262,14 @@ RULES: Mapping[str, Rule] = {
 
 
 def _objects(part: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every object with named fields in a schema, with its path such as `data.model.`."""
+    """Every object with named fields in a schema, those in arrays too, with its path such as `data.model.` or `data.items[].`."""
     fields = part.get("properties")
     if isinstance(fields, dict):
         yield path, part
         for name, field in fields.items():
             yield from _objects(field, f"{path}{name}.")
+            if isinstance(items := field.get("items"), dict):
+                yield from _objects(items, f"{path}{name}[].")
 
 
 def _misfit(value: bytes | None, schemas: list[EventSchema]) -> tuple[str, str] | None:

@@ -24,6 +24,8 @@ from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 
 _SECONDS = 15.0
+_COMPACTED_SEGMENT = 64 << 20
+"""The segment that is written is never compacted: of a gigabyte, Kafka's default, each start would read what was replaced long ago."""
 REPLICATION = -1  # the broker's own default: 1 where the embedded one runs, what its owners chose elsewhere
 
 
@@ -77,11 +79,12 @@ def _wait_for(client: AdminClient, settings: Settings, made: list[NewTopic]) -> 
 def configuration(topic: Topic) -> dict[str, str]:
     """The topic's own settings, by Kafka's names."""
     return {
-        "cleanup.policy": "delete",
+        "cleanup.policy": topic.cleanup,
         "retention.ms": "-1" if topic.retention_ms is None else str(topic.retention_ms),
         "retention.bytes": "-1",
         "max.message.bytes": str(topic.max_message_bytes),
         "message.timestamp.type": topic.timestamp_type,
+        **({"segment.bytes": str(_COMPACTED_SEGMENT)} if topic.cleanup == "compact" else {}),
     }
 
 
@@ -128,6 +131,8 @@ def _alteration(topic: Topic) -> ConfigResource:
 
 
 def _kept(topic: Topic) -> str:
+    if topic.cleanup == "compact":
+        return "by the latest record of each key"
     return "without limit" if topic.retention_ms is None else f"{topic.retention_ms // 86_400_000} days"
 
 

@@ -52,7 +52,7 @@ def _unanswered(settings: Settings, ends: Ends) -> Iterator[TopicPartition]:
 
 def _unarchived(settings: Settings, ends: Ends) -> Iterator[TopicPartition]:
     for topic in archived_topics():
-        held = log_ends(settings, topic.table)
+        held = log_ends(settings, topic.archive)
         yield from (TopicPartition(name, p, held.get(p, (0, 0))[1]) for name, p in ends if name == topic.name)
 
 

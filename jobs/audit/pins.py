@@ -71,8 +71,8 @@ def pin(settings: Settings) -> dict[str, PinnedTopic]:
 
     """
     declared = archived_topics()
-    snapshots = {topic.name: snapshot(settings, topic.table) for topic in declared}
-    held = {topic.name: {} if (id_ := snapshots[topic.name]) is None else log_ends(settings, topic.table, id_) for topic in declared}
+    snapshots = {topic.name: snapshot(settings, topic.archive) for topic in declared}
+    held = {topic.name: {} if (id_ := snapshots[topic.name]) is None else log_ends(settings, topic.archive, id_) for topic in declared}
     there = _partitions(settings)
     if missing := [topic.name for topic in declared if topic.name not in there and topic.name != REPLAYS]:
         message = f"broker {settings.kafka.servers}: expected topic {missing[0]}, got no such topic; run `./streamhouse apply`"
@@ -82,7 +82,7 @@ def pin(settings: Settings) -> dict[str, PinnedTopic]:
         return {
             topic.name: PinnedTopic(
                 topic.name,
-                topic.table,
+                topic.archive,
                 snapshots[topic.name],
                 tuple(
                     _pin(settings, consumer, topic.name, partition, held[topic.name].get(partition))

@@ -102,7 +102,7 @@ class Count:
         said = []
         for topic in (ACTIONS, PREDICTIONS, LETTERS):
             wanted = self.expected.places if topic == ACTIONS else self.records[topic]
-            table = load_contracts().topics[topic].table
+            table = load_contracts().topics[topic].archive
             held = _held(settings, table, len(wanted))
             for what, judge in _JUDGES:
                 found = list(islice(_differing(wanted, held, judge), 1000))
@@ -113,7 +113,7 @@ class Count:
     def rows(self) -> dict[str, int]:
         """How many records each topic holds, by its table."""
         counted = {PREDICTIONS: self.records[PREDICTIONS], LETTERS: self.records[LETTERS], ACTIONS: self.expected.places}
-        return {load_contracts().topics[topic].table: sum(map(sum, places)) for topic, places in counted.items()}
+        return {load_contracts().topics[topic].archive: sum(map(sum, places)) for topic, places in counted.items()}
 
 
 def count(settings: Settings, sent: Sent) -> Count:

@@ -1,4 +1,4 @@
-"""The examples beside the contracts are executable: the scoring path accepts or refuses each as it says."""
+"""The examples of user-actions are executable: the scoring path accepts or refuses each as it says. Those of commands: test_messages.py."""
 
 from __future__ import annotations
 

@@ -96,6 +96,11 @@ BREAKERS: dict[str, list[tuple[Callable[[Path], None], str]]] = {
     "records_carry_the_brokers_time": [(edit_topic("predictions", timestamp_type="CreateTime"), "got 'CreateTime'")],
     "schemas_evolve_backward": [(edit_topic("predictions", compatibility="NONE"), "BACKWARD, got 'NONE'")],
     "tables_are_named_after_topics": [(edit_topic("user-actions", table="actions"), "'user_actions', got 'actions'")],
+    "compacted_topics_hold_what_is_latest": [
+        (edit_topic("predictions", cleanup="tidy"), "expected cleanup delete or compact, got 'tidy'"),
+        (edit_topic("aggregate-snapshots", retention="30d"), "retention unlimited, as the topic is compacted, got 2592000s"),
+        (edit_topic("aggregate-snapshots", table="aggregate_snapshots"), "table null, as the topic is compacted"),
+    ],
     "events_have_schemas": [
         (edit_topic("predictions", events=[]), "at least one event type, got none"),
         (edit_topic("predictions", events=[{"type": "BigPrediction", "version": 2}]), "schemas/big-prediction.v2"),
@@ -126,6 +131,10 @@ BREAKERS: dict[str, list[tuple[Callable[[Path], None], str]]] = {
             edit_schema("prediction", lambda s: s["properties"]["data"]["properties"]["model"].pop("additionalProperties")),
             "at data.model.",
         ),
+        (
+            edit_schema("order-placed", lambda s: s["properties"]["data"]["properties"]["items"]["items"].pop("additionalProperties")),
+            "at data.items[].",
+        ),
         (edit_schema("user-action", lambda s: s["properties"]["source"].pop("unit")), "a unit of source, got nothing"),
         (
             edit_schema("user-action", lambda s: s["properties"]["data"]["properties"]["action"].pop("description")),
@@ -141,7 +150,13 @@ BREAKERS: dict[str, list[tuple[Callable[[Path], None], str]]] = {
         (edit_examples("predictions", invalid=refusal(step="publish")), "a step of decode, validate, schema"),
         (edit_examples("predictions", invalid=refusal(step="decode")), "the topic has no dead letters, got 'decode'"),
     ],
-    "event_types_lie_on_one_topic": [(edit_topic("user-actions", events=LETTER), "on user-actions-dlq too")],
+    "event_types_lie_on_one_topic": [
+        (
+            edit_topic("user-actions", events=LETTER),
+            "DeadLetter on the dead_letter_topic of another topic, got it on user-actions",
+        ),
+        (edit_topic("payments", events=[{"type": "OrderPlaced", "version": 1}]), "expected OrderPlaced on one topic, got it on orders too"),
+    ],
 }
 
 

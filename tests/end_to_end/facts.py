@@ -13,6 +13,7 @@ from confluent_kafka import Message
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.stack import flink_rest, supervise
+from jobs.archive_rows import COLUMNS
 from jobs.committed_records import read_all
 
 Place = tuple[int, int]  # partition and offset
@@ -43,8 +44,8 @@ def tables_follow(settings: Settings) -> bool:
     from lakehouse.read import read
 
     return all(
-        read(settings, topic.table, columns=["topic_offset"]).num_rows == len(records(settings, topic.name))
-        for topic in load_contracts().topics.values()
+        read(settings, topic.archive, columns=["topic_offset"]).num_rows == len(records(settings, topic.name))
+        for topic in (load_contracts().topics[name] for name in COLUMNS)
     )
 
 

@@ -71,7 +71,7 @@ def archived(settings: Settings, offsets: dict[int, str]) -> set[int]:
     """Which of the offsets the table of dead letters names."""
     from lakehouse.read import read
 
-    rows = read(settings, DEAD_LETTERS.table, columns=["source_offset", "reason"], where="reason = 'not_utf8'").to_pylist()
+    rows = read(settings, DEAD_LETTERS.archive, columns=["source_offset", "reason"], where="reason = 'not_utf8'").to_pylist()
     return {row["source_offset"] for row in rows if row["source_offset"] in offsets}
 
 

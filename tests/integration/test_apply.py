@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import os
+import random
 import socket
 import subprocess
 import time
@@ -15,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from confluent_kafka import KafkaError, Message, Producer
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # re-exported in silence
 from rich.console import Console
 
@@ -26,6 +28,7 @@ from infra.contracts.load import load_contracts
 from infra.stack.services import services, write_files
 from infra.stack.stack import _format_broker
 from jobs import apply
+from jobs.committed_records import read_all
 from tests.ports import free_ports
 
 CONTRACTS = load_contracts()
@@ -113,8 +116,27 @@ def test_everything_declared_is_created_and_a_second_run_changes_nothing(setting
     assert held["message.timestamp.type"] == "LogAppendTime"
     assert held["retention.ms"] == str(30 * 86_400_000)
     assert config(settings, "user-actions")["retention.ms"] == "-1"
+    snapshots = config(settings, "aggregate-snapshots")
+    assert [snapshots[name] for name in ("cleanup.policy", "retention.ms", "max.message.bytes")] == ["compact", "-1", str(8 << 20)]
+    assert {config(settings, name)["cleanup.policy"] for name in CONTRACTS.topics if name != "aggregate-snapshots"} == {"delete"}
     level = httpx.get(f"{settings.registry.confluent_url}/config/user-actions-UserAction").json()
     assert level["compatibilityLevel"] == "BACKWARD"
+
+
+@pytest.mark.parametrize("name", ["orders", "order-commands-dlq", "aggregate-snapshots"])
+def test_a_record_as_large_as_its_contract_says_is_taken_and_read(settings: Settings, name: str) -> None:
+    limit = CONTRACTS.topics[name].max_message_bytes
+    producer, refused = Producer({**settings.kafka.client(), "message.max.bytes": 2 * limit}), list[str]()
+
+    def delivered(error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            refused.append(error.name())
+
+    for size in (limit - 200, limit + 200):
+        producer.produce(name, random.Random(size).randbytes(size), b"key", on_delivery=delivered)
+        assert producer.flush(20) == 0
+    assert refused == ["MSG_SIZE_TOO_LARGE"]
+    assert [len(message.value() or b"") for message in read_all(settings, name, 4)] == [limit - 200]
 
 
 def test_features_are_applied_with_the_rest_and_then_hold(settings: Settings) -> None:
@@ -157,6 +179,19 @@ def test_an_added_optional_field_is_registered_beside_the_old_schema(settings: S
     assert [c.action for c in registry.apply(settings, contracts("grown", added))] == ["keep"]
     url = f"{settings.registry.confluent_url}/subjects/{registry.subject_of('grown', 'UserAction')}/versions"
     assert httpx.get(url).json() == [1, 2]
+
+
+def test_letters_grew_by_steps_and_by_who_failed_without_a_new_version(settings: Settings) -> None:
+    """As a registry holds them since before there were services that decide and react."""
+    schema = CONTRACTS.schemas["DeadLetter", 1]
+    before = copy.deepcopy(dict(schema.document))
+    del before["properties"]["data"]["properties"]["failedIn"]
+    before["properties"]["data"]["properties"]["error"]["properties"]["step"]["enum"] = ["decode", "validate", "enrich", "score"]
+    one = {"letters-dlq": replace(CONTRACTS.topics["user-actions-dlq"], name="letters-dlq")}
+    old = replace(CONTRACTS, topics=one, schemas={("DeadLetter", 1): replace(schema, document=before)})
+    assert [c.action for c in registry.apply(settings, old)] == ["create"]
+    assert [c.action for c in registry.apply(settings, replace(CONTRACTS, topics=one))] == ["update"]
+    assert [c.action for c in registry.apply(settings, replace(CONTRACTS, topics=one))] == ["keep"]
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 from infra.contracts.load import FOLDER, ContractError, duration_ms, load_contracts
+from infra.errors import StreamhouseError
 
 TOPIC = "topics/predictions.yaml"
+INVALID = {"name": "none", "step": "schema", "reason": "json"}
 
 
 @pytest.fixture
@@ -26,7 +28,15 @@ def change(folder: Path, key: str, value: object) -> None:
 
 def test_the_contracts_say_what_the_system_rests_on() -> None:
     topics = load_contracts().topics
-    assert set(topics) == {"user-actions", "predictions", "user-actions-dlq", "user-actions-replays"}
+    commands = {f"{name}-commands" for name in ("order", "payment", "inventory", "shipping", "account")}
+    events = {"orders", "payments", "inventory", "shipping", "accounts"}
+    scoring = {"user-actions", "predictions", "user-actions-dlq", "user-actions-replays"}
+    assert set(topics) == scoring | events | commands | {f"{name}-dlq" for name in commands} | {"command-replies", "aggregate-snapshots"}
+    assert {name for name, topic in topics.items() if topic.table is None} == commands | {"command-replies", "aggregate-snapshots"}
+    assert {name for name, topic in topics.items() if topic.cleanup == "compact"} == {"aggregate-snapshots"}
+    assert {topics[name].retention_ms for name in events} == {None}
+    with pytest.raises(StreamhouseError, match="topic order-commands: expected an archive table, got `table: null`"):
+        _ = topics["order-commands"].archive
     actions = topics["user-actions"]
     assert (actions.partitions, actions.max_message_bytes, actions.retention_ms) == (4, 1048576, None)
     assert topics["predictions"].retention_ms == 30 * 86_400_000
@@ -56,6 +66,9 @@ def test_an_unknown_key_is_refused_with_its_file(folder: Path) -> None:
         ("owner", 3, "owner: expected a text, got 3"),
         ("partitions", "four", "partitions: expected a whole number, got 'four'"),
         ("partitions", True, "partitions: expected a whole number, got True"),
+        ("cleanup", 1, "cleanup: expected a text, got 1"),
+        ("table", 1, "table: expected a text, got 1"),
+        ("examples", {"valid": [], "invalid": [INVALID | {"headers": {"a": 1}}]}, "headers: expected a mapping of texts, got {'a': 1}"),
         ("consumers", "all", "consumers: expected a list of texts, got 'all'"),
         ("events", "Prediction", "events: expected a list of mappings, got 'Prediction'"),
         ("events", ["Prediction"], r"events\[0\]: expected a mapping, got 'Prediction'"),
@@ -70,6 +83,15 @@ def test_an_unknown_key_is_refused_with_its_file(folder: Path) -> None:
 def test_a_field_that_is_not_as_expected_is_named(folder: Path, key: str, value: object, says: str) -> None:
     change(folder, key, value)
     with pytest.raises(ContractError, match=says):
+        load_contracts(folder)
+
+
+def test_that_a_topic_has_no_table_is_said_and_never_forgotten(folder: Path) -> None:
+    change(folder, "table", None)
+    assert load_contracts(folder).topics["predictions"].table is None
+    file = folder / TOPIC
+    file.write_text(file.read_text("utf-8").replace("table: null\n", ""), "utf-8")
+    with pytest.raises(ContractError, match="table: expected a text or null, got 'nothing'"):
         load_contracts(folder)
 
 

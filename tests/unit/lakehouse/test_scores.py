@@ -49,7 +49,7 @@ def test_a_table_of_scores_is_known_by_its_name_and_says_which_model_filled_it(m
     assert said == ["buys", "2", "a" * 64]
     assert held.properties["commit.retry.num-retries"] == "0"
     assert query(made, f"SELECT count(*) AS n FROM {NAME.upper()}").to_pylist() == [{"n": 0}]
-    with pytest.raises(LakehouseError, match=f"table `scores_buys_v3`: expected one of feature_log, .*{NAME}"):
+    with pytest.raises(LakehouseError, match=f"table `scores_buys_v3`: expected one of account_commands_dlq, .*{NAME}"):
         query(made, "SELECT 1 FROM scores_buys_v3")
 
 
