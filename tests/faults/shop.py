@@ -1,4 +1,4 @@
-"""Orders by the thousand while each service of the shop and the broker are killed at random: does every order end once, and do the books agree?
+"""Orders by the thousand while the shop's services and the broker are killed at random: does each end once, and do the books agree?
 
     .streamhouse/env/bin/python -m tests.faults.shop --orders 10000 --seed 1
 
@@ -211,9 +211,8 @@ def _wait(settings: Settings, outcome: Outcome, orders: int) -> None:
     outcome.findings += [f"order {one} came to no end within {_QUIET_SECONDS:.0f} s" for one in books.unfinished()]
     if books.totals().orders != orders:
         outcome.findings.append(f"{orders} orders were accepted, {books.totals().orders} are there")
-    for name, topic in load_contracts().topics.items():
-        if name.endswith("-commands-dlq"):
-            outcome.letters += sum(1 for _ in read_all(settings, name, topic.partitions))
+    for letters in (topic for name, topic in load_contracts().topics.items() if name.endswith("-commands-dlq")):
+        outcome.letters += sum(1 for _ in read_all(settings, letters.name, letters.partitions))
     if outcome.letters:
         outcome.findings.append(f"{outcome.letters} dead letters, where nothing was wrong")
 

@@ -77,8 +77,7 @@ def test_writers_that_are_killed_stopped_and_rebalanced_lose_and_double_nothing(
             one = random.choice(accounts)
             sent[one] += 1
             name = derived_id("deposit", f"{one} {sent[one]}")
-            for _ in range(random.choice((1, 1, 2))):
-                futures.append(commands.begin(DepositMoney(one, 1), name))
+            futures += [commands.begin(DepositMoney(one, 1), name) for _ in range(random.choice((1, 1, 2)))]
             time.sleep(0.002)
             if time.monotonic() > due:
                 due = time.monotonic() + random.uniform(1, 4)
