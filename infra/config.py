@@ -16,7 +16,7 @@ from typing import Any
 from infra.errors import SettingsError, StreamhouseError, environment_name
 
 ROOT = Path(__file__).resolve().parent.parent
-SECRETS = frozenset({"kafka.password"})
+SECRETS = frozenset({"kafka.password", "read_models.url"})
 
 
 class Secret(str):
@@ -195,6 +195,17 @@ class ArchiveTopics:
 
 
 @dataclass(frozen=True)
+class ReadModels:
+    url: Secret
+    folder: Path
+
+    @property
+    def file(self) -> Path:
+        """The SQLite file, unless `url` names a server."""
+        return self.folder / "read_models.db"
+
+
+@dataclass(frozen=True)
 class Replay:
     parallelism: int
 
@@ -245,6 +256,7 @@ class Settings:
     lake: Lake
     score_events: ScoreEvents
     archive_topics: ArchiveTopics
+    read_models: ReadModels
     replay: Replay
     brake: Brake
     keeper: Keeper
@@ -309,6 +321,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         lake=section(Lake, "lake", folder=state / "lake"),
         score_events=section(ScoreEvents, "score_events"),
         archive_topics=section(ArchiveTopics, "archive_topics"),
+        read_models=section(ReadModels, "read_models", folder=state / "read_models"),
         replay=section(Replay, "replay"),
         brake=section(Brake, "brake"),
         keeper=section(Keeper, "keeper"),
@@ -319,6 +332,8 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
     )
     if settings.stack.start not in ("all", "nothing"):
         raise SettingsError("stack.start", "all or nothing", settings.stack.start)
+    if settings.read_models.url and not settings.read_models.url.reveal().startswith("postgresql://"):
+        raise SettingsError("read_models.url", "postgresql://user:password@host:port/database or nothing", settings.read_models.url)
     if unread:
         name = sorted(unread)[0]
         message = f"environment variable {name}: infra/settings.toml has no such setting; correct the name or `unset {name}`"

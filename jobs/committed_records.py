@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, Consumer, IsolationLevel, KafkaError, KafkaException, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported in silence
 from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_fixed
 
@@ -85,14 +85,29 @@ def end_offsets(settings: Settings, places: Iterable[tuple[str, int]]) -> dict[t
     return _offsets(settings, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
 
 
-def _offsets(settings: Settings, places: Iterable[tuple[str, int]], wanted: OffsetSpec) -> dict[tuple[str, int], int]:
+def committed_ends(settings: Settings, places: Iterable[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    """By topic and partition, up to where committed records can be read: the first open transaction, or where the next record will lie.
+
+    Raises:
+        KafkaException: as `first_offsets`.
+
+    """
+    return _offsets(settings, places, OffsetSpec.latest(), IsolationLevel.READ_COMMITTED)  # type: ignore[no-untyped-call]
+
+
+def _offsets(
+    settings: Settings,
+    places: Iterable[tuple[str, int]],
+    wanted: OffsetSpec,
+    isolation: IsolationLevel = IsolationLevel.READ_UNCOMMITTED,
+) -> dict[tuple[str, int], int]:
     client = AdminClient({**settings.kafka.client(), "log_level": "0"})
     asked = {TopicPartition(topic, partition): wanted for topic, partition in places}
     for attempt in Retrying(
         retry=retry_if_exception(_is_not_yet), stop=stop_after_delay(_ANSWER_SECONDS), wait=wait_fixed(0.2), reraise=True
     ):
         with attempt:
-            answers = client.list_offsets(asked, request_timeout=_ASK_SECONDS)
+            answers = client.list_offsets(asked, request_timeout=_ASK_SECONDS, isolation_level=isolation)
             found = {(place.topic, place.partition): int(future.result(_ANSWER_SECONDS).offset) for place, future in answers.items()}
     return found
 

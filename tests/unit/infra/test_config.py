@@ -32,6 +32,15 @@ def test_a_secret_never_prints() -> None:
     assert "canary" in settings.kafka.java_client()["sasl.jaas.config"]
 
 
+def test_where_read_models_lie_never_prints() -> None:
+    settings = load_settings({"STREAMHOUSE_READ_MODELS_URL": "postgresql://shop:canary@db/shop"})
+    assert "canary" not in f"{settings!r} {settings.read_models.url}"
+    assert settings.read_models.url.reveal() == "postgresql://shop:canary@db/shop"
+    with pytest.raises(SettingsError, match=r"`read_models.url`: expected postgresql://.*; set STREAMHOUSE_READ_MODELS_URL") as refused:
+        load_settings({"STREAMHOUSE_READ_MODELS_URL": "mysql://shop:canary@db/shop"})
+    assert "canary" not in str(refused.value)
+
+
 def test_a_quote_in_a_password_cannot_leave_its_string() -> None:
     settings = load_settings({"STREAMHOUSE_KAFKA_PASSWORD": 'a"; b', "STREAMHOUSE_KAFKA_SASL_MECHANISM": "PLAIN"})
     assert settings.kafka.java_client()["sasl.jaas.config"].endswith('password="a\\"; b";')

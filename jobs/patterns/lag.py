@@ -1,0 +1,54 @@
+"""How far behind its topics each version of a read model is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Engine
+
+from infra.config import Settings
+from jobs.committed_records import committed_ends
+from jobs.patterns.database import reading
+from jobs.patterns.read_models import Place, live_version, positions, unreadable, versions
+
+
+@dataclass(frozen=True)
+class Lag:
+    """A version of a read model. `behind`: by place, the offsets up to the committed end that it has not passed.
+
+    `is_live`: readers see it. `unreadable`: records that it has passed and nobody can read.
+    """
+
+    name: str
+    version: int
+    is_live: bool
+    behind: Mapping[Place, int]
+    unreadable: int
+
+    @property
+    def records(self) -> int:
+        """Of all places together."""
+        return sum(self.behind.values())
+
+    def __str__(self) -> str:
+        seen = "live" if self.is_live else "not seen by readers"
+        rest = f"; {self.unreadable:,} unreadable records passed" if self.unreadable else ""
+        return f"{self.name} version {self.version} ({seen}): {self.records:,} records behind{rest}"
+
+
+def lags(settings: Settings, database: Engine, name: str) -> list[Lag]:
+    """Each version that is in the database, the oldest first.
+
+    Raises:
+        KafkaException, DBAPIError: broker or database do not answer.
+
+    """
+    with reading(database) as connection:
+        live = live_version(connection, name)
+        found = [(v, positions(connection, name, v), unreadable(connection, name, v)) for v in versions(connection, name)]
+    ends = committed_ends(settings, {place for _, at, _ in found for place in at})
+    return [
+        Lag(name, version, version == live, {place: max(0, ends[place] - following) for place, following in sorted(at.items())}, unread)
+        for version, at, unread in found
+    ]

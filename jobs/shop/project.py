@@ -1,0 +1,64 @@
+"""The service that keeps the shop's read models: `python -m jobs.shop.project`."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+
+from sqlalchemy.exc import DBAPIError
+
+from infra.config import Settings, load_settings
+from infra.errors import StreamhouseError
+from jobs.patterns.database import open_database
+from jobs.patterns.patience import why
+from jobs.patterns.projection import Projection
+from jobs.patterns.rebuild import keep
+from jobs.shop.order_predictions import ORDER_PREDICTIONS
+from jobs.shop.order_summaries import ORDER_SUMMARIES
+
+PROJECTIONS: Sequence[Projection] = (ORDER_SUMMARIES, ORDER_PREDICTIONS)
+
+log = logging.getLogger("project")
+
+
+def keep_all(settings: Settings, projections: Sequence[Projection], stop: threading.Event) -> None:
+    """Each in a thread of its own until `stop`; the first that fails stops them all.
+
+    Raises:
+        StreamhouseError, DBAPIError: what it failed of.
+
+    """
+    database = open_database(settings)
+    try:
+        with ThreadPoolExecutor(len(projections)) as threads:
+            under_way = [threads.submit(keep, settings, database, projection, stop.is_set) for projection in projections]
+            wait(under_way, return_when=FIRST_EXCEPTION)
+            stop.set()
+        for future in under_way:
+            future.result()
+    finally:
+        database.dispose()
+
+
+def main() -> None:
+    """Until SIGTERM or Ctrl-C, which end it behind the batch that is under way."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        keep_all(load_settings(), PROJECTIONS, stop)
+    except StreamhouseError as error:
+        log.error("%s", error)
+        sys.exit(1)
+    except DBAPIError as error:
+        log.error("%s; see read_models.url", why(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
