@@ -12,7 +12,7 @@ import typer
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
-from jobs import interrupts
+from jobs import cli_shop, interrupts
 from jobs.cli_history import app as history
 from jobs.dlq.commands import app as dlq
 
@@ -26,6 +26,9 @@ app = typer.Typer(
 )
 app.add_typer(dlq, name="dlq")
 app.add_typer(history)
+app.add_typer(cli_shop.aggregate, name="aggregate")
+app.add_typer(cli_shop.saga, name="saga")
+app.add_typer(cli_shop.shop, name="shop")
 
 
 def _say(text: str) -> None:

@@ -28,6 +28,14 @@ _ADD_OPENS = (
 _WORKER_PYTHON = Path(__file__).parent / "bin" / "worker-python"
 TASKMANAGERS = ("taskmanager", "standby")
 """Two, each with room for all jobs: when one dies, what it did goes on in the other at once."""
+SHOP: Mapping[str, tuple[str, ...]] = {
+    **{name: ("jobs.serve", name, "0") for name in ("order", "payment", "inventory", "shipping", "carrier")},
+    "read-models": ("jobs.shop.project",),
+    "shop-http": ("jobs.shop.http_service",),
+    "notification": ("jobs.shop.notification",),
+    "analytics": ("jobs.shop.analytics",),
+}
+"""The shop's services, each a module and its arguments; they run when they were added (`infra.stack.added`)."""
 _LIGHT_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
 
 
@@ -43,7 +51,8 @@ class Service:
 
 
 def services(settings: Settings) -> list[Service]:
-    """All services of these settings, in the order in which a person thinks of them."""
+    """All services of these settings and those that were added, in the order in which a person thinks of them."""
+    added = () if settings.stack.runs_elsewhere else added_names(settings)
     java, python = str(java_home() / "bin" / "java"), str(settings.installed / "env" / "bin" / "python")
     state, flink, registry, kafka, redis = (
         settings.state,
@@ -136,7 +145,19 @@ def services(settings: Settings) -> list[Service]:
     listed.append(Service("keeper", (python, "-m", "jobs.keeper"), {}, "", ()))
     if settings.meter.every:
         listed.append(Service("meter", (python, "-m", "jobs.meter.run"), {}, "", ()))
+    listed += [Service(name, (python, "-m", *SHOP[name]), {}, "", ()) for name in SHOP if name in added]
     return listed
+
+
+def added_file(settings: Settings) -> Path:
+    """Which services run beside the stack's own: a name in each line. It outlives `down`."""
+    return settings.state / "added_services"
+
+
+def added_names(settings: Settings) -> tuple[str, ...]:
+    """The names of services that were added."""
+    file = added_file(settings)
+    return tuple(file.read_text("utf-8").split()) if file.exists() else ()
 
 
 def java_home() -> Path:

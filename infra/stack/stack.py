@@ -31,7 +31,7 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
         raise StreamhouseError(fault)
     settings.state.mkdir(parents=True, exist_ok=True)
     if settings.stack.runs_elsewhere:
-        _wait(settings, [service.name for service in services(settings)], report)
+        wait_for(settings, [service.name for service in services(settings)], report)
         return
     with FileLock(settings.state / "up.lock", timeout=UP_SECONDS):
         jars.install(settings)
@@ -46,13 +46,19 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
             write_files(settings)
             _format_broker(settings)
             supervise.start(settings, wanted)
-        _wait(settings, [service.name for service in wanted], report)
+        wait_for(settings, [service.name for service in wanted], report)
         for state in supervise.states(settings):
             if state.name in flink_process.NAMES:
                 flink_process.keep_command(settings, state.name, state.pid)
 
 
-def _wait(settings: Settings, names: list[str], report: Callable[[str], None]) -> None:
+def wait_for(settings: Settings, names: list[str], report: Callable[[str], None]) -> None:
+    """Until each of these services answers.
+
+    Raises:
+        StreamhouseError: one does not come up.
+
+    """
     missing, started = list(names), time.monotonic()
     ended: Counter[str] = Counter()
     while missing:

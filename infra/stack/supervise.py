@@ -13,6 +13,7 @@ import xmlrpc.client
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -153,6 +154,28 @@ def start(settings: Settings, services: list[Service]) -> None:
     if done.returncode:
         message = f"the supervisor did not start: {(done.stderr or done.stdout).strip()[-300:]}; see {settings.state / 'logs'}"
         raise StreamhouseError(message)
+
+
+def change(settings: Settings, services: list[Service]) -> None:
+    """Let the running supervisor run these services: new ones are started, those that are not among them are ended.
+
+    Raises:
+        StreamhouseError: no supervisor answers.
+
+    """
+    write_configuration(settings, services)
+    try:
+        with server(settings) as remote:
+            answer: Any = remote.supervisor.reloadConfig()
+            [[added, _, removed]] = answer
+            for name in removed:
+                remote.supervisor.stopProcessGroup(name)
+                remote.supervisor.removeProcessGroup(name)
+            for name in added:
+                remote.supervisor.addProcessGroup(name)
+    except (OSError, xmlrpc.client.Error) as error:
+        message = f"the supervisor: expected to run {', '.join(service.name for service in services)}, got {error}; run `./streamhouse up`"
+        raise StreamhouseError(message) from error
 
 
 def stop(settings: Settings) -> list[int]:

@@ -50,7 +50,7 @@ _codec = Codec([AggregateSnapshotted])
 
 def snapshot_of(aggregate: Aggregate, aggregate_id: str, held: Held, partition: int, end: int, now_ms: int) -> Outgoing:
     """The record of a snapshot. `end`: a place in the event log from which on every event behind the snapshot lies."""
-    state = msgspec.Raw(msgspec.json.encode(held.state, enc_hook=_plain))
+    state = msgspec.Raw(msgspec.json.encode(held.state, enc_hook=plain))
     data = AggregateSnapshotted(aggregate.topic, aggregate_id, held.version, end, aggregate.state_version, state, held.recent)
     identity = derived_id(f"{aggregate.topic}/{aggregate_id}", f"snapshot {held.version}")
     _, value, headers = encode(Envelope(identity, now_ms, f"streamhouse/{aggregate.name}", aggregate_id, data))
@@ -72,7 +72,8 @@ def read_snapshot(aggregate: Aggregate, value: bytes | None) -> Snapshot | None:
     return Snapshot(data.aggregate_id, Held(state, data.aggregate_version, data.recent), data.offset, read.at)
 
 
-def _plain(value: object) -> object:
+def plain(value: object) -> object:
+    """What msgspec writes for a value of a state that it does not know: a map as an object."""
     if isinstance(value, Map):
         return dict(value)
     message = f"a state holds {type(value).__name__}, which no snapshot can keep; use msgspec's types and immutables.Map"

@@ -33,7 +33,8 @@ from jobs.shop.messages import (
 
 MOST_ITEMS = 200
 MOST_CENTS = 10**12
-_WAITS_FOR: dict[str, Step] = {"placed": "payment", "paid": "inventory", "reserved": "shipping"}
+WAITS_FOR: dict[str, Step] = {"placed": "payment", "paid": "inventory", "reserved": "shipping"}
+"""The step that an order of a status waits for."""
 _BEFORE: dict[Step, Step] = {"inventory": "payment", "shipping": "inventory"}
 
 
@@ -67,19 +68,19 @@ def decide(patience: Patience, order: Order, command: Message, now_ms: int) -> S
         case _ if order.status == "new":
             return Refused("unknown_order", f"there is no order {command.aggregate_id!r}")
         case CancelOrder(order_id, reason):
-            if step := _WAITS_FOR.get(order.status):
+            if step := WAITS_FOR.get(order.status):
                 return [OrderCancelling(order_id, order.user_id, order.warehouse_id, step, reason)]
             return Refused("too_late", f"the order is {order.status}; only one that is on its way can be cancelled")
-        case NoteStep(_, step, "succeeded", _) if _WAITS_FOR.get(order.status) == step:
+        case NoteStep(_, step, "succeeded", _) if WAITS_FOR.get(order.status) == step:
             return [_went_on(patience, order, step, now_ms)]
         case NoteStep(order_id, "payment", "failed", reason) if order.status in ("placed", "cancelling"):
             return [OrderCancelled(order_id, order.user_id, order.reason or reason, 0)]
         # also before the order hears why: what it says of the payment and of the stock comes on two ways
         case NoteStep(order_id, "payment", "compensated", reason) if order.status not in ("shipped", "cancelled"):
             return [OrderCancelled(order_id, order.user_id, order.reason or reason, order.cents)]
-        case NoteStep(order_id, step, "failed", reason) if _WAITS_FOR.get(order.status) == step:
+        case NoteStep(order_id, step, "failed", reason) if WAITS_FOR.get(order.status) == step:
             return [OrderCancelling(order_id, order.user_id, order.warehouse_id, _BEFORE[step], reason)]
-        case ExpireStep(order_id, step) if _WAITS_FOR.get(order.status) == step and now_ms >= order.deadline:
+        case ExpireStep(order_id, step) if WAITS_FOR.get(order.status) == step and now_ms >= order.deadline:
             return [OrderCancelling(order_id, order.user_id, order.warehouse_id, step, f"{step} missed its deadline")]
     return []  # a late word: the order waits for something else by now
 
@@ -130,7 +131,7 @@ def evolve(order: Order, event: Message) -> Order:
 
 def deadline(order: Order) -> tuple[int, Message] | None:
     """Until when an order waits, and what its owner tells it then."""
-    step = _WAITS_FOR.get(order.status)
+    step = WAITS_FOR.get(order.status)
     return None if step is None else (order.deadline, ExpireStep(order.order_id, step))
 
 

@@ -30,17 +30,17 @@ from infra.contracts.load import load_contracts
 from jobs.committed_records import read_all
 from jobs.participants import participants
 from jobs.patterns.commands import Commands
-from jobs.patterns.event_log import read_event
+from jobs.patterns.event_log import rebuilt
 from jobs.patterns.event_store import Reply
 from jobs.patterns.message import Message, derived_id
 from jobs.patterns.replies import CommandAccepted, CommandRefused
 from jobs.shop import messages as m
 from jobs.shop.books import Books
+from jobs.shop.check import read_books
 from tests.brokers import Broker, broker_of
 from tests.ports import free_ports
 
 SERVICES = ("order", "payment", "inventory", "shipping", "carrier")
-EVENT_TOPICS = ("orders", "payments", "inventory", "shipping")
 _QUIET_SECONDS = 240.0
 _IN_FLIGHT = 400
 _USERS, _SKUS, _WAREHOUSES = 200, 40, ("north", "south", "west")
@@ -199,11 +199,7 @@ def _wait(settings: Settings, outcome: Outcome, orders: int) -> None:
     """Until every order has ended."""
     until = time.monotonic() + _QUIET_SECONDS
     while True:
-        books = Books()
-        aggregates = {one.aggregate.topic: one.aggregate for one in participants(settings).values() if one.aggregate}
-        for topic in EVENT_TOPICS:
-            for message in read_all(settings, topic, load_contracts().topics[topic].partitions):
-                books.tell(read_event(aggregates[topic], message).envelope.data)
+        books = read_books(settings)
         outcome.books = books
         if (books.totals().orders == orders and not books.unfinished()) or time.monotonic() > until:
             break
@@ -219,8 +215,6 @@ def _wait(settings: Settings, outcome: Outcome, orders: int) -> None:
 
 def _rebuilt_otherwise(settings: Settings, books: Books) -> list[str]:
     """The states that the events make again must say what the books say."""
-    from jobs.patterns.event_log import rebuilt
-
     known = participants(settings)
     totals, found = books.totals(), list[str]()
     states = {

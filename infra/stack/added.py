@@ -1,0 +1,48 @@
+"""Services that run beside the stack's own from when they are added until they are taken away, also after `down` and `up`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from filelock import FileLock
+
+from infra.config import Settings
+from infra.errors import StreamhouseError
+from infra.stack import supervise
+from infra.stack.services import added_file, added_names, services
+from infra.stack.stack import UP_SECONDS, wait_for
+from infra.whole_files import write_whole
+
+
+def add(settings: Settings, names: Iterable[str], report: Callable[[str], None]) -> None:
+    """Start services and wait until each answers; those that run stay as they are.
+
+    Raises:
+        StreamhouseError: the stack is down, or a service does not come up.
+
+    """
+    _change(settings, [*added_names(settings), *names])
+    wait_for(settings, list(names), report)
+
+
+def remove(settings: Settings, names: Iterable[str]) -> None:
+    """End services.
+
+    Raises:
+        StreamhouseError: the stack is down.
+
+    """
+    gone = set(names)
+    _change(settings, [name for name in added_names(settings) if name not in gone])
+
+
+def _change(settings: Settings, names: Iterable[str]) -> None:
+    if settings.stack.runs_elsewhere:
+        message = "stack.start is nothing, so nothing is started here; run `python -m jobs.serve NAME` where the other services run"
+        raise StreamhouseError(message)
+    with FileLock(settings.state / "up.lock", timeout=UP_SECONDS):
+        if not supervise.states(settings):
+            message = "the stack is down; run `./streamhouse up` first"
+            raise StreamhouseError(message)
+        write_whole(added_file(settings), "\n".join(dict.fromkeys(names)) + "\n")
+        supervise.change(settings, services(settings))

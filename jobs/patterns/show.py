@@ -1,0 +1,117 @@
+"""One aggregate for people and programs: its state as of any time, and its audit trail."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from infra.config import Settings
+from infra.contracts.codec import rfc3339
+from infra.errors import StreamhouseError
+from jobs.patterns.aggregate import Aggregate, Held, folded
+from jobs.patterns.archive_store import ArchivedEvents
+from jobs.patterns.event_store import Until
+from jobs.patterns.kafka_store import KafkaEventStore
+from jobs.patterns.message import Message
+from jobs.patterns.recorded import Recorded
+from jobs.patterns.snapshots import plain
+
+FOUND, UNKNOWN = 0, 1
+
+
+def show(
+    settings: Settings,
+    known: Mapping[str, Aggregate],
+    kind: str,
+    aggregate_id: str,
+    at: datetime | None,
+    offset: int | None,
+    version: int | None,
+    *,
+    history: bool,
+    archive: bool,
+    as_json: bool,
+) -> int:
+    """Print it, of the `known` kinds; answers 1 when it had no event by then.
+
+    Raises:
+        StreamhouseError: no such kind, or the log or table cannot be read.
+
+    """
+    if kind not in known:
+        message = f"kind {kind!r}: expected one of {', '.join(sorted(known))}"
+        raise StreamhouseError(message)
+    until = Until(version, None if at is None else milliseconds(at), offset)
+    store = ArchivedEvents(settings, known[kind]) if archive else KafkaEventStore(settings, known[kind])
+    events: list[Recorded] = []
+    if history:
+        events = list(store.history(aggregate_id, until))
+        held = folded(known[kind], (event.envelope for event in events))
+    else:
+        held = store.load(aggregate_id, until)
+    if as_json:
+        sys.stdout.buffer.write(_document(kind, aggregate_id, held, events if history else None) + b"\n")
+        return FOUND if held.version else UNKNOWN
+    console = Console(soft_wrap=True)
+    if not held.version:
+        console.print(f"{kind} {escape(aggregate_id)}: no event{'' if until.is_now else ' by then'}", highlight=False)
+        return UNKNOWN
+    console.print(f"{kind} {escape(aggregate_id)}, version {held.version}", highlight=False)
+    console.print(escape(msgspec.json.format(msgspec.json.encode(held.state, enc_hook=plain)).decode()), highlight=False)
+    if history:
+        _print_history(console, events)
+    return FOUND
+
+
+def milliseconds(moment: datetime) -> int:
+    """A time without a zone is UTC."""
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def details(data: Message) -> dict[str, Any]:
+    """What a message says beside the aggregate's id."""
+    said: dict[str, Any] = msgspec.to_builtins(data)
+    return {name: value for name, value in said.items() if value != data.aggregate_id}
+
+
+def _document(kind: str, aggregate_id: str, held: Held, events: list[Recorded] | None) -> bytes:
+    document: dict[str, Any] = {"kind": kind, "id": aggregate_id, "version": held.version, "state": held.state}
+    if events is not None:
+        document["history"] = [as_dict(event) for event in events]
+    return msgspec.json.encode(document, enc_hook=plain)
+
+
+def as_dict(event: Recorded) -> dict[str, Any]:
+    """An event and its place, for programs."""
+    envelope = event.envelope
+    return {
+        "version": envelope.aggregate_version,
+        "type": envelope.type,
+        "at": rfc3339(envelope.at),
+        "topic": event.topic,
+        "partition": event.partition,
+        "offset": event.offset,
+        "eventId": envelope.id,
+        "causationId": envelope.causation_id,
+        "correlationId": envelope.correlation_id,
+        "data": msgspec.to_builtins(envelope.data),
+    }
+
+
+def _print_history(console: Console, events: list[Recorded]) -> None:
+    table = Table("#", "time", "event", "what", "place", "because of", box=None)
+    for event in events:
+        envelope = event.envelope
+        said = ", ".join(f"{name} {value}" for name, value in details(envelope.data).items())
+        place = f"{event.partition}:{event.offset}"
+        table.add_row(
+            str(envelope.aggregate_version), rfc3339(envelope.at), envelope.type, escape(said), place, envelope.causation_id or ""
+        )
+    console.print(table)
