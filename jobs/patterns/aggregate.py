@@ -52,7 +52,7 @@ class Aggregate:
     decide: Decide
     evolve: Evolve
     deadline: Deadline = no_deadline
-    snapshot_every: int = 1_000
+    snapshot_every: int = 5_000
     state_version: int = 1
     codec: Codec = field(init=False, repr=False, compare=False)
     """Decodes its events."""
@@ -138,15 +138,33 @@ def evolved(aggregate: Aggregate, held: Held, event: Envelope) -> Held:
     return Held(aggregate.evolve(held.state, event.data), version, recent)
 
 
+class Folding:
+    """An aggregate while its events are folded, one after the other: quicker than `evolved` where there are many."""
+
+    __slots__ = ("_aggregate", "_recent", "_state", "version")
+
+    def __init__(self, aggregate: Aggregate, held: Held | None = None) -> None:
+        held = begun(aggregate) if held is None else held
+        self._aggregate, self._state, self.version, self._recent = aggregate, held.state, held.version, dict(held.recent)
+
+    def add(self, event: Envelope) -> None:
+        """The next event."""
+        self._state = self._aggregate.evolve(self._state, event.data)
+        self.version += 1
+        if event.causation_id is not None:
+            self._recent[event.causation_id] = self.version
+            if len(self._recent) > REMEMBERED:
+                del self._recent[next(iter(self._recent))]
+
+    @property
+    def held(self) -> Held:
+        """The aggregate as it is by now."""
+        return Held(self._state, self.version, dict(self._recent))
+
+
 def folded(aggregate: Aggregate, events: Iterable[Envelope], held: Held | None = None) -> Held:
     """An aggregate as its events make it, from the start or from `held` on."""
-    held = begun(aggregate) if held is None else held
-    state, version, recent = held.state, held.version, dict(held.recent)
-    evolve = aggregate.evolve
+    folding = Folding(aggregate, held)
     for event in events:
-        state, version = evolve(state, event.data), version + 1
-        if event.causation_id is not None:
-            recent[event.causation_id] = version
-            if len(recent) > REMEMBERED:
-                del recent[next(iter(recent))]
-    return Held(state, version, recent)
+        folding.add(event)
+    return folding.held

@@ -16,7 +16,7 @@ from infra.contracts.events import Rejected
 from infra.errors import StreamhouseError
 from jobs.committed_records import end_offsets, read_to_end
 from jobs.patterns import snapshots
-from jobs.patterns.aggregate import Aggregate, Held, begun, evolved
+from jobs.patterns.aggregate import Aggregate, Folding, Held
 from jobs.patterns.message import VERSION, Envelope, Headers
 from jobs.patterns.recorded import Recorded
 
@@ -33,18 +33,22 @@ def rebuilt(settings: Settings, aggregate: Aggregate, partition: int, *, use_sna
         KafkaException: the broker does not answer.
 
     """
-    held: dict[str, Held] = {}
+    found: dict[str, Folding] = {}
     if use_snapshots:
-        held = {snapshot.aggregate_id: snapshot.held for snapshot in snapshots_of(settings, aggregate, partition)}
+        found = {snapshot.aggregate_id: Folding(aggregate, snapshot.held) for snapshot in snapshots_of(settings, aggregate, partition)}
     place = (aggregate.topic, partition)
     end = end_offsets(settings, [place])[place]
     for message in _messages(settings, aggregate.topic, partition, OFFSET_BEGINNING):
         key = (message.key() or b"").decode("utf-8", "replace")
-        known = held.get(key)
-        if known is not None and (said := version_of(message)) is not None and said <= known.version:
+        folding = found.get(key)
+        if folding is None:
+            folding = found[key] = Folding(aggregate)
+        elif (said := version_of(message)) is not None and said <= folding.version:
             continue  # a snapshot holds it
-        held[key] = follow(aggregate, known or begun(aggregate), message)
-    return held, end
+        event = read_event(aggregate, message)
+        _expect(aggregate, event, folding.version + 1)
+        folding.add(event.envelope)
+    return {key: folding.held for key, folding in found.items()}, end
 
 
 def events_of(
@@ -67,18 +71,6 @@ def snapshots_of(settings: Settings, aggregate: Aggregate, partition: int) -> It
         snapshot = snapshots.read_snapshot(aggregate, message.value())
         if snapshot is not None:
             yield snapshot
-
-
-def follow(aggregate: Aggregate, held: Held, message: Message) -> Held:
-    """An aggregate after the next event of its log.
-
-    Raises:
-        EventLogBroken: the record is none of its events, or not the next.
-
-    """
-    event = read_event(aggregate, message)
-    _expect(aggregate, event, held.version + 1)
-    return evolved(aggregate, held, event.envelope)
 
 
 def _expect(aggregate: Aggregate, event: Recorded, version: int) -> None:

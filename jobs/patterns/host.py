@@ -16,6 +16,8 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as OutOfTime
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,9 +46,10 @@ log = logging.getLogger("participant")
 _BATCH = 500
 _POLL_SECONDS = 0.1
 _FILL_SECONDS = 0.005
-_ANSWER_SECONDS = 30.0
+_ANSWER_SECONDS = 15.0
 _TRANSACTION_MS = 30_000
 _COMMIT_TRIES = 4
+_HUNG_SECONDS = 25.0  # above _ANSWER_SECONDS
 _LONGEST_PAUSE = 10.0
 _SESSION_MS = 6_000  # after which a member that says nothing loses its partitions
 
@@ -187,9 +190,13 @@ class Host:
         producer.begin_transaction()
         for one in outgoing:
             _produce(producer, one, delivered, number if one.topic == event_topic else None)
-        offsets = [TopicPartition(topic, number, offset) for topic, offset in positions.items()]
-        _retried(lambda: producer.send_offsets_to_transaction(offsets, self._consumer.consumer_group_metadata(), _ANSWER_SECONDS))  # type: ignore[union-attr]
-        _retried(lambda: producer.commit_transaction(_ANSWER_SECONDS))
+        offsets, consumer = [TopicPartition(topic, number, offset) for topic, offset in positions.items()], self._consumer
+
+        def finish() -> None:
+            _retried(lambda: producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), _ANSWER_SECONDS))
+            _retried(lambda: producer.commit_transaction(_ANSWER_SECONDS))
+
+        _bounded(finish)
         if failures:
             raise _BeginAnew(failures[0].str())
         part.positions = positions
@@ -239,7 +246,7 @@ class Host:
                 "log_level": 2,
             }
         )
-        _retried(lambda: producer.init_transactions(_ANSWER_SECONDS))
+        _bounded(lambda: _retried(lambda: producer.init_transactions(_ANSWER_SECONDS)))
         return producer
 
     def _revoked(self, _: Consumer, places: list[TopicPartition]) -> None:
@@ -273,6 +280,30 @@ def _produce(producer: Producer, one: Outgoing, delivered: Callable[[KafkaError 
             producer.poll(0.1)
         else:
             return
+
+
+def _bounded(call: Callable[[], object]) -> None:
+    """A call of the transactional producer that does not hang for ever.
+
+    librdkafka's `send_offsets_to_transaction` looks at no clock: where the group's coordinator went away at the wrong moment, it waits
+    for an answer that never comes (its issue 5456). Such a call is left to its thread, and its producer is fenced by the next one's.
+    """
+    future: Future[None] = Future()
+
+    def run() -> None:
+        try:
+            call()
+        except BaseException as error:
+            future.set_exception(error)
+        else:
+            future.set_result(None)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        future.result(_HUNG_SECONDS)
+    except OutOfTime as error:
+        message = f"a transaction was not committed within {_HUNG_SECONDS:.0f} s, and the client does not come back"
+        raise _BeginAnew(message) from error
 
 
 def _retried(call: Callable[[], object]) -> None:
