@@ -33,36 +33,57 @@ def rebuilt(settings: Settings, aggregate: Aggregate, partition: int, *, use_sna
         KafkaException: the broker does not answer.
 
     """
-    found: dict[str, Folding] = {}
+    found: dict[str, _Strand] = {}
     if use_snapshots:
-        found = {snapshot.aggregate_id: Folding(aggregate, snapshot.held) for snapshot in snapshots_of(settings, aggregate, partition)}
+        found = {snapshot.aggregate_id: _Strand(aggregate, snapshot.held) for snapshot in snapshots_of(settings, aggregate, partition)}
     place = (aggregate.topic, partition)
     end = end_offsets(settings, [place])[place]
     for message in _messages(settings, aggregate.topic, partition, OFFSET_BEGINNING):
         key = (message.key() or b"").decode("utf-8", "replace")
-        folding = found.get(key)
-        if folding is None:
-            folding = found[key] = Folding(aggregate)
-        elif (said := version_of(message)) is not None and said <= folding.version:
-            continue  # a snapshot holds it
-        event = read_event(aggregate, message)
-        _expect(aggregate, event, folding.version + 1)
-        folding.add(event.envelope)
-    return {key: folding.held for key, folding in found.items()}, end
+        strand = found.get(key)
+        if strand is None:
+            strand = found[key] = _Strand(aggregate, None)
+        if (event := strand.next(message)) is not None:
+            strand.folding.add(event.envelope)
+    return {key: strand.folding.held for key, strand in found.items()}, end
+
+
+class _Strand:
+    """One aggregate's events on their way through the log. Those that a snapshot holds already are counted and passed over."""
+
+    __slots__ = ("_aggregate", "_before", "_seen", "folding")
+
+    def __init__(self, aggregate: Aggregate, held: Held | None) -> None:
+        self._aggregate, self.folding = aggregate, Folding(aggregate, held)
+        self._before = self.folding.version
+        self._seen = 0 if held is None else -1  # -1: the log is read from somewhere in the middle
+
+    def next(self, message: Message) -> Recorded | None:
+        """The event that follows; None: it is held already.
+
+        Raises:
+            EventLogBroken: the record is none of the aggregate's events, or not the next.
+
+        """
+        said = version_of(message)
+        event = None if said is not None and said <= self._before else read_event(self._aggregate, message)
+        if said is None or (said != self._seen + 1 if self._seen >= 0 else said > self._before + 1):
+            expected = (self._seen if self._seen >= 0 else self._before) + 1
+            text = f"{_where(message)}: expected event {expected} of {self._aggregate.name} {(message.key() or b'')[:80]!r}, got {said}"
+            text += "; somebody else wrote into the topic, or retention cut it"
+            raise EventLogBroken(text)
+        self._seen = said
+        return event
 
 
 def events_of(
     settings: Settings, aggregate: Aggregate, aggregate_id: str, partition: int, offset: int, held: Held | None
 ) -> Iterator[Recorded]:
     """The committed events of one aggregate from an offset on, behind those that `held` holds; raises as `rebuilt`."""
-    key, version = aggregate_id.encode(), 0 if held is None else held.version
+    key, strand = aggregate_id.encode(), _Strand(aggregate, held)
     for message in _messages(settings, aggregate.topic, partition, offset):
-        if message.key() != key or ((said := version_of(message)) is not None and said <= version):
-            continue
-        event = read_event(aggregate, message)
-        version += 1
-        _expect(aggregate, event, version)
-        yield event
+        if message.key() == key and (event := strand.next(message)) is not None:
+            yield event
 
 
 def snapshots_of(settings: Settings, aggregate: Aggregate, partition: int) -> Iterator[snapshots.Snapshot]:
@@ -71,14 +92,6 @@ def snapshots_of(settings: Settings, aggregate: Aggregate, partition: int) -> It
         snapshot = snapshots.read_snapshot(aggregate, message.value())
         if snapshot is not None:
             yield snapshot
-
-
-def _expect(aggregate: Aggregate, event: Recorded, version: int) -> None:
-    got = event.envelope.aggregate_version
-    if got != version:
-        text = f"topic {event.topic}, partition {event.partition}, offset {event.offset}: expected event {version} of {aggregate.name}"
-        text += f" {event.envelope.data.aggregate_id!r}, got {got}; somebody else wrote into the topic, or retention cut it"
-        raise EventLogBroken(text)
 
 
 def read_event(aggregate: Aggregate, message: Message) -> Recorded:

@@ -176,7 +176,7 @@ def _heard(commands: Commands, waiting: list[tuple[Future[Reply], Message, str]]
 
 
 def _strike(services: Services, broker: Broker, random: Random, outcome: Outcome, done: threading.Event) -> None:
-    while not done.wait(random.uniform(0.5, 4)):
+    while not done.wait(random.uniform(0.2, 2)):
         victim = random.choice((*SERVICES, *SERVICES, "broker"))
         if victim == "broker":
             broker.kill()
