@@ -6,13 +6,14 @@ import operator
 from collections.abc import Iterable
 from typing import Any
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, TopicPartition
 from confluent_kafka.admin import (  # type: ignore[attr-defined]  # re-exported in silence
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
     NewTopic,
+    OffsetSpec,
     ResourceType,
 )
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wait_fixed
@@ -24,6 +25,7 @@ from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 
 _SECONDS = 15.0
+_ASK_SECONDS = 3.0
 _COMPACTED_SEGMENT = 64 << 20
 """The segment that is written is never compacted: of a gigabyte, Kafka's default, each start would read what was replaced long ago."""
 REPLICATION = -1  # the broker's own default: 1 where the embedded one runs, what its owners chose elsewhere
@@ -63,12 +65,16 @@ def apply(settings: Settings, topics: Iterable[Topic] | None = None) -> list[Cha
 
 
 def _wait_for(client: AdminClient, settings: Settings, made: list[NewTopic]) -> None:
-    """A broker answers that it made a topic before it tells of it, and who leads its partitions."""
+    """A broker answers that it made a topic before it tells of it, and tells who leads its partitions before that one does."""
+    places = {TopicPartition(topic.topic, partition): OffsetSpec.latest() for topic in made for partition in range(topic.num_partitions)}  # type: ignore[no-untyped-call]
 
     def are_led() -> bool:
         told = client.list_topics(timeout=_SECONDS).topics
         leaders = [[partition.leader for partition in told[topic.topic].partitions.values()] for topic in made if topic.topic in told]
-        return [len(of) for of in leaders] == [topic.num_partitions for topic in made] and min(map(min, leaders)) >= 0
+        if [len(of) for of in leaders] != [topic.num_partitions for topic in made] or min(map(min, leaders)) < 0:
+            return False
+        asked = client.list_offsets(places, request_timeout=_ASK_SECONDS).values()
+        return not any(isinstance(future.exception(_SECONDS), KafkaException) for future in asked)
 
     try:
         Retrying(retry=retry_if_result(operator.not_), stop=stop_after_delay(_SECONDS), wait=wait_fixed(0.1))(are_led)

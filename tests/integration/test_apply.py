@@ -10,13 +10,14 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource  # type: ignore[attr-defined]  # re-exported in silence
 from rich.console import Console
 
@@ -156,6 +157,14 @@ def test_a_changed_setting_of_a_topic_is_set(settings: Settings) -> None:
     assert topics.apply(settings, [after]) == planned
     assert [change.action for change in topics.apply(settings, [after])] == ["keep"]
     assert config(settings, "shelf-moved")["retention.ms"] == "604800000"
+
+
+def test_a_new_topic_can_be_read_at_once_however_many_are_made(settings: Settings) -> None:
+    made = [topic(f"made-{number}") for number in range(20)]
+    topics.apply(settings, made)
+    with closing(Consumer({**settings.kafka.client(), "group.id": "at-once"})) as consumer:
+        places = [TopicPartition(one.name, partition) for one in made for partition in range(one.partitions)]
+        assert {consumer.get_watermark_offsets(place, timeout=10) for place in places} == {(0, 0)}
 
 
 def test_another_number_of_partitions_is_refused(settings: Settings) -> None:
