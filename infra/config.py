@@ -206,6 +206,12 @@ class ReadModels:
 
 
 @dataclass(frozen=True)
+class ArchiveShop:
+    parallelism: int
+    checkpoint_interval: str
+
+
+@dataclass(frozen=True)
 class Replay:
     parallelism: int
 
@@ -257,6 +263,7 @@ class Settings:
     score_events: ScoreEvents
     archive_topics: ArchiveTopics
     read_models: ReadModels
+    archive_shop: ArchiveShop
     replay: Replay
     brake: Brake
     keeper: Keeper
@@ -322,6 +329,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         score_events=section(ScoreEvents, "score_events"),
         archive_topics=section(ArchiveTopics, "archive_topics"),
         read_models=section(ReadModels, "read_models", folder=state / "read_models"),
+        archive_shop=section(ArchiveShop, "archive_shop"),
         replay=section(Replay, "replay"),
         brake=section(Brake, "brake"),
         keeper=section(Keeper, "keeper"),

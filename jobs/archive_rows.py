@@ -6,7 +6,9 @@ event's own where the contract's window believes it, else Kafka's, so that no fo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from types import MappingProxyType
 from typing import Annotated, Any
 
 import msgspec
@@ -14,6 +16,8 @@ from msgspec import Meta
 
 from infra.contracts.codec import DEPTH, EventTimeWindow, decode_user_action, event_milliseconds, nests_deeper
 from infra.contracts.events import UserAction
+from jobs.archive_columns import EVENT_TOPICS, LETTER_TOPICS
+from jobs.patterns.message import CAUSATION, VERSION
 
 # what a column holds: a value past it leaves the typed columns null, as anything else that does not decode
 _LARGEST_FLOAT = (2 - 2**-23) * 2.0**127
@@ -98,69 +102,35 @@ class _Note(msgspec.Struct, rename="camel"):
     data: _NoteData
 
 
+class _Event(msgspec.Struct, rename="camel"):
+    event_type: str
+    event_id: str
+    timestamp: _Moment
+    version: _Int
+    source: str
+    correlation_id: str
+    data: msgspec.Raw
+
+
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "predictions": msgspec.json.Decoder(_Prediction),
-    "user-actions-dlq": msgspec.json.Decoder(_DeadLetter),
     "user-actions-replays": msgspec.json.Decoder(_Note),
+    **dict.fromkeys(("user-actions-dlq", *LETTER_TOPICS), msgspec.json.Decoder(_DeadLetter)),
+    **dict.fromkeys(EVENT_TOPICS, msgspec.json.Decoder(_Event)),
 }
-
-ENVELOPE = {
-    "event_type": "STRING",
-    "event_id": "STRING",
-    "event_version": "INT",
-    "source": "STRING",
-    "correlation_id": "STRING",
-}
-COLUMNS: dict[str, dict[str, str]] = {
-    "user-actions": {
-        "user_id": "STRING",
-        "session_id": "STRING",
-        "action": "STRING",
-        "platform": "STRING",
-        "lifecycle": "STRING",
-    },
-    "predictions": {
-        "action_id": "STRING",
-        "action_partition": "INT",
-        "action_offset": "BIGINT",
-        "user_id": "STRING",
-        "score": "FLOAT",
-        "decision": "BOOLEAN",
-        "model_name": "STRING",
-        "model_version": "STRING",
-        "model_sha256": "STRING",
-        "features": "ARRAY<FLOAT>",
-        "flags": "ARRAY<STRING>",
-    },
-    "user-actions-dlq": {
-        "step": "STRING",
-        "reason": "STRING",
-        "message": "STRING",
-        "retry_count": "INT",
-        "source_topic": "STRING",
-        "source_partition": "INT",
-        "source_offset": "BIGINT",
-        "original_partition": "INT",
-        "original_offset": "BIGINT",
-    },
-    "user-actions-replays": {
-        "original_partition": "INT",
-        "original_offset": "BIGINT",
-        "letter_partition": "INT",
-        "letter_offset": "BIGINT",
-        "replay_partition": "INT",
-        "replay_offset": "BIGINT",
-        "retry_count": "INT",
-        "edited": "BOOLEAN",
-    },
-}
-"""Typed columns by topic, with their Flink types."""
 
 Row = dict[str, Any]
+Headers = Mapping[str, bytes | None]
+NO_HEADERS: Headers = MappingProxyType({})
 
 
-def archive_row(topic: str, value: bytes | None, kafka_ms: int, window: EventTimeWindow) -> Row:
-    """The typed columns of one record and `event_ms`; columns that do not apply or do not decode are missing."""
+def archive_row(
+    topic: str, value: bytes | None, kafka_ms: int, window: EventTimeWindow, key: bytes | None = None, headers: Headers = NO_HEADERS
+) -> Row:
+    """The typed columns of one record and `event_ms`; columns that do not apply or do not decode are missing.
+
+    Key and headers tell something of records on `EVENT_TOPICS` alone.
+    """
     if topic == "user-actions":
         event = decode_user_action(value)
         if not isinstance(event, UserAction):
@@ -183,13 +153,13 @@ def archive_row(topic: str, value: bytes | None, kafka_ms: int, window: EventTim
     try:
         decoded = _DECODERS[topic].decode(value)
         event_ms = event_milliseconds(decoded.timestamp)
+        flat = _event(decoded.data, key, headers) if isinstance(decoded, _Event) else _flat(decoded.data)
     except (msgspec.MsgspecError, ValueError):
         return {"event_ms": kafka_ms}
-    flat = _flat(decoded.data)
     return {**_envelope(decoded, decoded.event_id), **flat, "event_ms": _believed(event_ms, kafka_ms, window)}
 
 
-def _envelope(event: UserAction | _Prediction | _DeadLetter | _Note, event_id: str) -> Row:
+def _envelope(event: UserAction | _Prediction | _DeadLetter | _Note | _Event, event_id: str) -> Row:
     return {
         "event_type": event.event_type,
         "event_id": event_id,
@@ -203,6 +173,34 @@ def _flat(data: _PredictionData | _DeadLetterData | _NoteData) -> Row:
     if isinstance(data, _NoteData):
         return msgspec.structs.asdict(data)
     return _prediction(data) if isinstance(data, _PredictionData) else _dead_letter(data)
+
+
+def _event(data: msgspec.Raw, key: bytes | None, headers: Headers) -> Row:
+    text = bytes(data).decode("utf-8")
+    if not text.startswith("{"):
+        message = "the data of an event is an object"
+        raise ValueError(message)
+    return {
+        "aggregate_id": _text(key),
+        "aggregate_version": _number(headers.get(VERSION)),
+        "causation_id": _text(headers.get(CAUSATION)),
+        "data": text,
+    }
+
+
+def _text(given: bytes | None) -> str | None:
+    try:
+        return None if given is None else given.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _number(given: bytes | None) -> int | None:
+    """A whole number that a column holds; None for anything else."""
+    if given is None or not given.isdigit() or len(given) > 19:
+        return None
+    number = int(given)
+    return number if number < 2**63 else None
 
 
 def _prediction(data: _PredictionData) -> Row:

@@ -1,9 +1,8 @@
-"""Every topic -> the Iceberg table of its name, one row per committed record, exactly once.
+"""Every topic of the scoring path -> the Iceberg table of its name, one row per committed record, exactly once.
 
     flink run -py jobs/archive_topics.py        (or, for short: ./streamhouse submit archive_topics)
 
-The sink compacts and expires by itself, so files and snapshots stay bounded while the job runs. It checkpoints slower than the
-scorer: each checkpoint is a snapshot.
+How: jobs/flink/archive.py.
 """
 
 from __future__ import annotations
@@ -13,92 +12,21 @@ import sys
 from pyflink.table import StatementSet, TableEnvironment
 
 from infra.config import Settings
-from infra.contracts.load import load_contracts
-from jobs.archive_rows import COLUMNS, ENVELOPE
 from jobs.begin import Begin
-from jobs.flink import tables
-from jobs.flink.archive_udf import PASSED, archive_records
+from jobs.flink import archive
 from jobs.flink.launch import launch
-from jobs.flink.sql import identifier, literal
 
 NAME = "archive_topics"
 
 
-def maintenance(settings: Settings) -> dict[str, str]:
-    """The sink's own upkeep: small files of a day are merged, and old snapshots leave, while the job runs."""
-    archive = settings.archive_topics
-    every = str(archive.maintain_every_commits)
-    return {
-        # the commits alone say when: by default no upkeep starts within a minute of the last, and one that waits looks again after half
-        "flink-maintenance.rate-limit-seconds": "1",
-        "flink-maintenance.lock-check-delay-seconds": "5",
-        "flink-maintenance.rewrite.enabled": "true",
-        "flink-maintenance.rewrite.schedule.commit-count": every,
-        "flink-maintenance.expire-snapshots.enabled": "true",
-        "flink-maintenance.expire-snapshots.schedule.commit-count": every,
-        "flink-maintenance.expire-snapshots.retain-last": str(archive.snapshots),
-        "flink-maintenance.expire-snapshots.max-snapshot-age-seconds": str(archive.snapshot_seconds),
-    }
-
-
 def build(table_environment: TableEnvironment, settings: Settings, _: Begin) -> StatementSet:
     """The job as a statement set: one source, one Python step, a table per topic."""
-    topics = [load_contracts().topics[name] for name in COLUMNS]
-    table_environment.execute_sql(tables.iceberg_catalog(settings))
-    table_environment.create_temporary_function("archive_records", archive_records())
-
-    # topic, position, key, value, headers as two arrays, Kafka's time -> the same and the typed columns of every topic
-    # one source over all topics: a source each would be a Python worker each
-    table_environment.execute_sql(tables.source(settings, "records", [topic.name for topic in topics], group=NAME))
-    columns = [*PASSED, "event_ms", *ENVELOPE]
-    columns += list(dict.fromkeys(name for typed in COLUMNS.values() for name in typed))
-    table_environment.execute_sql(f"""
-        CREATE TEMPORARY VIEW archived AS
-        SELECT {", ".join(f"r.{identifier(name)} AS {identifier(name)}" for name in columns)}
-        FROM (SELECT archive_records({", ".join(PASSED)}) AS r FROM (
-            SELECT topic, topic_partition, topic_offset, record_key, record_value,
-                MAP_KEYS(headers) AS header_names, MAP_VALUES(headers) AS header_values, {tables.KAFKA_MILLISECONDS} AS kafka_ms
-            FROM records
-        ))""")
-
-    statements = table_environment.create_statement_set()
-    for topic in topics:
-        typed = [*ENVELOPE, *COLUMNS[topic.name]]
-        target = ["topic_partition", "topic_offset", "key", "value", "headers", "kafka_time", "event_time", *typed]
-        values = [
-            "topic_partition",
-            "topic_offset",
-            "record_key",
-            "record_value",
-            "MAP_FROM_ARRAYS(header_names, header_values)",
-        ]
-        values += [
-            "TO_TIMESTAMP_LTZ(kafka_ms, 3)",
-            "TO_TIMESTAMP_LTZ(event_ms, 3)",
-            *(identifier(name) for name in typed),
-        ]
-        hints = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in maintenance(settings).items())
-        statements.add_insert_sql(
-            f"INSERT INTO {tables.lake_table(settings, topic.archive)} /*+ OPTIONS({hints}) */"
-            f" ({', '.join(identifier(name) for name in target)})"
-            f" SELECT {', '.join(values)} FROM archived WHERE topic = {literal(topic.name)}"
-        )
-    return statements
+    return archive.archive(table_environment, settings, NAME)
 
 
 def configuration(settings: Settings) -> dict[str, str]:
     """Flink's settings for this job."""
-    return {
-        "parallelism.default": str(settings.archive_topics.parallelism),
-        "execution.checkpointing.interval": settings.archive_topics.checkpoint_interval,
-        # when both jobs lost their TaskManager, scoring has the machine to itself first
-        "restart-strategy.exponential-delay.initial-backoff": "10 s",
-        "restart-strategy.exponential-delay.max-backoff": "20 s",
-        "python.fn-execution.bundle.time": "20",  # also what bounds a bundle's bytes where every value is a megabyte
-        "python.fn-execution.bundle.size": "5000",
-        "python.fn-execution.arrow.batch.size": "2000",
-        "table.exec.iceberg.use-v2-sink": "true",
-    }
+    return archive.configuration(settings.archive_topics.parallelism, settings.archive_topics.checkpoint_interval)
 
 
 def start() -> bool:

@@ -16,6 +16,11 @@ def note(settings: Settings, name: str) -> None:
     write_whole(_file(settings, name), json.dumps(own))
 
 
+def was_started(settings: Settings, name: str) -> bool:
+    """Whether a job of this name was ever started for this state folder."""
+    return _file(settings, name).exists()
+
+
 def as_started(settings: Settings, names: Iterable[str]) -> Settings:
     """These settings, but for the sections of the jobs that were started before: those as they were then.
 

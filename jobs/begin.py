@@ -8,7 +8,7 @@ aborts what was left open, reads them, and goes on with the first record that th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
@@ -18,7 +18,7 @@ from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest
 from jobs.answered import answered, first_unanswered, without
-from jobs.archive_rows import COLUMNS
+from jobs.archive_columns import ARCHIVED
 from jobs.committed_records import end_offsets, first_offsets
 from jobs.group_offsets import Offsets
 from jobs.offset_ranges import Ranges
@@ -97,6 +97,16 @@ def score_events(settings: Settings, *, accept_loss: bool) -> Begin:
 
 
 def archive_topics(settings: Settings, *, accept_loss: bool) -> Begin:
+    """As `_behind_tables`."""
+    return _behind_tables(settings, ARCHIVED["archive_topics"], accept_loss=accept_loss)
+
+
+def archive_shop(settings: Settings, *, accept_loss: bool) -> Begin:
+    """As `_behind_tables`."""
+    return _behind_tables(settings, ARCHIVED["archive_shop"], accept_loss=accept_loss)
+
+
+def _behind_tables(settings: Settings, topics: Iterable[str], *, accept_loss: bool) -> Begin:
     """Behind the last record of each partition in each table: a snapshot holds all that a checkpoint read, or nothing of it.
 
     Raises:
@@ -108,7 +118,7 @@ def archive_topics(settings: Settings, *, accept_loss: bool) -> Begin:
 
     wanted: dict[tuple[str, int], int] = {}
     count = 0
-    for name in COLUMNS:
+    for name in topics:
         topic = load_contracts().topics[name]
         ends = log_ends(settings, topic.archive)
         wanted |= {(name, partition): ends.get(partition, (0, 0))[1] for partition in range(topic.partitions)}
@@ -117,7 +127,11 @@ def archive_topics(settings: Settings, *, accept_loss: bool) -> Begin:
     return Begin(offsets, {}, f"the tables hold the topics up to {count:,} offsets")
 
 
-BEGINS: Mapping[str, Callable[..., Begin]] = {"score_events": score_events, "archive_topics": archive_topics}
+BEGINS: Mapping[str, Callable[..., Begin]] = {
+    "score_events": score_events,
+    "archive_topics": archive_topics,
+    "archive_shop": archive_shop,
+}
 
 
 def after_the_cut(settings: Settings, wanted: Offsets, done: str, *, accept_loss: bool) -> dict[tuple[str, int], int]:

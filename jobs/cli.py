@@ -124,7 +124,7 @@ def apply(dry_run: Annotated[bool, typer.Option("--dry-run", help="only print th
 
 @app.command()
 def submit(
-    names: Annotated[list[str], typer.Argument(help="score_events, archive_topics, or both")],
+    names: Annotated[list[str], typer.Argument(help="any of score_events, archive_topics, archive_shop")],
     release_brake: Annotated[bool, typer.Option("--release-brake", help="what the brake stopped it for is mended")] = False,
     accept_loss: Annotated[bool, typer.Option("--accept-loss", help="go on behind records that retention took")] = False,
 ) -> None:

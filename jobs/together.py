@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import sys
 
-from jobs import archive_topics, score_events
+from jobs import archive_shop, archive_topics, score_events
 
-_START = {module.NAME: module.start for module in (score_events, archive_topics)}
+_START = {module.NAME: module.start for module in (score_events, archive_topics, archive_shop)}
 
 if __name__ == "__main__":
     names = [word for word in sys.argv[1:] if not word.startswith("-")]

@@ -20,7 +20,8 @@ from infra.config import Settings, load_settings
 from infra.contracts import topics
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from jobs.archive_rows import COLUMNS, ENVELOPE, archive_row
+from jobs.archive_columns import COLUMNS, ENVELOPE
+from jobs.archive_rows import archive_row
 from jobs.committed_records import end_offsets, read_to_end
 from jobs.scoring_parts import as_records, model, rules
 from jobs.scoring_path import answer
@@ -209,7 +210,11 @@ class Archive:
 def archived(topic: str, messages: Sequence[Message]) -> pa.Table:
     """Messages as rows of the topic's archive table, as archive_topics writes them."""
     window = rules().window
-    typed = [archive_row(topic, message.value(), message.timestamp()[1], window) for message in messages]
+    headers: list[Any] = [message.headers() or () for message in messages]
+    typed = [
+        archive_row(topic, message.value(), message.timestamp()[1], window, message.key(), dict(head))
+        for message, head in zip(messages, headers, strict=True)
+    ]
     columns: dict[str, Any] = {
         "topic_partition": pa.array([message.partition() for message in messages], pa.int32()),
         "topic_offset": pa.array([message.offset() for message in messages], pa.int64()),

@@ -9,7 +9,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infra.clock import Clock
 from infra.config import Settings
-from jobs.audit.pins import ACTIONS, archived_topics, unreachable
+from jobs.audit.pins import ACTIONS, archived_topics, not_begun, unreachable
 from jobs.audit.topic_log import steps
 from jobs.scoring_parts import GROUP
 from lakehouse.read import log_ends
@@ -51,9 +51,10 @@ def _unanswered(settings: Settings, ends: Ends) -> Iterator[TopicPartition]:
 
 
 def _unarchived(settings: Settings, ends: Ends) -> Iterator[TopicPartition]:
-    for topic in archived_topics():
-        held = log_ends(settings, topic.archive)
-        yield from (TopicPartition(name, p, held.get(p, (0, 0))[1]) for name, p in ends if name == topic.name)
+    there = {name for name, _ in ends}
+    held = {topic.name: log_ends(settings, topic.archive) for topic in archived_topics() if topic.name in there}
+    left_out = not_begun(settings, {name for name, of in held.items() if of})
+    yield from (TopicPartition(name, p, held[name].get(p, (0, 0))[1]) for name, p in ends if name not in left_out)
 
 
 def _ends(settings: Settings) -> Ends:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -12,7 +12,8 @@ from infra.config import Settings
 from infra.contracts.contract import Topic
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
-from jobs.archive_rows import COLUMNS
+from jobs.archive_columns import ARCHIVED
+from jobs.as_started import was_started
 from lakehouse.read import log_ends, snapshot
 
 ACTIONS, PREDICTIONS, LETTERS, REPLAYS = "user-actions", "predictions", "user-actions-dlq", "user-actions-replays"
@@ -48,18 +49,19 @@ class Pin:
 
 @dataclass(frozen=True)
 class PinnedTopic:
-    """A topic with its archive table; `snapshot_id` None: the table is empty."""
+    """A topic with its archive table; `snapshot_id` None: the table is empty. `begun` False: the job that archives it never was started."""
 
     name: str
     table: str
     snapshot_id: int | None
     partitions: tuple[Pin, ...]
+    begun: bool = True
 
 
 def archived_topics() -> list[Topic]:
     """The topics that are archived, the source of all last."""
     topics = load_contracts().topics
-    return sorted((topics[name] for name in COLUMNS if name in topics), key=lambda topic: topic.name == ACTIONS)
+    return sorted((topics[name] for names in ARCHIVED.values() for name in names), key=lambda topic: topic.name == ACTIONS)
 
 
 def pin(settings: Settings) -> dict[str, PinnedTopic]:
@@ -70,13 +72,14 @@ def pin(settings: Settings) -> dict[str, PinnedTopic]:
         LakehouseError: a table is missing.
 
     """
-    declared = archived_topics()
-    snapshots = {topic.name: snapshot(settings, topic.archive) for topic in declared}
-    held = {topic.name: {} if (id_ := snapshots[topic.name]) is None else log_ends(settings, topic.archive, id_) for topic in declared}
     there = _partitions(settings)
-    if missing := [topic.name for topic in declared if topic.name not in there and topic.name != REPLAYS]:
+    if missing := [name for name in ARCHIVED["archive_topics"] if name not in there and name != REPLAYS]:
         message = f"broker {settings.kafka.servers}: expected topic {missing[0]}, got no such topic; run `./streamhouse apply`"
         raise NotAuditable(message)
+    declared = [topic for topic in archived_topics() if topic.name in there]
+    snapshots = {topic.name: snapshot(settings, topic.archive) for topic in declared}
+    held = {topic.name: {} if (id_ := snapshots[topic.name]) is None else log_ends(settings, topic.archive, id_) for topic in declared}
+    unbegun = not_begun(settings, {name for name, id_ in snapshots.items() if id_ is not None})
     client = {**settings.kafka.client(), "group.id": "streamhouse-audit", "isolation.level": "read_committed", "log_level": 2}
     with closing(Consumer(client)) as consumer:
         return {
@@ -88,10 +91,20 @@ def pin(settings: Settings) -> dict[str, PinnedTopic]:
                     _pin(settings, consumer, topic.name, partition, held[topic.name].get(partition))
                     for partition in range(there[topic.name])
                 ),
+                topic.name not in unbegun,
             )
             for topic in declared
-            if topic.name in there
         }
+
+
+def not_begun(settings: Settings, archived: Collection[str]) -> frozenset[str]:
+    """The topics of jobs that were never started: none of its topics has rows, and no start was noted. What they hold is not archived yet.
+
+    `archived`: the topics with rows. `archive_topics` counts as begun: without it nothing here is whole.
+    """
+    others = {name: topics for name, topics in ARCHIVED.items() if name != "archive_topics"}
+    never = [topics for name, topics in others.items() if set(topics).isdisjoint(archived) and not was_started(settings, name)]
+    return frozenset(topic for topics in never for topic in topics)
 
 
 def _pin(settings: Settings, consumer: Consumer, topic: str, partition: int, held: tuple[int, int] | None) -> Pin:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from operator import itemgetter
 from typing import Any
 
@@ -12,10 +13,12 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from infra.contracts.codec import EventTimeWindow
-from jobs.archive_rows import COLUMNS, ENVELOPE, Row, archive_row
+from jobs.archive_columns import COLUMNS, ENVELOPE, EVENT_TOPICS
+from jobs.archive_rows import NO_HEADERS, Row, archive_row
 from jobs.audit.topic_log import Headers, Step, milliseconds
 from jobs.differing import differing
 from jobs.findings import Finding, Findings
+from lakehouse.python_values import python_values
 
 _SHOWN = 60  # characters of a value in a sentence
 _MOVED = 100_000  # rows with another record's bytes of which it is told whose they are
@@ -49,7 +52,11 @@ class Compared:
 
 def typed_rows(topic: str, step: Step, window: EventTimeWindow) -> list[Row]:
     """The typed columns that each record's bytes give."""
-    return [archive_row(topic, value, kafka_ms, window) for value, kafka_ms in zip(step.values, step.kafka_ms.tolist(), strict=True)]
+    records = zip(step.values, step.kafka_ms.tolist(), strict=True)
+    if topic not in EVENT_TOPICS:
+        return [archive_row(topic, value, kafka_ms, window) for value, kafka_ms in records]
+    told = zip(records, python_values(step.key), step.headers or repeat(NO_HEADERS, len(step)), strict=True)
+    return [archive_row(topic, value, kafka_ms, window, key, headers) for (value, kafka_ms), key, headers in told]
 
 
 def compare(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared: Compared) -> None:

@@ -36,7 +36,7 @@ _EVENTS_AT_ONCE = 1 << 22
 @dataclass(frozen=True)
 class Counts:
     """What was looked at. `unanswered` and `not_archived`: what may still come; `without_row`: what the topic holds where the table has no
-    row, below its last one.
+    row, below its last one; `not_begun`: topics of a job that nobody ever started.
     """
 
     actions: int
@@ -46,6 +46,7 @@ class Counts:
     replays: int
     unanswered: int
     not_archived: dict[str, int]
+    not_begun: list[str]
     records: dict[str, int]
     rows_alone: dict[str, int]
     without_row: dict[str, Told]
@@ -166,7 +167,7 @@ def _report(pinned: dict[str, PinnedTopic], outcome: _Outcome, *, settled: bool,
         measured = judge(topic, outcome.measured[name], held)
         findings.merge([measured.findings])
         unproven += measured.unproven
-        if settled:
+        if settled and topic.begun:
             for strand in strands:
                 if strand.beyond:
                     findings.add(_behind(topic, strand), strand.beyond)
@@ -210,7 +211,10 @@ def _counts(pinned: dict[str, PinnedTopic], outcome: _Outcome, replays: Sequence
         repeated_event_ids=outcome.repeated,
         replays=len(replays),
         unanswered=sum(joined.tail for joined in outcome.joined),
-        not_archived={name: 0 if settled else count for name, count in by_topic(lambda strand: strand.beyond).items()},
+        not_archived={
+            name: 0 if settled and pinned[name].begun else count for name, count in by_topic(lambda strand: strand.beyond).items()
+        },
+        not_begun=[name for name, topic in pinned.items() if not topic.begun],
         records=records,
         rows_alone=alone,
         without_row={name: sum((strand.without_row for strand in outcome.strands.get(name, [])), Told()) for name in pinned},

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from infra.config import Settings
 from infra.contracts.codec import EventTimeWindow
-from jobs.archive_rows import COLUMNS, ENVELOPE, Row
+from jobs.archive_columns import COLUMNS, ENVELOPE
+from jobs.archive_rows import Row
 from jobs.audit.answers import Order, actions, answers, event_prints, misplaced, rescore
 from jobs.audit.gaps import Held, Holes, Runs, Told, concatenated, inside
 from jobs.audit.pins import ACTIONS, ANSWER_NAME, ANSWERS, PREDICTIONS, REPLAYS, Pin

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from jobs.archive_columns import ARCHIVED
 from jobs.audit.run import Report
 from jobs.findings import Finding
 
@@ -33,18 +34,27 @@ def show(report: Report, console: Console) -> None:
     """A table of what was looked at, then each finding, then the outcome in a sentence."""
     counts = report.counts
     table = Table(Column("topic", no_wrap=True), "records", "not archived yet", "rows of what retention cut", "snapshots", "files")
+    quiet = {name for name in ARCHIVED["archive_shop"] if name in counts.records and not counts.records[name] + counts.files[name]}
     for name, records in counts.records.items():
+        if name in quiet:
+            continue
         behind, alone = counts.not_archived[name], counts.rows_alone[name]
         table.add_row(name, *(f"{n:,}" for n in (records, behind, alone, counts.snapshots[name], counts.files[name])))
     console.print(table)
     told = Table(Column("offsets without a row", no_wrap=True), "lost", "aborted", "control or compacted", "not retained")
     for name, gaps in counts.without_row.items():
+        if name in quiet:
+            continue
         told.add_row(name, *(f"{n:,}" for n in (gaps.committed, gaps.aborted, gaps.neither, gaps.not_retained)))
     console.print(told)
     said = [
         f"{counts.actions:,} actions, {counts.predictions:,} predictions, {counts.dead_letters:,} dead letters, {counts.replays:,} replays",
         f"{counts.repeated_event_ids:,} actions repeat the event id of another",
     ]
+    if quiet:
+        said.append(f"nothing lies on {len(quiet)} topics of the shop and the bank, nor in their tables")
+    if waiting := sum(counts.not_archived[name] for name in counts.not_begun):
+        said.append(f"{waiting:,} records of the shop and the bank are not archived yet: `./streamhouse submit archive_shop` begins it")
     if counts.unanswered:
         said.append(f"{counts.unanswered:,} actions behind the last answer of their partition are not answered yet; score_events runs")
     if not report.scorer_runs:

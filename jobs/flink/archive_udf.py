@@ -1,7 +1,9 @@
-"""Typed columns for records of every topic as one vectorised UDF, so that one Python worker serves the whole archive."""
+"""Typed columns for records of many topics as one vectorised UDF, so that one Python worker serves a whole archive."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import repeat
 from typing import Any
 
 import pandas as pd
@@ -9,7 +11,8 @@ from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.contracts.codec import EventTimeWindow
-from jobs.archive_rows import COLUMNS, ENVELOPE, archive_row
+from jobs.archive_columns import COLUMNS, ENVELOPE, EVENT_TOPICS
+from jobs.archive_rows import NO_HEADERS, archive_row
 
 _TYPES = {
     "STRING": DataTypes.STRING(),
@@ -20,7 +23,6 @@ _TYPES = {
     "ARRAY<FLOAT>": DataTypes.ARRAY(DataTypes.FLOAT()),
     "ARRAY<STRING>": DataTypes.ARRAY(DataTypes.STRING()),
 }
-_TYPED = {**ENVELOPE, **{name: kind for columns in COLUMNS.values() for name, kind in columns.items()}}
 PASSED = {
     "topic": DataTypes.STRING(),
     "topic_partition": DataTypes.INT(),
@@ -31,18 +33,31 @@ PASSED = {
     "header_values": DataTypes.ARRAY(DataTypes.BYTES()),
     "kafka_ms": DataTypes.BIGINT(),
 }
-# times leave as BIGINT milliseconds: a TIMESTAMP_LTZ in the result would stop the job without a word
-RESULT = DataTypes.ROW(
-    [DataTypes.FIELD(name, kind) for name, kind in PASSED.items()]
-    + [DataTypes.FIELD("event_ms", DataTypes.BIGINT())]
-    + [DataTypes.FIELD(name, _TYPES[kind]) for name, kind in _TYPED.items()]
-)
+
+
+def typed_columns(topics: Sequence[str]) -> dict[str, str]:
+    """The typed columns of all of them, each once, with their Flink types."""
+    return {**ENVELOPE, **{name: kind for topic in topics for name, kind in COLUMNS[topic].items()}}
+
+
+def result(topics: Sequence[str]) -> Any:  # noqa: ANN401 - a pyflink type
+    """What the UDF answers. Times leave as BIGINT milliseconds: a TIMESTAMP_LTZ in it would stop the job without a word."""
+    return DataTypes.ROW(
+        [DataTypes.FIELD(name, kind) for name, kind in PASSED.items()]
+        + [DataTypes.FIELD("event_ms", DataTypes.BIGINT())]
+        + [DataTypes.FIELD(name, _TYPES[kind]) for name, kind in typed_columns(topics).items()]
+    )
 
 
 class ArchiveRecords(ScalarFunction):
     """Every column that the tables need goes through here and back, so that the planner runs it once."""
 
     _window: EventTimeWindow
+
+    def __init__(self, topics: Sequence[str]) -> None:
+        super().__init__()
+        self._typed = list(typed_columns(topics))
+        self._reads_headers = not set(topics).isdisjoint(EVENT_TOPICS)
 
     def open(self, function_context: FunctionContext) -> None:
         """Read the contracts."""
@@ -53,17 +68,18 @@ class ArchiveRecords(ScalarFunction):
     def eval(self, *columns: pd.Series[Any]) -> pd.DataFrame:
         """One batch: the passed columns in, the row out."""
         passed = dict(zip(PASSED, columns, strict=True))
-        rows = [
-            archive_row(topic, value, kafka_ms, self._window)
-            for topic, value, kafka_ms in zip(passed["topic"], passed["record_value"], passed["kafka_ms"], strict=True)
-        ]
+        headers: Any = repeat(NO_HEADERS, len(columns[0]))
+        if self._reads_headers:
+            headers = (dict(zip(*pair, strict=True)) for pair in zip(passed["header_names"], passed["header_values"], strict=True))
+        records = zip(passed["topic"], passed["record_value"], passed["kafka_ms"], passed["record_key"], headers, strict=True)
+        rows = [archive_row(topic, value, kafka_ms, self._window, key, head) for topic, value, kafka_ms, key, head in records]
         answer: dict[str, Any] = dict(passed)
         answer["event_ms"] = [row["event_ms"] for row in rows]
-        for name in _TYPED:
+        for name in self._typed:
             answer[name] = pd.Series([row.get(name) for row in rows], dtype=object)
         return pd.DataFrame(answer)
 
 
-def archive_records() -> Any:  # noqa: ANN401 - a pyflink wrapper
-    """The UDF."""
-    return udf(ArchiveRecords(), result_type=RESULT, func_type="pandas", deterministic=True)
+def archive_records(topics: Sequence[str]) -> Any:  # noqa: ANN401 - a pyflink wrapper
+    """The UDF for records of these topics."""
+    return udf(ArchiveRecords(topics), result_type=result(topics), func_type="pandas", deterministic=True)

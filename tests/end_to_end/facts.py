@@ -13,7 +13,7 @@ from confluent_kafka import Message
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.stack import flink_rest, supervise
-from jobs.archive_rows import COLUMNS
+from jobs.archive_columns import COLUMNS
 from jobs.committed_records import read_all
 
 Place = tuple[int, int]  # partition and offset

@@ -18,7 +18,7 @@ from confluent_kafka import Message, Producer
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from jobs.archive_rows import COLUMNS
+from jobs.archive_columns import COLUMNS
 from jobs.clickstream import open_clickstream, rows
 from tests.end_to_end.actions import GOOD, an_action
 from tests.end_to_end.facts import Place, place_of, records, restarts, table_holds, value_of, wait_for

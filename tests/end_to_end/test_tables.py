@@ -17,7 +17,7 @@ from infra.config import Settings
 from infra.contracts.contract import Topic
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from jobs.archive_rows import COLUMNS
+from jobs.archive_columns import COLUMNS
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.chain import broken
 from lakehouse.ledger import ledger, record

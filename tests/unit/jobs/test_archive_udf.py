@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 from typing import Any
 
 import pyarrow as pa
@@ -10,27 +11,35 @@ import pytest
 from pyflink.table.types import RowType, to_arrow_type
 from pyflink.table.utils import arrow_to_pandas, pandas_to_arrow
 
-from infra.contracts.load import FOLDER
-from jobs.archive_rows import COLUMNS, ENVELOPE
-from jobs.flink.archive_udf import PASSED, RESULT, ArchiveRecords
+from infra.contracts.load import FOLDER, load_contracts
+from jobs.archive_columns import ARCHIVED, COLUMNS, ENVELOPE, EVENT_TOPICS, LETTER_TOPICS
+from jobs.archive_rows import Headers
+from jobs.flink.archive_udf import PASSED, ArchiveRecords, result, typed_columns
+from lakehouse.tables import declared
 
 KAFKA_MS = 1_710_325_333_000
 PREDICTION = (FOLDER / "examples/predictions/valid/known-user.json").read_text("utf-8")
 LETTER = (FOLDER / "examples/user-actions-dlq/valid/refused-again.json").read_text("utf-8")
 NOTE = (FOLDER / "examples/user-actions-replays/valid/replayed.json").read_text("utf-8")
 ACTION = (FOLDER / "examples/user-actions/valid/purchase.json").read_text("utf-8")
+ORDER = (FOLDER / "examples/orders/valid/order-placed.json").read_text("utf-8")
 TOPICS = {"predictions": PREDICTION, "user-actions-dlq": LETTER, "user-actions-replays": NOTE, "user-actions": ACTION}
-Record = tuple[str, bytes | None, dict[str, bytes | None]]
+SHOP = {**dict.fromkeys(EVENT_TOPICS, ORDER), **dict.fromkeys(LETTER_TOPICS, LETTER)}
+ALL = {**TOPICS, **SHOP}
+CAUSE = "5a3f0c11-0001-8000-8000-000000000007"
+HEADERS: Headers = {"causation-id": CAUSE.encode(), "aggregate-version": b"7"}
+Record = tuple[str, bytes | None, Headers]
 
 
-def archived(records: list[Record]) -> list[dict[str, Any]]:
+def archived(records: list[Record], job: str = "archive_topics", key: bytes | None = b"order_0001") -> list[dict[str, Any]]:
     """The rows of one batch, through Arrow on the way in and out, as a worker makes them."""
-    passed = RowType([RESULT.fields[i] for i in range(len(PASSED))])
+    made = result(ARCHIVED[job])
+    passed = RowType([made.fields[i] for i in range(len(PASSED))])
     columns: dict[str, list[Any]] = {
         "topic": [topic for topic, _, _ in records],
         "topic_partition": [0] * len(records),
         "topic_offset": list(range(len(records))),
-        "record_key": [None] * len(records),
+        "record_key": [key] * len(records),
         "record_value": [value for _, value, _ in records],
         "header_names": [list(headers) for _, _, headers in records],
         "header_values": [list(headers.values()) for _, _, headers in records],
@@ -39,17 +48,22 @@ def archived(records: list[Record]) -> list[dict[str, Any]]:
     incoming = pa.RecordBatch.from_arrays(
         [pa.array(columns[name], to_arrow_type(kind)) for name, kind in PASSED.items()], names=list(PASSED)
     )
-    function = ArchiveRecords()
+    function = pickle.loads(pickle.dumps(ArchiveRecords(ARCHIVED[job])))  # as it travels to its worker
     function.open(None)
     answer = function.eval(*arrow_to_pandas(None, passed.field_types(), [incoming]))
-    schema = pa.schema([pa.field("f0", to_arrow_type(RESULT))])
-    rows: list[dict[str, Any]] = pandas_to_arrow(schema, None, [RESULT], [answer]).to_pylist()
+    schema = pa.schema([pa.field("f0", to_arrow_type(made))])
+    rows: list[dict[str, Any]] = pandas_to_arrow(schema, None, [made], [answer]).to_pylist()
     return [row["f0"] for row in rows]
+
+
+def job_of(topic: str) -> str:
+    (job,) = [job for job, topics in ARCHIVED.items() if topic in topics]
+    return job
 
 
 def with_value(topic: str, path: str, number: str) -> bytes:
     """The topic's valid example with another JSON value at `path`."""
-    document = json.loads(TOPICS[topic])
+    document = json.loads(ALL[topic])
     *above, last = path.split(".")
     part = document
     for name in above:
@@ -83,14 +97,20 @@ HOSTILE = {
     ("user-actions-replays", "data.replayOffset"): BIGINT,
     ("user-actions-replays", "data.edited"): ["0", '"false"', "[]"],
     ("user-actions", "version"): INT,
+    ("orders", "version"): INT,
+    ("orders", "data"): ["7", "null", '"text"', "[]", "{", "NaN", '{"a": 01}', "[" * 300 + "]" * 300],
+    ("inventory", "eventType"): TEXT,
+    ("accounts", "timestamp"): ['"2024-03-13T10:22:12"', "0"],
+    ("order-commands-dlq", "data.sourceOffset"): BIGINT,
+    ("account-commands-dlq", "data.error.message"): TEXT,
 }
 
 
 @pytest.mark.parametrize(("topic", "path"), HOSTILE, ids=lambda part: part)
 def test_what_no_column_holds_leaves_the_typed_columns_null(topic: str, path: str) -> None:
     values = [with_value(topic, path, number) for number in HOSTILE[topic, path]]
-    good = TOPICS[topic].encode()
-    rows = archived([(topic, value, {}) for value in [good, *values, good]])
+    good = ALL[topic].encode()
+    rows = archived([(topic, value, HEADERS) for value in [good, *values, good]], job_of(topic))
     typed = [*ENVELOPE, *COLUMNS[topic]]
     for value, row in zip(values, rows[1:-1], strict=True):
         assert row["record_value"] == value
@@ -117,14 +137,40 @@ def test_the_last_value_that_a_column_holds_is_archived(topic: str, path: str, n
     assert archived([(topic, with_value(topic, path, number), {})])[0][column] == expected
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", ALL)
 @pytest.mark.parametrize("timestamp", ["9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "1969-12-31T23:59:59Z"])
 def test_a_time_outside_the_window_is_archived_at_kafkas(topic: str, timestamp: str) -> None:
-    assert archived([(topic, with_value(topic, "timestamp", f'"{timestamp}"'), {})])[0]["event_ms"] == KAFKA_MS
+    assert archived([(topic, with_value(topic, "timestamp", f'"{timestamp}"'), {})], job_of(topic))[0]["event_ms"] == KAFKA_MS
 
 
-def test_bytes_and_headers_pass_whatever_they_are() -> None:
-    headers: list[dict[str, bytes | None]] = [
+def test_every_archived_topic_is_archived_by_one_job() -> None:
+    names = [topic for topics in ARCHIVED.values() for topic in topics]
+    assert sorted(names) == sorted(COLUMNS) == sorted(topic.name for topic in load_contracts().topics.values() if topic.table is not None)
+    for topic in names:
+        assert [column.name for column in declared(load_contracts().topics[topic].archive).columns[7:]] == [*ENVELOPE, *COLUMNS[topic]]
+    assert not {"aggregate_id", "data"} & set(typed_columns(ARCHIVED["archive_topics"]))
+
+
+@pytest.mark.parametrize("topic", EVENT_TOPICS)
+def test_an_event_is_archived_by_its_key_its_headers_and_its_own_text(topic: str) -> None:
+    value = ORDER.replace('"Zo', '"Z\\u00f6o').encode()
+    (row,) = archived([(topic, value, HEADERS)], "archive_shop")
+    assert (row["aggregate_id"], row["aggregate_version"], row["causation_id"]) == ("order_0001", 7, CAUSE)
+    assert row["data"].encode() == value[value.index(b'"data": ') + 8 : value.rindex(b"}")].strip()
+    assert (row["event_type"], row["event_version"]) == ("OrderPlaced", 1)
+
+
+@pytest.mark.parametrize("number", [None, b"", b"0x7", b"-1", b"7 ", b"\xb2", b"9223372036854775808", b"1" * 5000])
+def test_a_header_that_is_no_version_leaves_that_column_alone_null(number: bytes | None) -> None:
+    headers: list[Headers] = [{"aggregate-version": number, "causation-id": b"\xff"}, {"aggregate-version": b"9223372036854775807"}, {}]
+    rows = archived([("payments", ORDER.encode(), head) for head in headers], "archive_shop", key=b"\xff")
+    assert [row["aggregate_version"] for row in rows] == [None, 2**63 - 1, None]
+    assert [(row["causation_id"], row["aggregate_id"], row["event_type"]) for row in rows] == [(None, None, "OrderPlaced")] * 3
+
+
+@pytest.mark.parametrize("job", ARCHIVED)
+def test_bytes_and_headers_pass_whatever_they_are(job: str) -> None:
+    headers: list[Headers] = [
         {},
         {"": b""},
         {"name": None, "other": b"\xff\xfe\x00"},
@@ -132,8 +178,8 @@ def test_bytes_and_headers_pass_whatever_they_are() -> None:
         {str(i): None for i in range(1000)},
     ]
     values = [None, b"", b"\xff" * 1_000_000, b"[" * 100_000, b"\x00"]
-    records = [(topic, value, head) for topic in TOPICS for value, head in zip(values, headers, strict=True)]
-    for (topic, value, head), row in zip(records, archived(records), strict=True):
+    records = [(topic, value, head) for topic in ARCHIVED[job] for value, head in zip(values, headers, strict=True)]
+    for (topic, value, head), row in zip(records, archived(records, job), strict=True):
         assert (row["topic"], row["record_value"]) == (topic, value)
         assert dict(zip(row["header_names"], row["header_values"], strict=True)) == head
         assert row["event_type"] is None

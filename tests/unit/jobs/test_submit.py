@@ -11,7 +11,7 @@ import pytest
 
 from infra.config import ROOT, Settings, load_settings
 from infra.errors import StreamhouseError
-from jobs.submit import JOBS, outcome, submit_all
+from jobs.submit import ALL_JOBS, outcome, submit_all
 from tests.unit.models.builders import a_folder
 
 
@@ -63,7 +63,7 @@ def test_a_client_that_ended_before_a_job_refuses_it_with_its_cause_and_its_log(
 
 
 def test_an_unknown_job_is_refused_before_anything_is_started(settings: Settings) -> None:
-    with pytest.raises(StreamhouseError, match="no job 'score'; expected one of score_events, archive_topics"):
+    with pytest.raises(StreamhouseError, match="no job 'score'; expected one of score_events, archive_topics, archive_shop"):
         submit_all(settings, ["score_events", "score"])
 
 
@@ -72,7 +72,7 @@ def test_the_program_for_several_jobs_knows_each_of_them() -> None:
         [sys.executable, str(ROOT / "jobs" / "together.py"), "score_event"], capture_output=True, text=True, check=False, timeout=120
     )
     assert said.returncode == 1
-    assert said.stderr.strip() == f"error: expected names among {', '.join(JOBS)}, got score_event"
+    assert said.stderr.strip() == f"error: expected names among {', '.join(ALL_JOBS)}, got score_event"
 
 
 def test_a_model_that_must_not_be_used_is_refused_before_flink_is_asked(settings: Settings, tmp_path: Path) -> None:

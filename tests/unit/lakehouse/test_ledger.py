@@ -147,3 +147,11 @@ def test_a_full_file_is_merged_no_more(lake: Settings, actions: Rows, monkeypatc
     counts = sorted(task.file.record_count for task in held(lake).scan().plan_files())
     assert counts == [1, 3, 3]
     assert len(ledger(lake, ARCHIVE)) == 7
+
+
+def test_a_table_that_apply_has_yet_to_make_does_not_hold_up_the_receipts_of_the_others(lake: Settings, actions: Rows) -> None:
+    put_records(lake, ARCHIVE, actions(0, range(3)))
+    with open_catalog(lake) as catalog:
+        catalog.drop_table((lake.lake.namespace, "accounts"))
+    assert record(lake) == 1
+    assert record(lake) == 0

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from infra.contracts.load import load_contracts
-from jobs.archive_rows import COLUMNS
+from jobs.archive_columns import COLUMNS
 from jobs.audit.files import Measured, judge
 from jobs.audit.gaps import Held, Holes, runs_of
 from jobs.audit.pins import PinnedTopic
@@ -92,4 +92,4 @@ def test_findings_are_kept_up_to_a_number_and_all_counted() -> None:
 
 def test_every_archived_topic_has_receipts() -> None:
     topics = load_contracts().topics
-    assert {topics[name].table for name in COLUMNS} <= set(ARCHIVES)
+    assert {topics[name].table for name in COLUMNS} == set(ARCHIVES)

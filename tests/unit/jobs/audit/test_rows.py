@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 from infra.contracts.codec import EventTimeWindow
-from jobs.archive_rows import COLUMNS, ENVELOPE
+from jobs.archive_columns import COLUMNS, ENVELOPE
 from jobs.audit.answers import answers, rescore
 from jobs.audit.rows import Compared, Side, compare, typed_rows, whose
 from jobs.audit.topic_log import Step, archived_step

@@ -1,0 +1,77 @@
+"""Which job archives which topics, and the typed columns of each: beside the bytes, in the table that has the topic's name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+EVENT_TOPICS = ("orders", "payments", "inventory", "shipping", "accounts")
+LETTER_TOPICS = tuple(f"{service}-commands-dlq" for service in ("order", "payment", "inventory", "shipping", "account"))
+ARCHIVED: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "archive_topics": ("user-actions", "predictions", "user-actions-dlq", "user-actions-replays"),
+        "archive_shop": (*EVENT_TOPICS, *LETTER_TOPICS),
+    }
+)
+"""The topics of each job that archives."""
+
+ENVELOPE = {
+    "event_type": "STRING",
+    "event_id": "STRING",
+    "event_version": "INT",
+    "source": "STRING",
+    "correlation_id": "STRING",
+}
+_EVENT = {
+    "aggregate_id": "STRING",
+    "aggregate_version": "BIGINT",
+    "causation_id": "STRING",
+    "data": "STRING",
+}
+_LETTER = {
+    "step": "STRING",
+    "reason": "STRING",
+    "message": "STRING",
+    "retry_count": "INT",
+    "source_topic": "STRING",
+    "source_partition": "INT",
+    "source_offset": "BIGINT",
+    "original_partition": "INT",
+    "original_offset": "BIGINT",
+}
+COLUMNS: dict[str, dict[str, str]] = {
+    "user-actions": {
+        "user_id": "STRING",
+        "session_id": "STRING",
+        "action": "STRING",
+        "platform": "STRING",
+        "lifecycle": "STRING",
+    },
+    "predictions": {
+        "action_id": "STRING",
+        "action_partition": "INT",
+        "action_offset": "BIGINT",
+        "user_id": "STRING",
+        "score": "FLOAT",
+        "decision": "BOOLEAN",
+        "model_name": "STRING",
+        "model_version": "STRING",
+        "model_sha256": "STRING",
+        "features": "ARRAY<FLOAT>",
+        "flags": "ARRAY<STRING>",
+    },
+    "user-actions-dlq": _LETTER,
+    "user-actions-replays": {
+        "original_partition": "INT",
+        "original_offset": "BIGINT",
+        "letter_partition": "INT",
+        "letter_offset": "BIGINT",
+        "replay_partition": "INT",
+        "replay_offset": "BIGINT",
+        "retry_count": "INT",
+        "edited": "BOOLEAN",
+    },
+    **dict.fromkeys(EVENT_TOPICS, _EVENT),
+    **dict.fromkeys(LETTER_TOPICS, _LETTER),
+}
+"""Typed columns by topic, with their Flink types."""
