@@ -154,11 +154,12 @@ def demo(
     ] = None,
     input_file: Annotated[Path | None, typer.Option("--input", help="a CSV or Parquet file instead of the shop's")] = None,
     mapping: Annotated[Path | None, typer.Option(help="how its columns are named")] = None,
+    shop: Annotated[bool, typer.Option("--shop", help="then order what was purchased, and follow each order to its end")] = False,
 ) -> None:
     """Play a clickstream through the whole system and show what came out. Example: ./streamhouse demo --speed 100000"""
     from jobs.demo import demo as run
 
-    run(load_settings(), input_file, mapping, speed)
+    run(load_settings(), input_file, mapping, speed, shop=shop)
 
 
 @app.command()

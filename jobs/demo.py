@@ -49,8 +49,8 @@ _NEXT = (
 )
 
 
-def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: float | None) -> None:
-    """Run the main job from nothing to predictions and tables; run again, it sends only what is missing.
+def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: float | None, *, shop: bool = False) -> None:
+    """Run the main job from nothing to predictions and tables; run again, it sends only what is missing. `shop`: its orders, too.
 
     Raises:
         StreamhouseError: the input cannot be read, a service does not come up, or nothing moves any more.
@@ -81,6 +81,11 @@ def demo(settings: Settings, file: Path | None, mapping: Path | None, speed: flo
         step(f"{played.sent:,} actions sent{from_before}")
         rows = _wait_for_tables(settings, watch.counts, step)
     _summary(settings, console, watch.counts, rows, step)
+    if shop:
+        from jobs.shop.demo import demo as order
+
+        console.print()
+        order(settings, console, step)
 
 
 def bring_profiles(settings: Settings, clickstream: Clickstream) -> None:

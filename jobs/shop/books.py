@@ -125,6 +125,10 @@ class Books:
         """Orders that were placed and have no end yet."""
         return sorted(order_id for order_id, order in self._orders.items() if _is_open(order))
 
+    def ended(self, word: str) -> list[str]:
+        """Orders of which was said: shipped, cancelled, refunded ..."""
+        return sorted(order_id for order_id, order in self._orders.items() if order.said[word])
+
     def totals(self) -> Totals:
         """The sums."""
         shipped = [order for order in self._orders.values() if order.said["shipped"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from random import Random
 from typing import Any
 
@@ -15,6 +16,7 @@ from jobs.shop.saga import participants
 from tests.unit.jobs.patterns.logs import PARTITIONS, Logs, Working
 
 EVENTS = Codec([kind for one in participants(Patience()).values() if one.aggregate for kind in one.aggregate.events])
+ORDERS = 25
 USERS, WAREHOUSES, SKUS = [f"u{i}" for i in range(4)], ["north", "south"], ["pen", "book"]
 
 
@@ -27,6 +29,7 @@ def events(logs: Logs, topic: str) -> list[Any]:
     return found
 
 
+@cache
 def play(seed: int, orders: int) -> Logs:
     random, logs = Random(seed), Logs()
     everyone = participants(Patience(payment=2_000, inventory=2_000, shipping=3_000), carrier_leaves_percent=10)
@@ -63,17 +66,19 @@ def play(seed: int, orders: int) -> Logs:
 
 @pytest.mark.parametrize("seed", range(40))
 def test_every_order_ends_once_and_money_and_stock_add_up(seed: int) -> None:
-    logs, books = play(seed, orders=25), Books()
+    logs, books = play(seed, ORDERS), Books()
     for topic in ("orders", "payments", "inventory", "shipping"):
         for event in events(logs, topic):
             books.tell(event)
     assert list(books.findings()) == []
     totals = books.totals()
-    assert (totals.orders, totals.open, totals.shipped + totals.cancelled) == (25, 0, 25)
+    assert (totals.orders, totals.open, totals.shipped + totals.cancelled) == (ORDERS, 0, ORDERS)
     assert not [topic for topic, parts in logs.topics.items() if topic.endswith("-dlq") and any(parts)]
 
 
 def test_the_seeds_meet_every_way_an_order_can_go() -> None:
     topics = ("orders", "payments", "inventory", "shipping")
-    kinds = {type(event).__name__ for seed in range(40) for logs in [play(seed, 25)] for topic in topics for event in events(logs, topic)}
+    kinds = {
+        type(event).__name__ for seed in range(40) for logs in [play(seed, ORDERS)] for topic in topics for event in events(logs, topic)
+    }
     assert kinds == {kind.__name__ for kind in EVENTS.types.values()}
