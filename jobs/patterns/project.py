@@ -93,15 +93,17 @@ class Projecting:
         settings, projection = self.settings, self.projection
         self._consumer = Consumer({**settings.kafka.client(), **_CLIENT})
         places = [(topic, number) for topic in projection.topics for number in partitions(self._consumer, topic)]
-        create(self.database, projection, places)
+        if not self.held:  # what was dropped meanwhile stays so
+            create(self.database, projection, places)
         with reading(self.database) as connection:
             found = positions(connection, projection.name, projection.version)
         for place, left in self.held.items():  # a commit whose answer was lost may have been one all the same
             if found.get(place) not in (left, self._intended.get(place, left)):
                 refuse(projection, place, left, found.get(place))
-        _refuse_gaps(settings, projection, {place: found[place] for place in places})
-        self.held, self._intended = {place: found[place] for place in places}, {}
-        self._consumer.assign([TopicPartition(topic, partition, self.held[topic, partition]) for topic, partition in places])
+        following = {place: found[place] for place in (self.held or places)}
+        _refuse_gaps(settings, projection, following)
+        self.held, self._intended = following, {}
+        self._consumer.assign([TopicPartition(*place, offset) for place, offset in following.items()])
 
     def _take(self, until: Mapping[Place, int] | None) -> int:
         assert self._consumer is not None

@@ -71,9 +71,11 @@ def create(database: Engine, projection: Projection, places: Iterable[Place]) ->
     with changing_tables(database) as connection:
         _known.create_all(connection)
         projection.tables[0].metadata.create_all(connection)
+        there = positions(connection, projection.name, projection.version)  # they are left alone, even where another process locks them
         rows = [
             {"projection": projection.name, "version": projection.version, "topic": topic, "topic_partition": partition, **_BEGINNING}
             for topic, partition in places
+            if (topic, partition) not in there
         ]
         if rows:
             connection.execute(_insert(database, _positions).on_conflict_do_nothing(), rows)
@@ -147,6 +149,9 @@ def write(connection: Connection, projection: Projection, events: Sequence[Recor
                 insert.on_conflict_do_update(index_elements=[key], set_={name: insert.excluded[name] for name in others}), after
             )
         count += len(after)
+    if not is_sqlite(connection.engine):
+        # psycopg ends many rows by a Flush, behind which PostgreSQL does not count how long a transaction is idle
+        connection.execute(text("SELECT 1"))
     return count
 
 
