@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as OutOfTime
 from types import TracebackType
 
@@ -86,32 +87,42 @@ class Commands:
             text += "; see that its service runs (./streamhouse status), and send it again with the same id: it is accepted once"
             raise NoReply(text) from error
         finally:
-            with self._lock:
-                if future in self._waiting.get(command_id, []):
-                    self._waiting[command_id].remove(future)
-                if not self._waiting.get(command_id, True):
-                    del self._waiting[command_id]
+            future.cancel()  # nobody waits any more
 
     def begin(
         self, command: Message, command_id: str, *, expected_version: int | None = None, correlation_id: str | None = None
     ) -> Future[Reply]:
-        """Send a command; its reply comes to the future, or the client's error."""
+        """Send a command; its reply comes to the future, or the client's error. One that is cancelled is waited for no more."""
         correlation = correlation_id or command.aggregate_id
         envelope = Envelope(
             command_id, self._clock(), self._source, correlation, command, expected_version=expected_version, wants_reply=True
         )
         future: Future[Reply] = Future()
+        future.add_done_callback(lambda done: self._forget(command_id, done))
         with self._lock:
             self._waiting.setdefault(command_id, []).append(future)
 
         def delivered(error: KafkaError | None, _: Record) -> None:
-            if error is not None and not future.done():
-                future.set_exception(KafkaException(error))
+            if error is not None:
+                _settle(future, KafkaException(error))
 
         key, value, headers = encode(envelope)
-        self._producer.produce(command.topic, value, key, headers=list(headers), on_delivery=delivered)
+        try:
+            self._producer.produce(command.topic, value, key, headers=list(headers), on_delivery=delivered)
+        except BufferError:
+            _settle(future, KafkaException(KafkaError(KafkaError._QUEUE_FULL)))
+        except KafkaException as error:
+            _settle(future, error)
         self._producer.poll(0)
         return future
+
+    def _forget(self, command_id: str, future: Future[Reply]) -> None:
+        with self._lock:
+            waiting = self._waiting.get(command_id, [])
+            if future in waiting:
+                waiting.remove(future)
+            if not waiting:
+                self._waiting.pop(command_id, None)
 
     def _listen(self) -> None:
         while not self._stop.is_set():
@@ -125,5 +136,12 @@ class Commands:
                 with self._lock:
                     waiting = self._waiting.pop(reply.data.command_id, [])
                 for future in waiting:
-                    if not future.done():
-                        future.set_result(reply.data)
+                    _settle(future, reply.data)
+
+
+def _settle(future: Future[Reply], outcome: Reply | KafkaException) -> None:
+    with contextlib.suppress(InvalidStateError):  # whoever waited gave up at this very moment, or has heard
+        if isinstance(outcome, KafkaException):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
