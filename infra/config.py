@@ -248,6 +248,17 @@ class Shop:
 
 
 @dataclass(frozen=True)
+class ShopHttp:
+    host: str
+    port: int
+    reply_seconds: int
+    read_seconds: int
+    body_bytes: int
+    body_seconds: int
+    commands: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be set. `installed` holds environment and jars; `state` holds all that a running stack writes."""
 
@@ -270,6 +281,7 @@ class Settings:
     meter: Meter
     dlq: Dlq
     shop: Shop
+    shop_http: ShopHttp
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
     @property
@@ -336,6 +348,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         meter=section(Meter, "meter"),
         dlq=section(Dlq, "dlq"),
         shop=section(Shop, "shop"),
+        shop_http=section(ShopHttp, "shop_http"),
         overrides=overrides,
     )
     if settings.stack.start not in ("all", "nothing"):

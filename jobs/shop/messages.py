@@ -17,6 +17,7 @@ Quantity = Annotated[int, Meta(ge=1, le=1_000_000)]
 Reason = Annotated[str, Meta(min_length=1, max_length=200)]
 Milliseconds = Annotated[int, Meta(ge=0, le=253_402_300_799_999)]
 Step = Literal["payment", "inventory", "shipping"]
+ActionId = Annotated[str, Meta(max_length=64)]
 
 
 class Item(Struct, frozen=True, rename="camel"):
@@ -42,7 +43,7 @@ class PlaceOrder(_OrderCommand, frozen=True):
     user_id: Id
     warehouse_id: Id
     items: Items
-    action_id: Annotated[str, Meta(max_length=64)] | None = None
+    action_id: ActionId | None = None
 
 
 class CancelOrder(_OrderCommand, frozen=True):
@@ -79,7 +80,7 @@ class OrderPlaced(_OrderEvent, frozen=True):
     items: Items
     cents: Paid
     deadline: Milliseconds
-    action_id: Annotated[str, Meta(max_length=64)] | None = None
+    action_id: ActionId | None = None
 
 
 class OrderPaid(_OrderEvent, frozen=True):
