@@ -145,7 +145,9 @@ def services(settings: Settings) -> list[Service]:
     listed.append(Service("keeper", (python, "-m", "jobs.keeper"), {}, "", ()))
     if settings.meter.every:
         listed.append(Service("meter", (python, "-m", "jobs.meter.run"), {}, "", ()))
-    listed += [Service(name, (python, "-m", *SHOP[name]), {}, "", ()) for name in SHOP if name in added]
+    for name in (name for name in SHOP if name in added):
+        host, ports = (settings.shop_http.host, (settings.shop_http.port,)) if name == "shop-http" else ("", ())
+        listed.append(Service(name, (python, "-m", *SHOP[name]), {}, host, ports))
     return listed
 
 

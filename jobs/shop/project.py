@@ -17,9 +17,11 @@ from jobs.patterns.database import open_database
 from jobs.patterns.patience import why
 from jobs.patterns.projection import Projection
 from jobs.patterns.rebuild import keep
+from jobs.serve import beating
 from jobs.shop.order_predictions import ORDER_PREDICTIONS
 from jobs.shop.order_summaries import ORDER_SUMMARIES
 
+NAME = "read-models"
 PROJECTIONS: Sequence[Projection] = (ORDER_SUMMARIES, ORDER_PREDICTIONS)
 
 log = logging.getLogger("project")
@@ -32,10 +34,15 @@ def keep_all(settings: Settings, projections: Sequence[Projection], stop: thread
         StreamhouseError, DBAPIError: what it failed of.
 
     """
-    database = open_database(settings)
+    database, beat = open_database(settings), beating(settings, NAME)
+
+    def stopped() -> bool:
+        beat()
+        return stop.is_set()
+
     try:
         with ThreadPoolExecutor(len(projections)) as threads:
-            under_way = [threads.submit(keep, settings, database, projection, stop.is_set) for projection in projections]
+            under_way = [threads.submit(keep, settings, database, projection, stopped) for projection in projections]
             wait(under_way, return_when=FIRST_EXCEPTION)
             stop.set()
         for future in under_way:
