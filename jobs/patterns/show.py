@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from infra.config import Settings
 from infra.contracts.codec import rfc3339
@@ -75,10 +74,29 @@ def milliseconds(moment: datetime) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-def details(data: Message) -> dict[str, Any]:
-    """What a message says beside the aggregate's id."""
-    said: dict[str, Any] = msgspec.to_builtins(data)
-    return {name: value for name, value in said.items() if value != data.aggregate_id}
+class Told:
+    """What messages say, in few words: what was said before with the same value is left out."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, Any] = {}
+
+    def news(self, data: Message) -> str:
+        """What a message says beside the aggregate's id that is new."""
+        said: dict[str, Any] = msgspec.to_builtins(data)
+        new = {name: value for name, value in said.items() if value != data.aggregate_id and value is not None}
+        new = {name: value for name, value in new.items() if self._known.get(name) != value}
+        self._known |= new
+        return ", ".join(f"{name} {_short(name, value)}" for name, value in new.items())
+
+
+def _short(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
+    if name == "deadline" and isinstance(value, int):
+        return rfc3339(value)[11:19]
+    if isinstance(value, list | tuple):
+        return f"[{'; '.join(_short('', item) for item in value)}]"
+    if isinstance(value, dict):
+        return " ".join(f"{key} {_short(key, inner)}" for key, inner in value.items())
+    return str(value)
 
 
 def _document(kind: str, aggregate_id: str, held: Held, events: list[Recorded] | None) -> bytes:
@@ -106,12 +124,11 @@ def as_dict(event: Recorded) -> dict[str, Any]:
 
 
 def _print_history(console: Console, events: list[Recorded]) -> None:
-    table = Table("#", "time", "event", "what", "place", "because of", box=None)
+    told = Told()
     for event in events:
         envelope = event.envelope
-        said = ", ".join(f"{name} {value}" for name, value in details(envelope.data).items())
-        place = f"{event.partition}:{event.offset}"
-        table.add_row(
-            str(envelope.aggregate_version), rfc3339(envelope.at), envelope.type, escape(said), place, envelope.causation_id or ""
+        console.print(
+            f"{envelope.aggregate_version:>6}  {rfc3339(envelope.at)}  [bold]{envelope.type:<18}[/]  {escape(told.news(envelope.data))}"
+            f"  [dim]at {event.partition}:{event.offset}, because of {escape(envelope.causation_id or 'nobody')}[/]",
+            highlight=False,
         )
-    console.print(table)

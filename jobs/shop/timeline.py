@@ -19,7 +19,7 @@ from jobs.committed_records import read_all
 from jobs.patterns.event_log import headers_of, read_event, rebuilt, recorded
 from jobs.patterns.message import Codec
 from jobs.patterns.recorded import Recorded
-from jobs.patterns.show import as_dict, details
+from jobs.patterns.show import Told, as_dict
 from jobs.shop.order import WAITS_FOR, Patience, order_aggregate
 from jobs.shop.saga import participants
 
@@ -88,14 +88,12 @@ def show(settings: Settings, order_id: str, *, as_json: bool) -> int:
     if not events:
         console.print(f"order {escape(order_id)}: nothing is known of it", highlight=False)
         return SOME
-    began = events[0].kafka_ms
-    table = Table("ms", "topic", "message", "what", box=None)
+    began, told = events[0].kafka_ms, Told()
+    console.print(f"order {escape(order_id)}, from {rfc3339(began)}, in milliseconds; events in bold, commands not", highlight=False)
     for event in events:
-        said = ", ".join(f"{name} {value}" for name, value in details(event.envelope.data).items() if name != "orderId")
-        kind = f"[bold]{event.envelope.type}[/]" if not event.topic.endswith("-commands") else event.envelope.type
-        table.add_row(f"+{event.kafka_ms - began}", event.topic, kind, escape(said))
-    console.print(f"order {escape(order_id)}, from {rfc3339(began)} (events in bold, commands not)", highlight=False)
-    console.print(table)
+        style = "dim" if event.topic.endswith("-commands") else "bold"
+        kind = f"[{style}]{event.envelope.type:<18}[/]"
+        console.print(f"{event.kafka_ms - began:>+8}  {event.topic:<18}  {kind} {escape(told.news(event.envelope.data))}", highlight=False)
     return NONE
 
 
