@@ -175,9 +175,8 @@ def test_who_wrote_reads_what_was_written(shop: Shop) -> None:
     assert not wait_for(shop.database, projection, last.data.aggregate_id, version + 1, 0.1)
 
 
+@pytest.mark.parametrize("settings", ["postgresql"], indirect=True)
 def test_a_postgresql_that_crashes_and_comes_back(shop: Shop, postgres: Postgres) -> None:
-    if is_sqlite(shop.database):
-        pytest.skip("a file does not crash")
     projection, events = shop.summaries, lives(11, 60)
     with shop.following(projection):
         for start in range(0, len(events), 20):
@@ -191,9 +190,8 @@ def test_a_postgresql_that_crashes_and_comes_back(shop: Shop, postgres: Postgres
     assert shop.rows(projection) == as_stored(expected_summaries(events))
 
 
+@pytest.mark.parametrize("settings", ["sqlite"], indirect=True)
 def test_a_sqlite_file_that_others_lock_for_a_while(shop: Shop) -> None:
-    if not is_sqlite(shop.database):
-        pytest.skip("PostgreSQL locks rows")
     projection, events = shop.summaries, lives(12, 20)
     shop.send(events)
     with shop.following(projection):
