@@ -77,11 +77,20 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")]
     """Show each service, its address, and each job; exit status 1 unless all is well. Example: ./streamhouse status"""
     from infra.stack.report import status as look
 
-    report = look(load_settings())
+    settings = load_settings()
+    report = look(settings)
+    behind = []
+    if any(line.name == "broker" and line.state == "up" for line in report.services) or not settings.kafka.is_embedded:
+        from jobs.shop.lags import read_model_lags
+
+        behind = read_model_lags(settings)
     if as_json:
-        _say(json.dumps(report.as_dict()))
+        models = [{"name": lag.name, "version": lag.version, "live": lag.is_live, "behind": lag.records} for lag in behind]
+        _say(json.dumps({**report.as_dict(), "readModels": models}))
     else:
         report.show()
+        for lag in behind:
+            _say(f"read model {lag}")
     raise typer.Exit(0 if report.is_well else 1)
 
 
