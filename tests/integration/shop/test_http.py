@@ -267,7 +267,7 @@ def test_what_was_written_is_read_or_the_read_model_is_said_to_be_behind(shop: S
         problem(shop.read(order_id), 404, "unknown_order")
         begun = time.monotonic()
         behind = shop.read(order_id, version=1)
-        assert READ_SECONDS <= time.monotonic() - begun < READ_SECONDS + 2
+        assert READ_SECONDS <= time.monotonic() - begun < READ_SECONDS + 10
         problem(behind, 503, "read_model_behind")
         assert int(behind.headers["retry-after"]) > 0
         assert shop.read(before, version=1).status_code == 200
@@ -292,7 +292,7 @@ def test_large_and_slow_bodies_are_cut_off(shop: Shop) -> None:
     begun = time.monotonic()
     assert b" 408 " in exchanged(shop, head + b"Content-Length: 100\r\n\r\n{", BODY_SECONDS + 5)
     assert exchanged(shop, head, BODY_SECONDS + 5) == b""  # a head without an end
-    assert time.monotonic() - begun < 2 * BODY_SECONDS + 5
+    assert time.monotonic() - begun < 2 * BODY_SECONDS + 10
     assert b" 400 " in exchanged(shop, b"GET / HTTP/1.1\r\nX: " + b"a" * 20_000, 5)
     with socket.create_connection(shop.address) as endless:
         endless.settimeout(10)
@@ -319,7 +319,7 @@ def test_without_the_order_service_it_says_so_and_the_same_key_is_accepted_once_
     shop.order.wait(20)
     begun = time.monotonic()
     away = shop.place(Idempotency_Key="while-away")
-    assert time.monotonic() - begun < REPLY_SECONDS + 2
+    assert time.monotonic() - begun < REPLY_SECONDS + 10
     said = problem(away, 503, "no_answer")
     assert (said["idempotencyKey"], int(away.headers["retry-after"]) > 0) == ("while-away", True)
     unnamed = problem(shop.place(), 503, "no_answer")
