@@ -23,6 +23,7 @@ from jobs.patterns.replies import CommandAccepted, CommandRefused
 
 _codec = Codec([CommandAccepted, CommandRefused])
 _POLL_SECONDS = 0.2
+_BATCH = 500
 
 
 class Commands:
@@ -127,7 +128,10 @@ class Commands:
     def _listen(self) -> None:
         while not self._stop.is_set():
             self._producer.poll(0)
-            for record in self._consumer.consume(500, _POLL_SECONDS if not self._waiting else 0.01):
+            records = self._consumer.consume(1, _POLL_SECONDS)  # ends with the first: of more it would wait the whole time
+            if records:
+                records += self._consumer.consume(_BATCH, 0)
+            for record in records:
                 if record.error() is not None:
                     continue  # the client goes on by itself
                 reply = _codec.decode(record.value(), headers_of(record))
