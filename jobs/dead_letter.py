@@ -44,7 +44,7 @@ def dead_letter(records: Records, position: int, rules: Rules, why: Rejected, no
     return letter_of(source, why, now_ms, rules.dead_letter_bytes, SOURCE)
 
 
-def letter_of(source: Source, why: Rejected, now_ms: int, most_bytes: int, emitter: str, **more: str) -> tuple[bytes | None, bytes]:
+def letter_of(source: Source, why: Rejected, now_ms: int, most_bytes: int, emitter: str, **more: object) -> tuple[bytes | None, bytes]:
     """Key and value of a record's dead letter, together no larger than `most_bytes`, which its topic takes.
 
     Its JSON stands there verbatim where it is a JSON object, else its bytes in base64. What compression brought past the source

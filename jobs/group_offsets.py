@@ -17,14 +17,14 @@ Offsets = Mapping[tuple[str, int], int]
 """By topic and partition, the next offset to read."""
 
 
-def committed(settings: Settings, group: str, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
-    """What is committed; a place where nothing was is missing.
+def committed(settings: Settings, group: str, places: list[tuple[str, int]], *, wait: bool = True) -> dict[tuple[str, int], int]:
+    """What is committed; a place where nothing was is missing. `wait`: for transactions that are about to commit offsets.
 
     Raises:
         KafkaException: the broker does not answer.
 
     """
-    consumer = _client(settings, group)
+    consumer = _client(settings, group, "read_committed" if wait else "read_uncommitted")
     try:
         answer = consumer.committed([TopicPartition(topic, partition) for topic, partition in places], timeout=_SECONDS)
     finally:
@@ -56,5 +56,6 @@ def commit(settings: Settings, group: str, offsets: Offsets) -> None:
     raise StreamhouseError(message)
 
 
-def _client(settings: Settings, group: str) -> Consumer:
-    return Consumer({**settings.kafka.client(), "group.id": group, "enable.auto.commit": False, "log_level": 2})
+def _client(settings: Settings, group: str, isolation_level: str = "read_committed") -> Consumer:
+    own = {"group.id": group, "enable.auto.commit": False, "isolation.level": isolation_level, "log_level": 2}
+    return Consumer({**settings.kafka.client(), **own})

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from jobs.dlq.chains import Chains
     from jobs.dlq.letters import Place
     from jobs.dlq.replay import Outcome, Rehearsal
+    from jobs.dlq.source import Source
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,48 +24,61 @@ app = typer.Typer(
     help="Dead letters: what was refused and why, and how to send it again. Example: ./streamhouse dlq list",
 )
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
+_Topic = Annotated[str, typer.Option(help="whose dead letters: user-actions, or a command topic such as order-commands")]
 
 
 @app.command("list")
-def list_letters(as_json: _Json = False) -> None:
-    """Group open letters by step, reason and version, and count the rest. Example: ./streamhouse dlq list"""
+def list_letters(topic: _Topic | None = None, as_json: _Json = False) -> None:
+    """Group open letters by step, reason and version, and count the rest. Example: ./streamhouse dlq list --topic order-commands
+
+    Without --topic: those of user-actions, and which other topics hold some.
+    """
     from jobs.dlq import report
-    from jobs.dlq.read import survey, with_answers
+    from jobs.dlq.read import elsewhere, survey, with_answers
 
     settings = load_settings()
+    source = _source(settings, topic)
     with _reading("reading dead letters"):
-        chains = with_answers(settings, survey(settings))
+        chains = with_answers(settings, source, survey(settings, source))
+        others = elsewhere(settings) if topic is None else {}
     if as_json:
-        typer.echo(json.dumps(report.listing(chains)))
+        typer.echo(json.dumps(report.listing(chains) | {"topic": source.name, "other_topics": others}))
     else:
-        report.show_listing(chains)
+        report.show_listing(chains, source.option)
+        report.show_others(others)
 
 
 @app.command()
 def show(
-    place: Annotated[str, typer.Argument(help="PARTITION:OFFSET of the refused record in user-actions, or the letter's event id")],
+    place: Annotated[str, typer.Argument(help="PARTITION:OFFSET of the refused record in its topic, or the letter's event id")],
+    topic: _Topic = "user-actions",
     as_json: _Json = False,
 ) -> None:
-    """Print all that is known of one: error, record, replays and their answers. Example: ./streamhouse dlq show 1:7"""
+    """Print all that is known of one: error, record, replays and their answers. Example: ./streamhouse dlq show 1:7
+
+    With --topic order-commands: an event to which the service could not react is named as payments/1:7.
+    """
     from jobs.dlq import report
     from jobs.dlq.read import original_at, survey, with_answers
 
-    settings, (wanted,) = load_settings(), _places([place])
+    source = _source(settings := load_settings(), topic)
+    (wanted,) = _places([place], source)
     with _reading("reading dead letters"):
-        chains = with_answers(settings, survey(settings))
-        history = report.history(chains, wanted)
+        chains = with_answers(settings, source, survey(settings, source))
+        history = report.history(chains, wanted, source.name)
         if not history:
-            raise _unknown(wanted)
-        original = original_at(settings, chains, wanted)
+            raise _unknown(wanted, source)
+        original = original_at(settings, source, chains, wanted)
     if as_json:
-        typer.echo(json.dumps(report.one(chains, wanted, original)))
+        typer.echo(json.dumps(report.one(chains, wanted, original, source.name)))
     else:
-        report.show_one(chains, wanted, original)
+        report.show_one(chains, wanted, original, source.name)
 
 
 @app.command()
 def replay(
     places: Annotated[list[str] | None, typer.Argument(metavar="PLACE", help="as `dlq show` takes them")] = None,
+    topic: _Topic = "user-actions",
     step: Annotated[str | None, typer.Option(help="only what this step refused")] = None,
     reason: Annotated[str | None, typer.Option(help="only what was refused for this reason")] = None,
     version: Annotated[str | None, typer.Option(help="only events of this schema version; - for those without one")] = None,
@@ -77,7 +91,8 @@ def replay(
 ) -> None:
     """Send dead letters through the same path again, each at most once. Example: ./streamhouse dlq replay --reason missing_field --dry-run
 
-    With --edit 'lambda event: {**event, "version": 1}' each event is repaired on the way.
+    With --edit 'lambda event: {**event, "version": 1}' each event is repaired on the way. With --topic order-commands commands go to
+    their topic again, and events to the service alone that could not react to them, as they are.
     """
     from infra.clock import system_clock
     from jobs.dlq.chains import Wanted, choose, is_spent
@@ -86,55 +101,68 @@ def replay(
     from jobs.dlq.replay import rehearse
     from jobs.dlq.replay import replay as send
 
-    named = _places(places or [])
+    source = _source(settings := load_settings(), topic)
+    named = _places(places or [], source)
     if not (named or step or reason or version or everything):
         message = "expected PLACEs, --step, --reason, --version or --all to say which dead letters; `./streamhouse dlq list` shows them"
         raise StreamhouseError(message)
-    settings, wanted = load_settings(), Wanted(frozenset(named), step, reason, version, limit, quarantined)
+    wanted = Wanted(frozenset(named), step, reason, version, limit, quarantined)
     function = None if edit is None else load_edit(edit)
     with _reading("reading dead letters"):
-        chains = survey(settings)
+        chains = survey(settings, source)
     for place in named:
         if place not in chains.letters:
-            raise _unknown(place)
+            raise _unknown(place, source)
     chosen = choose(chains, wanted)
     if not chosen:
-        typer.echo(_nothing(with_answers(settings, chains) if named else chains, named, wanted.quarantined))
+        typer.echo(_nothing(with_answers(settings, source, chains) if named else chains, named, wanted.quarantined))
         return
     spent = sum(is_spent(chains, letter.place, settings.dlq.max_retries, wanted) for letter in chosen)
     if dry_run:
         with _bar("looking", len(chosen)) as advance:
-            rehearsal = rehearse(settings, chains, chosen, wanted, function, system_clock, advance)
+            rehearsal = rehearse(settings, source, chains, chosen, wanted, function, system_clock, advance)
         typer.echo(_would(settings, rehearsal))
+        if source.participants:
+            typer.echo("what is decided about a command its service tells, when it has read it")
         return
     if not yes:
         also = f" and quarantine {spent:,}" if spent else ""
         typer.confirm(f"send {len(chosen) - spent:,} dead letters again{also}? (--dry-run says what would become of them)", abort=True)
     with _bar("sending", len(chosen)) as advance:
-        outcome = send(settings, chosen, wanted, function, system_clock, advance)
-    typer.echo(_did(settings, outcome))
+        outcome = send(settings, source, chosen, wanted, function, system_clock, advance)
+    typer.echo(_did(settings, source, outcome))
 
 
-def _places(texts: list[str]) -> list[Place]:
+def _source(settings: Settings, topic: str | None) -> Source:
+    from jobs.dlq.source import ACTIONS, source
+
+    return source(settings, topic or ACTIONS)
+
+
+def _places(texts: list[str], source: Source) -> list[Place]:
     from jobs.dlq.letters import read_place
-    from jobs.scoring_parts import SOURCE_TOPIC
 
     places = []
     for text in texts:
-        place = read_place(text, SOURCE_TOPIC)
+        place = read_place(text, source.name, source.beside)
         if place is None:
-            message = f"{text!r}: expected PARTITION:OFFSET of a record of {SOURCE_TOPIC} such as 1:7, or its dead letter's event id"
+            message = f"{text!r}: expected PARTITION:OFFSET of a record of {source.name} such as 1:7, or its dead letter's event id"
+            if source.beside:
+                message += f"; that of an event of another topic as {next(iter(source.beside))}/1:7"
             raise StreamhouseError(message)
         places.append(place)
     return places
 
 
-def _unknown(place: Place) -> StreamhouseError:
-    from jobs.dlq.letters import as_text
+def _unknown(place: Place, source: Source) -> StreamhouseError:
+    from jobs.dlq.letters import as_text, topic_of
 
+    where = f"source_partition = {place[0]} AND source_offset = {place[1]}"
+    if source.participants:
+        where = f"source_topic = '{topic_of(place, source.name)}' AND {where}"
     return StreamhouseError(
         f"no dead letter names {as_text(place)}: the record was not refused, or its letter is older than the topic keeps; look for it by"
-        f' ./streamhouse query "SELECT * FROM user_actions_dlq WHERE source_partition = {place[0]} AND source_offset = {place[1]}"'
+        f' ./streamhouse query "SELECT * FROM {source.letters.archive} WHERE {where}"'
     )
 
 
@@ -158,8 +186,8 @@ def _would(settings: Settings, rehearsal: Rehearsal) -> str:
     return "\n".join(told + _left_out(rehearsal.left_out))
 
 
-def _did(settings: Settings, outcome: Outcome) -> str:
-    told = [f"{outcome.sent:,} sent again; `./streamhouse dlq list` says what became of them"]
+def _did(settings: Settings, source: Source, outcome: Outcome) -> str:
+    told = [f"{outcome.sent:,} sent again; `./streamhouse dlq list{source.option}` says what became of them"]
     told += [f"{outcome.quarantined:,} quarantined: {_times(settings)}"] if outcome.quarantined else []
     told += [f"{outcome.rivals:,} had been sent or quarantined by another `dlq replay` meanwhile"] if outcome.rivals else []
     return "\n".join(told + _left_out(outcome.left_out))

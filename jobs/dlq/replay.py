@@ -1,4 +1,4 @@
-"""Chosen dead letters -> new records of the source topic, each with its note in the same transaction."""
+"""Chosen dead letters -> new records of the topic that they are sent to, each with its note in the same transaction."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from infra.contracts.codec import decode_user_action
 from infra.contracts.events import Rejected
 from infra.contracts.partitioner import partition_of
 from infra.contracts.replays import HEADER, Replay, encode_replay
+from jobs.dlq import to_participant
 from jobs.dlq.chains import Chains, State, Wanted, chained, is_spent
 from jobs.dlq.edit import Edit, EditError, apply_edit
 from jobs.dlq.letters import Letter, Original, as_text
 from jobs.dlq.notes import Note
 from jobs.dlq.read import check_notes_are_whole, originals, read_notes
+from jobs.dlq.source import Source
 from jobs.dlq.transactions import Outgoing, Transactions
 from jobs.records import Records, Rules
 from jobs.scoring_parts import rules
@@ -62,6 +64,7 @@ class Rehearsal:
 
 def replay(
     settings: Settings,
+    source: Source,
     chosen: Sequence[Letter],
     wanted: Wanted,
     edit: Edit | None,
@@ -77,10 +80,10 @@ def replay(
         TransactionError: a rival fenced this run, or the broker did not take a transaction; the same holds.
 
     """
-    outcome, source_rules = Outcome(), rules()
-    with Transactions(settings, source_rules.topic, clock) as transactions:
-        check_notes_are_whole(settings)
-        notes, _ = read_notes(settings)
+    outcome = Outcome()
+    with Transactions(settings, source, clock) as transactions:
+        check_notes_are_whole(settings, source)
+        notes, _ = read_notes(settings, source)
         chains = chained(chosen, notes)
         states = {State.OPEN, State.QUARANTINED} if wanted.quarantined else {State.OPEN}
         left = [letter for letter in chosen if chains.state(letter.place) in states]
@@ -94,7 +97,7 @@ def replay(
             progress(len(part))
         held_back = {letter.place for letter in spent}
         fit = [letter for letter in left if letter.place not in held_back]
-        for batch, done in _batches(settings, fit, chains, source_rules, edit, outcome):
+        for batch, done in _batches(settings, source, fit, chains, edit, outcome):
             too_large = transactions.send(batch)
             for refused in too_large:
                 outcome.leave_out(refused.letter, _TOO_LARGE)
@@ -105,6 +108,7 @@ def replay(
 
 def rehearse(
     settings: Settings,
+    source: Source,
     chains: Chains,
     chosen: Sequence[Letter],
     wanted: Wanted,
@@ -112,18 +116,18 @@ def rehearse(
     clock: Clock,
     progress: Callable[[int], None],
 ) -> Rehearsal:
-    """What `replay` would do now, judged by the scoring path's own rules; sends nothing.
+    """What `replay` would do now, judged by the rules of the scoring path or of the participant; sends nothing.
 
     Raises:
         EditError: as in `replay`.
 
     """
-    outcome, rehearsal, source_rules = Outcome(), Rehearsal(), rules()
+    outcome, rehearsal = Outcome(), Rehearsal()
     fit = [letter for letter in chosen if not is_spent(chains, letter.place, settings.dlq.max_retries, wanted)]
     rehearsal.quarantined = len(chosen) - len(fit)
     progress(rehearsal.quarantined)
-    for batch, done in _batches(settings, fit, chains, source_rules, edit, outcome):
-        refused = _judged(batch, source_rules, clock())
+    for batch, done in _batches(settings, source, fit, chains, edit, outcome):
+        refused = to_participant.judged(source, batch, clock()) if source.participants else _judged(batch, rules(), clock())
         rehearsal.refused.update(f"{why.step}: {why.reason}" for why in refused.values())
         rehearsal.accepted += len(batch) - len(refused)
         progress(done)
@@ -151,28 +155,32 @@ def outgoing(letter: Letter, original: Original, chains: Chains, source_rules: R
         user = event.data.user_id
         key, partition = user.encode(), partition_of(user, source_rules.partitions)
     place, retries = chains.original(letter.place), chains.retries(letter.place) + 1
-    header = (HEADER, encode_replay(Replay(*place, retries)))
-    return Outgoing(letter, place, retries, partition, key, value, header, edited)
+    header = (HEADER, encode_replay(Replay(place[0], place[1], retries)))
+    return Outgoing(letter, place, retries, partition, key, value, (header,), edited)
 
 
 def _batches(
-    settings: Settings, letters: Sequence[Letter], chains: Chains, source_rules: Rules, edit: Edit | None, outcome: Outcome
+    settings: Settings, source: Source, letters: Sequence[Letter], chains: Chains, edit: Edit | None, outcome: Outcome
 ) -> Iterator[tuple[list[Outgoing], int]]:
     """What one transaction sends at a time, and how many letters are done with it; what cannot be sent is counted in `outcome`."""
     batch: list[Outgoing] = []
     size = done = 0
-    for letter, original in originals(settings, letters):
+    source_rules = rules()
+    for letter, original in originals(settings, source, letters):
         done += 1
         if original is None:
             outcome.leave_out(letter, _LOST)
             continue
         try:
-            record = outgoing(letter, original, chains, source_rules, edit)
+            if source.participants:
+                record = to_participant.outgoing(source, letter, original, chains, edit)
+            else:
+                record = outgoing(letter, original, chains, source_rules, edit)
         except EditError as error:
             message = f"{error}; {outcome.sent:,} letters were sent before, and none of the {len(batch) + 1:,} that were to go with it"
             raise EditError(message) from error
-        if record is None:
-            outcome.leave_out(letter, _LEFT_OUT)
+        if not isinstance(record, Outgoing):
+            outcome.leave_out(letter, record or _LEFT_OUT)
             continue
         batch.append(record)
         size += len(record.key or b"") + len(record.value or b"")

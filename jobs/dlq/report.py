@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -15,8 +16,8 @@ from infra.contracts.codec import rfc3339
 from jobs.dead_letter import answer_id
 from jobs.dlq.chains import Chains, State, groups, story
 from jobs.dlq.edit import as_event
-from jobs.dlq.letters import Original, Place, as_text
-from jobs.scoring_parts import SOURCE_TOPIC
+from jobs.dlq.letters import Original, Place, as_text, topic_of
+from jobs.dlq.source import ACTIONS
 
 _SHOWN = 4096  # characters of a record, and bytes of one that is no text
 _LINE = 32  # bytes
@@ -48,8 +49,8 @@ def listing(chains: Chains) -> dict[str, Any]:
     }
 
 
-def show_listing(chains: Chains) -> None:
-    """For people; 80 columns must do."""
+def show_listing(chains: Chains, option: str = "") -> None:
+    """For people; 80 columns must do. `option`: what the commands take that mean these letters."""
     console, numbers = Console(), listing(chains)
     if numbers["groups"]:
         days = (Column(name, min_width=10) for name in ("first", "last"))
@@ -74,10 +75,18 @@ def show_listing(chains: Chains) -> None:
     if numbers["unreadable"]:
         _say(console, f"{numbers['unreadable']:,} records of the topics are no dead letter and no note; they are left alone")
     if numbers["groups"]:
-        _say(console, f"./streamhouse dlq show {numbers['groups'][0]['example']} shows one, ./streamhouse dlq replay sends them again")
+        shows = f"./streamhouse dlq show {numbers['groups'][0]['example']}{option} shows one"
+        _say(console, f"{shows}, ./streamhouse dlq replay{option} sends them again")
 
 
-def history(chains: Chains, place: Place) -> list[dict[str, Any]]:
+def show_others(others: Mapping[str, Mapping[str, int]]) -> None:
+    """In a line, for people: which other topics hold letters, as `read.elsewhere` counts them."""
+    if others:
+        told = ", ".join(f"{topic} {count['letters']:,} ({count['open']:,} open)" for topic, count in others.items())
+        _say(Console(), f"letters of other topics: {told}; ./streamhouse dlq list --topic {next(iter(others))}")
+
+
+def history(chains: Chains, place: Place, topic: str = ACTIONS) -> list[dict[str, Any]]:
     """Each record of the chain in which `place` stands, the original first: its error, and what was decided; empty: none knows it."""
     links = []
     for link in story(chains, place):
@@ -90,10 +99,12 @@ def history(chains: Chains, place: Place) -> list[dict[str, Any]]:
                 "message": letter.message,
                 "version": letter.version,
                 "failed_at": rfc3339(letter.failed_ms),
-                "event_id": answer_id(SOURCE_TOPIC, *link),
+                "event_id": answer_id(topic_of(link, topic), link[0], link[1]),
             }
+            if letter.failed_in:
+                found["refused"]["failed_in"] = letter.failed_in
         elif link in chains.accepted:
-            found["accepted"] = {"prediction": answer_id(SOURCE_TOPIC, *link)}
+            found["accepted"] = {"prediction": answer_id(topic, link[0], link[1])} if topic == ACTIONS else {}
         if sent is not None and sent.replay is not None:
             found["sent_again"] = {"as": as_text(sent.replay), "at": rfc3339(sent.kafka_ms), "edited": sent.edited}
         if held is not None:
@@ -102,25 +113,26 @@ def history(chains: Chains, place: Place) -> list[dict[str, Any]]:
     return links
 
 
-def one(chains: Chains, place: Place, original: Original | None) -> dict[str, Any]:
+def one(chains: Chains, place: Place, original: Original | None, topic: str = ACTIONS) -> dict[str, Any]:
     """All that is known of one record, its bytes whole: as `json`, `text` or `base64`, null where nothing holds them any more."""
     state = str(chains.state(place)) if place in chains.letters else None
     record = None if original is None else {"key": _readable(original.key), "value": _readable(original.value)}
-    return {"place": as_text(place), "state": state, "record": record, "history": history(chains, place)}
+    return {"place": as_text(place), "state": state, "record": record, "history": history(chains, place, topic)}
 
 
-def show_one(chains: Chains, place: Place, original: Original | None) -> None:
+def show_one(chains: Chains, place: Place, original: Original | None, topic: str = ACTIONS) -> None:
     """For people: the history of its chain and the beginning of the record."""
     console = Console()
-    for link in history(chains, place):
+    for link in history(chains, place, topic):
         count = link["retry_count"]
         mark = "*" if link["place"] == as_text(place) else " "
         _say(console, f"{mark} {link['place']}  " + (f"replay {count}" if count else "the original"))
         if why := link.get("refused"):
-            _say(console, f"    {why['failed_at']}  refused by {why['step']}, {why['reason']}: {why['message']}")
+            of = f" of {why['failed_in']}" if "failed_in" in why else ""
+            _say(console, f"    {why['failed_at']}  refused by {why['step']}{of}, {why['reason']}: {why['message']}")
             _say(console, f"    event id {why['event_id']}, schema version {why['version']}")
-        elif found := link.get("accepted"):
-            _say(console, f"    accepted: prediction {found['prediction']}")
+        elif (found := link.get("accepted")) is not None:
+            _say(console, f"    accepted: prediction {found['prediction']}" if found else "    accepted: its service has handled it")
         elif "sent_again" not in link:
             _say(console, "    not answered yet")
         if sent := link.get("sent_again"):

@@ -17,9 +17,8 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.dlq.letters import Letter, Place
 from jobs.dlq.notes import Note, write_note
-from jobs.dlq.read import NOTES_TOPIC
+from jobs.dlq.source import Source
 
-TRANSACTIONAL_ID = "streamhouse-dlq-replay"
 TRANSACTION_TIMEOUT_MS = 15_000
 """How long a run that was killed can hold back the topic's readers, and up to 10 s more until the broker looks."""
 _COMMIT_TRIES = 4  # each as long as the transaction may last
@@ -42,22 +41,22 @@ class Outgoing:
     partition: int
     key: bytes | None
     value: bytes | None
-    header: tuple[str, bytes]
+    headers: tuple[tuple[str, bytes], ...]
     edited: bool
 
 
 class Transactions:
     """One owner at a time: whoever enters aborts the open transaction of the one before, and that one can commit nothing more."""
 
-    def __init__(self, settings: Settings, topic: str, clock: Clock) -> None:
-        self._topic, self._clock = topic, clock
+    def __init__(self, settings: Settings, source: Source, clock: Clock) -> None:
+        self._source, self._topic, self._clock = source, source.name, clock
         # the client counts a record that the broker refused; the broker misses it at the next one of that partition and refuses that
         # too; once this second transaction is aborted, the client counts anew
         self._is_misnumbered = False
         self._producer = Producer(
             {
                 **settings.kafka.client(),
-                "transactional.id": TRANSACTIONAL_ID,
+                "transactional.id": source.transactional_id,
                 "transaction.timeout.ms": TRANSACTION_TIMEOUT_MS,
                 "partitioner": "murmur2_random",
                 "max.in.flight": 1,  # what is on its way behind a refused record hangs until it times out, with the whole transaction
@@ -73,7 +72,7 @@ class Transactions:
             self._producer.list_topics(self._topic, timeout=60)  # a client without a connection asks for its coordinator half a second late
             self._producer.init_transactions(60)
         except KafkaException as error:
-            message = f"expected transactional id {TRANSACTIONAL_ID!r}, got {error.args[0].str()}; see `./streamhouse status`"
+            message = f"expected transactional id {self._source.transactional_id!r}, got {error.args[0].str()}; see `./streamhouse status`"
             raise TransactionError(message) from error
         return self
 
@@ -163,7 +162,7 @@ class Transactions:
 
         for i, record in enumerate(batch):
             try:
-                self._produce(self._topic, record.key, record.value, record.partition, [record.header], delivered(i))
+                self._produce(self._topic, record.key, record.value, record.partition, [*record.headers], delivered(i))
             except KafkaException as refused:
                 if refused.args[0].code() not in _TOO_LARGE:
                     raise
@@ -191,8 +190,8 @@ class Transactions:
             failures.extend([] if error is None else [error])
 
         for note in notes:
-            key, value = write_note(note, self._topic, self._clock())
-            self._produce(NOTES_TOPIC, key, value, -1, [], delivered)
+            key, value = write_note(note, self._topic, self._clock(), is_command=bool(self._source.participants))
+            self._produce(self._source.notes.name, key, value, -1, [], delivered)
         self._flush(failures)
         for error in failures:
             raise KafkaException(error)

@@ -14,7 +14,7 @@ import msgspec
 from infra.contracts.events import Rejected
 from infra.contracts.partitioner import partition_of
 from jobs.patterns.aggregate import Aggregate, Decision, Held, begun, decided
-from jobs.patterns.message import Envelope, Headers, derived_id, encode
+from jobs.patterns.message import REPLAYED, Envelope, Headers, derived_id, encode
 from jobs.patterns.participant import Participant
 from jobs.patterns.replies import CommandAccepted, CommandRefused
 
@@ -71,9 +71,31 @@ def handle(participant: Participant, record: Incoming, held: Mapping[str, Held],
 
     `partitions`: how many the command topic has, and the event topic too.
     """
-    if record.topic == participant.command_topic and participant.aggregate is not None:
-        return _on_command(participant, participant.aggregate, record, held, partitions, now_ms)
-    return _on_event(participant, record, now_ms)
+    if is_event(participant, record):
+        return _on_event(participant, record, now_ms)
+    if participant.aggregate is None:
+        return Handled()  # a command to the one whose topic it shares
+    return _on_command(participant, participant.aggregate, record, held, partitions, now_ms)
+
+
+def is_event(participant: Participant, record: Incoming) -> bool:
+    """Whether a record is something to react to: it lies on another topic than commands, or came back from the dead letters.
+
+    An event that comes back has the commands that follow from it under the ids that they had the first time, so one that its aggregate
+    knows is not decided again. Where it lies says nothing: key and partition are the event's own.
+    """
+    return record.topic != participant.inbox or (_is_replayed(record) and _type(record.value) in participant.reacted)
+
+
+def refusal(participant: Participant, record: Incoming, partitions: int, now_ms: int) -> Rejected | None:
+    """Why a record cannot be read or reacted to now. None: it can; what is decided about a command its aggregate's owner alone knows."""
+    if not is_event(participant, record):
+        read = None if participant.aggregate is None else _command(participant, participant.aggregate, record, partitions)
+        return read if isinstance(read, Rejected) else None
+    try:
+        return _on_event(participant, record, now_ms).rejected
+    except Exception as error:
+        return Rejected("react", "handler_failed", f"{type(error).__name__}: {error}")
 
 
 def expire(aggregate: Aggregate, aggregate_id: str, held: Held, now_ms: int) -> Handled:
@@ -90,22 +112,32 @@ def expire(aggregate: Aggregate, aggregate_id: str, held: Held, now_ms: int) -> 
 def _on_command(
     participant: Participant, aggregate: Aggregate, record: Incoming, held: Mapping[str, Held], partitions: int, now_ms: int
 ) -> Handled:
+    command = _command(participant, aggregate, record, partitions)
+    if isinstance(command, Rejected):
+        if command.reason == "unknown_event_type" and _is_replayed(record):
+            return Handled()  # it comes back to another participant, which shares this topic
+        return Handled(rejected=command)
+    key = command.data.aggregate_id
+    decision = decided(aggregate, held.get(key) or begun(aggregate), command, now_ms)
+    replies = [_reply(participant, command, decision, now_ms)] if command.wants_reply or decision.refused else []
+    return Handled((*_appended(decision), *replies), (key, decision.held) if decision.events else None)
+
+
+def _command(participant: Participant, aggregate: Aggregate, record: Incoming, partitions: int) -> Envelope | Rejected:
     command = participant.codec.decode(record.value, record.headers)
     if isinstance(command, Rejected):
-        return Handled(rejected=command)
+        return command
     if not isinstance(command.data, tuple(aggregate.commands)):
         sentence = f"{command.type} lies on {command.data.topic}, and {record.topic} takes commands alone"
-        return Handled(rejected=Rejected("validate", "unknown_event_type", sentence))
+        return Rejected("validate", "unknown_event_type", sentence)
     key = command.data.aggregate_id
     if record.key != key.encode() or record.partition != partition_of(key, partitions):
         sentence = (
             f"the record has key {(record.key or b'')[:80]!r} in partition {record.partition}; a command to {key[:80]!r} has that as its"
             f" key and lies in partition {partition_of(key, partitions)} (murmur2)"
         )
-        return Handled(rejected=Rejected("validate", "wrong_partition", sentence))
-    decision = decided(aggregate, held.get(key) or begun(aggregate), command, now_ms)
-    replies = [_reply(participant, command, decision, now_ms)] if command.wants_reply or decision.refused else []
-    return Handled((*_appended(decision), *replies), (key, decision.held) if decision.events else None)
+        return Rejected("validate", "wrong_partition", sentence)
+    return command
 
 
 def _on_event(participant: Participant, record: Incoming, now_ms: int) -> Handled:
@@ -148,6 +180,10 @@ def _reply(participant: Participant, command: Envelope, decision: Decision, now_
 
 def _outgoing(envelope: Envelope) -> Outgoing:
     return Outgoing(envelope.data.topic, *encode(envelope))
+
+
+def _is_replayed(record: Incoming) -> bool:
+    return any(name == REPLAYED for name, _ in record.headers)
 
 
 def _type(value: bytes | None) -> object:

@@ -21,6 +21,8 @@ from infra.contracts.events import Rejected
 
 CAUSATION, VERSION, EXPECTED, REPLY = "causation-id", "aggregate-version", "expected-version", "reply-wanted"
 """Headers: the id of what caused a message; the how-manieth event of its aggregate it is, from 1; the version that a command demands."""
+REPLAYED = "replayed-event"
+"""Header of an event on a command topic: it became a dead letter of a participant that could not react to it, and is sent to it again."""
 
 Id = Annotated[str, Meta(min_length=1, max_length=128)]
 """An aggregate's id: the record's key."""

@@ -13,13 +13,16 @@ from dataclasses import dataclass
 from infra.contracts.events import Rejected
 from jobs.dead_letter import Source, letter_of
 from jobs.patterns.aggregate import Held
-from jobs.patterns.handling import Handled, Incoming, Outgoing, expire, handle
+from jobs.patterns.handling import Handled, Incoming, Outgoing, expire, handle, is_event
+from jobs.patterns.message import CAUSATION, EXPECTED, REPLAYED, REPLY, VERSION
 from jobs.patterns.participant import Participant
 from jobs.patterns.snapshots import snapshot_of
 
 log = logging.getLogger("participant")
 _AGAIN_MS = 10_000
 _SAID = 300  # characters of an exception's own text that reach the dead letter
+_HEADERS = (CAUSATION, VERSION, EXPECTED, REPLY, REPLAYED)
+_HEADER_BYTES = 128  # anybody may send a longer one; cut off it is as wrong as it was
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ class Owned:
             except Exception as error:
                 if tried == self._limits.retries:
                     log.exception("%s, partition %d, offset %d: given up", record.topic, record.partition, record.offset)
-                    step = "decide" if record.topic == self.participant.command_topic else "react"
+                    step = "react" if is_event(self.participant, record) else "decide"
                     handled = Handled(rejected=Rejected(step, "handler_failed", f"{type(error).__name__}: {error}"[:_SAID]))
                     break
                 tried += 1
@@ -123,5 +126,7 @@ class Owned:
         topic = self.participant.dead_letters
         source = Source(record.topic, record.partition, record.offset, record.key, record.value, tried)
         emitter = f"streamhouse/{self.participant.name}"
-        key, value = letter_of(source, why, now_ms, self._limits.most_bytes[topic], emitter, failedIn=self.participant.name)
+        headers = {name: value[:_HEADER_BYTES].decode("latin-1") for name, value in record.headers if name in _HEADERS}
+        more = {"failedIn": self.participant.name} | ({"originalHeaders": headers} if headers else {})
+        key, value = letter_of(source, why, now_ms, self._limits.most_bytes[topic], emitter, **more)
         return Outgoing(topic, key, value, [], None if key else self.partition)

@@ -43,9 +43,17 @@ class Participant:
         return None if self.aggregate is None else self.aggregate.command_topic
 
     @property
+    def inbox(self) -> str | None:
+        """Where it is sent what is meant for it alone: commands, and events that were its dead letters and come again.
+
+        One that owns nothing shares the command topic beside whose dead letters its own lie, and passes the commands over.
+        """
+        return self.command_topic or self.dead_letters.removesuffix("-dlq") or None
+
+    @property
     def topics(self) -> tuple[str, ...]:
         """What its group reads."""
-        own = [] if self.aggregate is None else [self.aggregate.command_topic]
+        own = [] if self.inbox is None else [self.inbox]
         return tuple(dict.fromkeys([*own, *(kind.topic for kind in self.reactions)]))
 
     @property

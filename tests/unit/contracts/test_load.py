@@ -31,8 +31,9 @@ def test_the_contracts_say_what_the_system_rests_on() -> None:
     commands = {f"{name}-commands" for name in ("order", "payment", "inventory", "shipping", "account")}
     events = {"orders", "payments", "inventory", "shipping", "accounts"}
     scoring = {"user-actions", "predictions", "user-actions-dlq", "user-actions-replays"}
-    assert set(topics) == scoring | events | commands | {f"{name}-dlq" for name in commands} | {"command-replies", "aggregate-snapshots"}
-    assert {name for name, topic in topics.items() if topic.table is None} == commands | {"command-replies", "aggregate-snapshots"}
+    beside = {"command-replies", "command-replays", "aggregate-snapshots"}
+    assert set(topics) == scoring | events | commands | {f"{name}-dlq" for name in commands} | beside
+    assert {name for name, topic in topics.items() if topic.table is None} == commands | beside
     assert {name for name, topic in topics.items() if topic.cleanup == "compact"} == {"aggregate-snapshots"}
     assert {topics[name].retention_ms for name in events} == {None}
     with pytest.raises(StreamhouseError, match="topic order-commands: expected an archive table, got `table: null`"):

@@ -155,8 +155,8 @@ def test_a_record_that_decodes_goes_to_its_users_partition_under_the_user_id() -
     record = sent(json.dumps(event).encode())
     assert (record.key, record.partition) == (b"guest", 2)
     assert record.original == (0, 3)
-    assert record.header[0] == HEADER
-    assert decode_replay(record.header[1], 2, 91, 4) == Replay(0, 3, 2)
+    assert record.headers[0][0] == HEADER
+    assert decode_replay(record.headers[0][1], 2, 91, 4) == Replay(0, 3, 2)
 
 
 @pytest.mark.parametrize("example", TOPIC.invalid, ids=lambda example: example.name)
