@@ -60,6 +60,8 @@ def play(seed: int, orders: int) -> Logs:
         idle = sum(one.work(random) for one in ready) == 0
         if idle and not waiting and all(until <= logs.now for until in asleep.values()):
             if all(one.owned.next_due is None for one in working):
+                for one in working:  # what each of them holds, after all that it went through, is what its events say
+                    assert one.owned.held == one.recovered().held
                 return logs
             logs.now += 1_000
 
