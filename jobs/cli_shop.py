@@ -9,9 +9,12 @@ import typer
 
 from infra.config import load_settings
 
-aggregate = typer.Typer(no_args_is_help=True, help="Aggregates as their events made them, now or at any time before.")
-saga = typer.Typer(no_args_is_help=True, help="Orders on their way through the shop's services.")
-shop = typer.Typer(no_args_is_help=True, help="The shop's services, and its books.")
+aggregate = typer.Typer(
+    no_args_is_help=True,
+    help="Aggregates as their events made them, now or at any time. Example: ./streamhouse aggregate show account a --history",
+)
+saga = typer.Typer(no_args_is_help=True, help="Orders on their way through the shop's services. Example: ./streamhouse saga list --stuck")
+shop = typer.Typer(no_args_is_help=True, help="The shop's services, and its books. Example: ./streamhouse shop up")
 
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
 

@@ -15,6 +15,7 @@ from tests.ports import free_ports
 
 COMMANDS = {name: command.help or "" for name, command in get_command(app).commands.items()}  # type: ignore[attr-defined]
 DLQ = {name: command.help or "" for name, command in get_command(app).commands["dlq"].commands.items()}  # type: ignore[attr-defined]
+GROUPED = [(group, name) for group in ("aggregate", "saga", "shop") for name in get_command(app).commands[group].commands]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", sorted(COMMANDS))
@@ -39,6 +40,12 @@ def test_materialize_without_redis_says_where_it_looked(monkeypatch: pytest.Monk
     monkeypatch.setenv("STREAMHOUSE_REDIS_PORT", port)
     with pytest.raises(StreamhouseError, match=f"no Redis answers at 127.0.0.1:{port}; run `./streamhouse up`"):
         CliRunner().invoke(app, ["materialize"], catch_exceptions=False)
+
+
+@pytest.mark.parametrize(("group", "name"), GROUPED)
+def test_the_help_of_a_grouped_command_has_an_example_of_itself(group: str, name: str) -> None:
+    help_text = get_command(app).commands[group].commands[name].help or ""  # type: ignore[attr-defined]
+    assert re.search(rf"Example: \./streamhouse {group} {name}\b", help_text)
 
 
 @pytest.mark.parametrize("name", sorted(DLQ))
