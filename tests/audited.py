@@ -199,8 +199,11 @@ class Archive:
 
     def follow_all(self) -> None:
         """Archive every topic."""
+        places = [(topic, partition) for topic in COLUMNS for partition in range(load_contracts().topics[topic].partitions)]
+        holding = {topic for (topic, _), end in end_offsets(self._settings, places).items() if end}
         for topic in COLUMNS:
-            self.follow(topic)
+            if topic in holding:
+                self.follow(topic)
 
     def _put(self, topic: str, table: str, messages: Sequence[Message]) -> None:
         if messages:

@@ -13,7 +13,7 @@ from confluent_kafka import Message
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.stack import flink_rest, supervise
-from jobs.archive_columns import COLUMNS
+from jobs.archive_columns import ARCHIVED
 from jobs.committed_records import read_all
 
 Place = tuple[int, int]  # partition and offset
@@ -40,12 +40,12 @@ def table_holds(settings: Settings, table: str, rows: int) -> bool:
 
 
 def tables_follow(settings: Settings) -> bool:
-    """Whether each archive table has as many rows as its topic has records."""
+    """Whether each table of archive_topics has as many rows as its topic has records."""
     from lakehouse.read import read
 
     return all(
         read(settings, topic.archive, columns=["topic_offset"]).num_rows == len(records(settings, topic.name))
-        for topic in (load_contracts().topics[name] for name in COLUMNS)
+        for topic in (load_contracts().topics[name] for name in ARCHIVED["archive_topics"])
     )
 
 

@@ -18,7 +18,7 @@ from confluent_kafka import Message, Producer
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from jobs.archive_columns import COLUMNS
+from jobs.archive_columns import ARCHIVED
 from jobs.clickstream import open_clickstream, rows
 from tests.end_to_end.actions import GOOD, an_action
 from tests.end_to_end.facts import Place, place_of, records, restarts, table_holds, value_of, wait_for
@@ -171,7 +171,7 @@ def original(letter: dict[str, Any]) -> bytes | None:
 def test_the_tables_hold_what_the_topics_hold(played: Settings) -> None:
     from lakehouse.read import read
 
-    for topic in COLUMNS:
+    for topic in ARCHIVED["archive_topics"]:
         expected = {(m.partition(), m.offset()): m.value() for m in records(played, topic)}
         table = topic.replace("-", "_")
         wait_for(partial(table_holds, played, table, len(expected)))
@@ -186,7 +186,7 @@ def test_the_plan_has_exactly_one_python_step(stack: Settings) -> None:
 
     from infra.stack.services import flink_environment, flink_home
 
-    for job in ("score_events", "archive_topics"):
+    for job in ("score_events", "archive_topics", "archive_shop"):
         command = [str(flink_home() / "bin" / "flink"), "run", "-m", f"127.0.0.1:{stack.flink.rest_port}", "-py"]
         command += [str(stack.root / "jobs" / f"{job}.py"), "--explain"]
         done = subprocess.run(

@@ -4,6 +4,7 @@ import pytest
 
 from features.activity import FEATURES
 from infra.contracts.load import load_contracts
+from jobs.archive_columns import ARCHIVED
 from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import iceberg_schema, partition_spec
 from lakehouse.tables import ARCHIVES, FEATURE_LOG, TABLES, declared
@@ -17,7 +18,8 @@ def test_every_topic_has_its_archive_table() -> None:
         assert table.owner == topic.owner
         assert table.columns[:2] == TABLES["user_actions"].columns[:2]
         assert [column.name for column in table.columns[2:5]] == ["key", "value", "headers"]
-        assert table.partition == (("topic_partition", "identity"), ("event_time", "day"))
+        by = "month" if topic.name in ARCHIVED["archive_shop"] else "day"
+        assert table.partition == (("topic_partition", "identity"), ("event_time", by))
 
 
 def test_the_feature_log_holds_the_features_that_the_fold_makes() -> None:
