@@ -13,7 +13,7 @@ from rich.table import Table
 from infra.clock import system_clock
 from infra.config import Settings
 from infra.errors import StreamhouseError
-from infra.stack import brakes, flink_rest, health, measured, supervise
+from infra.stack import brakes, flink_rest, groups, health, measured, supervise
 from infra.stack.services import services
 
 _LITTLE_ROOM = 256 << 20  # bytes
@@ -32,7 +32,10 @@ class ServiceLine:
 
 @dataclass(frozen=True)
 class Report:
-    """The stack as of now. `features`: what the meter measured, and `features_line` how it is said while nothing differs."""
+    """The stack as of now. `features`: what the meter measured, and `features_line` how it is said while nothing differs.
+
+    `groups`: how far consumers are behind; none while the broker is away.
+    """
 
     services: list[ServiceLine]
     jobs: list[flink_rest.Job]
@@ -41,6 +44,7 @@ class Report:
     free_bytes: int = _LITTLE_ROOM
     features: measured.Kept | None = None
     features_line: str = ""
+    groups: list[groups.GroupLag] = field(default_factory=list)
 
     @property
     def is_well(self) -> bool:
@@ -73,6 +77,7 @@ class Report:
             "services": [dataclasses.asdict(line) for line in self.services],
             "jobs": [dataclasses.asdict(job) for job in self.jobs],
             "features": None if self.features is None else self.features.as_dict(),
+            "groups": [dataclasses.asdict(group) for group in self.groups],
         }
 
     def show(self) -> None:
@@ -91,6 +96,11 @@ class Report:
                 age = "" if job.checkpoint_age is None else f"{job.checkpoint_age:.0f}"
                 state = f"[bold red]{job.state}[/]" if job.trouble else job.state
                 table.add_row(job.name, state, f"{job.running_for / 60:.1f}", str(job.restarts), str(job.checkpoints), age)
+            console.print(table)
+        if self.groups:
+            table = Table("group", "topic", "lag", "members")
+            for group in self.groups:
+                table.add_row(escape(group.group), group.topic, f"{group.lag:,}", str(group.members or ""))
             console.print(table)
         if self.features_line and not (self.features and self.features.measured.alarm):
             console.print(escape(f"features  {self.features_line}"), highlight=False)
@@ -119,14 +129,16 @@ def status(settings: Settings) -> Report:
     is_measuring = features is not None and any(line.name == "meter" and line.state != "down" for line in lines)
     said = features.line(settings.meter.every, system_clock()) if features is not None and is_measuring else ""
     free = shutil.disk_usage(settings.state).free if settings.state.exists() else _LITTLE_ROOM
+    has_broker = not settings.kafka.is_embedded or any(line.name == "broker" and line.state == "up" for line in lines)
+    lags = groups.lags(settings) if has_broker and any(line.state != "down" for line in lines) else []
     if not any(line.name == "jobmanager" and line.state == "up" for line in lines):
-        return Report(lines, [], [], held, free, features, said)
+        return Report(lines, [], [], held, free, features, said, lags)
     try:
         jobs = flink_rest.jobs(settings, details=True)
     except StreamhouseError:  # it went away meanwhile
         silent = [dataclasses.replace(line, state="silent") if line.name == "jobmanager" else line for line in lines]
-        return Report(silent, [], [], held, free, features, said)
-    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs), held, free, features, said)
+        return Report(silent, [], [], held, free, features, said, lags)
+    return Report(lines, [job for job in jobs if job.is_alive], flink_rest.missing(settings, jobs), held, free, features, said, lags)
 
 
 def _word(settings: Settings, name: str, state: supervise.State | None) -> str:

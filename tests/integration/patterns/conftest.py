@@ -26,14 +26,24 @@ Serve = Callable[..., subprocess.Popen[bytes]]
 
 
 @pytest.fixture
-def serve(topics: Settings, tmp_path: Path) -> Iterator[Serve]:
-    """Starts `python -m jobs.serve NAME [INSTANCE]`; what still runs at the end is killed."""
+def serve(program: Serve) -> Serve:
+    """Starts `python -m jobs.serve NAME [INSTANCE]`."""
+
+    def start(*arguments: str) -> subprocess.Popen[bytes]:
+        return program("jobs.serve", *arguments)
+
+    return start
+
+
+@pytest.fixture
+def program(topics: Settings, tmp_path: Path) -> Iterator[Serve]:
+    """Starts `python -m MODULE ...`; what still runs at the end is killed."""
     started: list[subprocess.Popen[bytes]] = []
 
     def start(*arguments: str) -> subprocess.Popen[bytes]:
         with (tmp_path / f"{'-'.join(arguments)}-{len(started)}.log").open("wb") as log:
             environment = {**os.environ, **topics.environment}
-            process = subprocess.Popen([sys.executable, "-m", "jobs.serve", *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log)
+            process = subprocess.Popen([sys.executable, "-m", *arguments], cwd=ROOT, env=environment, stdout=log, stderr=log)
         started.append(process)
         return process
 

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,9 +21,7 @@ from jobs.bank.account import ACCOUNT, DepositMoney, OpenAccount
 from jobs.committed_records import read_all
 from jobs.patterns.commands import Commands
 from jobs.patterns.event_log import rebuilt
-from jobs.patterns.host import Host
 from jobs.patterns.message import Envelope, Message, derived_id, encode
-from jobs.patterns.participant import Participant
 from jobs.patterns.replies import CommandAccepted
 from jobs.shop import messages as m
 from jobs.shop.inventory import WAREHOUSE
@@ -33,6 +29,7 @@ from jobs.shop.order import Patience
 from jobs.shop.saga import INVENTORY, carrier, order
 from tests.integration.dlq.replaying import BATCH, dlq, replaying
 from tests.integration.patterns.conftest import Serve
+from tests.integration.patterns.working import working
 
 CONTRACTS = load_contracts().topics
 ACCOUNTS = ("--topic", "account-commands")
@@ -74,20 +71,6 @@ def wait_for(settings: Settings, topic: str, count: int) -> None:
 def listing(settings: Settings, out: Path, topic: str) -> dict[str, Any]:
     said: dict[str, Any] = json.loads(dlq(settings, out, "list", "--topic", topic, "--json"))
     return said
-
-
-@contextmanager
-def hosted(settings: Settings, participant: Participant) -> Iterator[None]:
-    """A participant of the test's own in a thread."""
-    stop = threading.Event()
-    thread = threading.Thread(target=Host(settings, participant, system_clock).run, args=(stop,))
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
-    assert not thread.is_alive()
 
 
 def balances(settings: Settings) -> dict[str, int]:
@@ -178,7 +161,7 @@ def test_an_event_that_nobody_could_react_to_comes_back_to_its_participant_alone
 
     serve("shipping")
     send(topics, [m.PrepareShipment(name, "u", "north", system_clock() + 600_000) for name in ("o1", "o2")])
-    with hosted(topics, replace(taker, reactions={m.ShipmentPrepared: fails})):
+    with working(topics, replace(taker, reactions={m.ShipmentPrepared: fails})):
         wait_for(topics, "shipping-commands-dlq", 1)
     (letter,) = found(topics, "shipping-commands-dlq")
     place = f"shipping/{letter['data']['sourcePartition']}:{letter['data']['sourceOffset']}"
@@ -203,10 +186,10 @@ def test_a_reservation_that_comes_back_after_its_order_was_cancelled_changes_not
 
     serve("payment")
     with (
-        hosted(topics, order(Patience(600_000, 600_000, 600_000))),
+        working(topics, order(Patience(600_000, 600_000, 600_000))),
         Commands(topics, system_clock, "test", seconds=60) as commands,
     ):
-        with hosted(topics, replace(INVENTORY, aggregate=replace(WAREHOUSE, decide=decide))):
+        with working(topics, replace(INVENTORY, aggregate=replace(WAREHOUSE, decide=decide))):
             begin: list[Message] = [m.CreditWallet("u", 100), m.ReceiveStock("north", "pen", 5)]
             begin.append(m.PlaceOrder("o", "u", "north", (m.Item("pen", 2, 10),)))
             for data in begin:

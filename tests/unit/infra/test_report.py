@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import time
 from pathlib import Path
 
 import pytest
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
-from infra.stack import brakes, flink_rest, measured
+from infra.stack import brakes, flink_rest, groups, measured
 from infra.stack.flink_rest import Job
+from infra.stack.groups import GroupLag
 from infra.stack.report import Report, ServiceLine, status
+from tests.ports import free_ports
 
 NAMES = ("broker", "jobmanager", "taskmanager", "redis", "registry")
 UP = [ServiceLine(name, "up", "http://127.0.0.1:18081", 1_234_567, 1_024) for name in NAMES]
@@ -146,10 +149,26 @@ def test_what_was_measured_is_said_of_a_stack_that_is_down_too(settings: Setting
 def test_the_tables_fit_into_80_columns(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     jobs = [HEALTHY, dataclasses.replace(HEALTHY, name="score_events", state="INITIALIZING", running_for=0.0)]
-    Report(UP, jobs, features=KEPT, features_line=KEPT.line(20, 600_000)).show()
+    lags = [GroupLag("notification", "orders", 1_234_567, 1), GroupLag("order", "order-commands", 0, 0)]
+    Report(UP, jobs, features=KEPT, features_line=KEPT.line(20, 600_000), groups=lags).show()
     shown = capsys.readouterr().out
     assert "…" not in shown
     assert all(
         word in shown for word in ("archive_topics", "score_events", "INITIALIZING", "checkpoints", "17280", "taskmanager", "1234567")
     )
     assert max(map(len, shown.splitlines())) <= 80
+    assert all(word in shown for word in ("notification", "1,234,567", "order-commands"))
+
+
+def test_how_far_groups_are_behind_is_told_to_programs_and_is_no_trouble() -> None:
+    report = Report(UP, [HEALTHY], groups=[GroupLag("notification", "orders", 12, 1)])
+    assert report.is_well
+    assert report.as_dict()["groups"] == [{"group": "notification", "topic": "orders", "lag": 12, "members": 1}]
+    assert Report(UP, [HEALTHY]).as_dict()["groups"] == []
+
+
+def test_without_a_broker_nothing_is_said_of_groups_after_some_seconds() -> None:
+    (port,) = free_ports(1)
+    began = time.monotonic()
+    assert groups.lags(load_settings({"STREAMHOUSE_KAFKA_PORT": port})) == []
+    assert time.monotonic() - began < 20

@@ -14,6 +14,7 @@ from lakehouse.tables import TABLES
 from tests.ports import free_ports
 
 COMMANDS = {name: command.help or "" for name, command in get_command(app).commands.items()}  # type: ignore[attr-defined]
+GROUPS = {name: command.help or "" for name, command in get_command(app).commands["groups"].commands.items()}  # type: ignore[attr-defined]
 DLQ = {name: command.help or "" for name, command in get_command(app).commands["dlq"].commands.items()}  # type: ignore[attr-defined]
 GROUPED = [(group, name) for group in ("aggregate", "saga", "shop") for name in get_command(app).commands[group].commands]  # type: ignore[attr-defined]
 
@@ -51,6 +52,11 @@ def test_the_help_of_a_grouped_command_has_an_example_of_itself(group: str, name
 @pytest.mark.parametrize("name", sorted(DLQ))
 def test_the_help_of_a_dlq_command_has_an_example_of_itself(name: str) -> None:
     assert re.search(rf"Example: \./streamhouse dlq {name}\b", DLQ[name])
+
+
+@pytest.mark.parametrize("name", sorted(GROUPS))
+def test_the_help_of_a_groups_command_has_an_example_of_itself(name: str) -> None:
+    assert re.search(rf"Example: \./streamhouse groups {name}\b", GROUPS[name])
 
 
 @pytest.mark.parametrize(
