@@ -25,7 +25,7 @@ from infra.stack.services import TASKMANAGERS, flink_configuration, flink_enviro
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-SETTINGS = load_settings({})
+SETTINGS = load_settings({"STREAMHOUSE_STATE": str(ROOT / ".streamhouse" / "never-started")})  # where nobody added the shop's services
 PROJECT = ("apply", "jobmanager", *TASKMANAGERS, "keeper", "meter", "shell")
 SPECIFICATION = get_builtin_schema("vendor.compose-spec")
 
