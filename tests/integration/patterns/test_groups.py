@@ -22,6 +22,7 @@ from infra.contracts.partitioner import partition_of
 from infra.errors import StreamhouseError
 from infra.stack import groups
 from infra.stack.groups import GroupLag, GroupPart
+from infra.stack.report import Report, status
 from jobs.cli import app
 from jobs.committed_records import read_all
 from jobs.patterns.database import open_database
@@ -31,6 +32,7 @@ from jobs.shop.analytics import counts
 from jobs.shop.notification import file_of
 from tests.brokers import empty_topics
 from tests.integration.patterns.conftest import Serve
+from tests.ports import free_ports
 
 ORDERS = "orders"
 SERVICES = {"notification": ("jobs.shop.notification",), "analytics": ("jobs.shop.analytics",), "inventory": ("jobs.serve", "inventory")}
@@ -129,6 +131,13 @@ def gone(settings: Settings, group: str) -> None:
     wait_until(lambda: not groups.members_of(settings, group).names)
 
 
+def status_elsewhere(settings: Settings) -> Report:
+    """What `status` says where nothing but this broker answers."""
+    ports = dict(zip(("FLINK_REST_PORT", "REDIS_PORT", "REGISTRY_PORT"), free_ports(3), strict=True))
+    nothing = {f"STREAMHOUSE_{name}": port for name, port in ports.items()} | {"STREAMHOUSE_STACK_START": "nothing"}
+    return status(load_settings({**settings.environment, **nothing}))
+
+
 def test_each_service_has_its_own_pace_and_its_own_place(topics: Settings, program: Serve) -> None:
     orders, running = Orders(topics), {name: program(*command) for name, command in SERVICES.items()}
     orders.send(20)
@@ -145,6 +154,7 @@ def test_each_service_has_its_own_pace_and_its_own_place(topics: Settings, progr
     assert seen["analytics", ORDERS] == GroupLag("analytics", ORDERS, 0, 1)
     assert {topic for group, topic in seen if group == "inventory"} == {ORDERS, "inventory-commands", "shipping"}
     assert not [group for group, _ in seen if group.startswith("streamhouse-")]
+    assert [one for one in status_elsewhere(topics).groups if one.topic == ORDERS] == [one for one in seen.values() if one.topic == ORDERS]
     listed = json.loads(groups_command("list", "--json"))
     assert sum(part["lag"] for part in listed if part["group"] == "notification") == 30
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
 import sqlalchemy as sa
 
-from infra.config import load_settings
+from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.patterns.database import open_database
 from jobs.patterns.message import Envelope, Message, derived_id
@@ -24,8 +23,8 @@ AT = 1_710_325_333_000
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[sa.Engine]:
-    engine = open_database(load_settings({"STREAMHOUSE_STATE": str(tmp_path)}))
+def database(settings: Settings) -> Iterator[sa.Engine]:
+    engine = open_database(settings)
     yield engine
     engine.dispose()
 
