@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from infra.config import load_settings
+from infra.errors import StreamhouseError
 
 aggregate = typer.Typer(
     no_args_is_help=True,
@@ -16,6 +17,7 @@ aggregate = typer.Typer(
 saga = typer.Typer(no_args_is_help=True, help="Orders on their way through the shop's services. Example: ./streamhouse saga list --stuck")
 shop = typer.Typer(no_args_is_help=True, help="The shop's services, and its books. Example: ./streamhouse shop up")
 
+_Names = Annotated[list[str] | None, typer.Argument(help="of its services; all when left out", metavar="[NAME]...")]
 _Json = Annotated[bool, typer.Option("--json", help="for programs")]
 
 
@@ -60,22 +62,29 @@ def list_sagas(
 
 
 @shop.command("up")
-def shop_up() -> None:
+def shop_up(names: _Names = None) -> None:
     """Start the shop's services on the running stack; they come again with it. Example: ./streamhouse shop up"""
     from infra.stack.added import add
-    from infra.stack.services import SHOP
 
-    add(load_settings(), SHOP, typer.echo)
+    add(load_settings(), _chosen(names), typer.echo)
 
 
 @shop.command("down")
-def shop_down() -> None:
-    """End the shop's services; what they had read and written stays. Example: ./streamhouse shop down"""
+def shop_down(names: _Names = None) -> None:
+    """End the shop's services, or some; what they had read and written stays. Example: ./streamhouse shop down notification"""
     from infra.stack.added import remove
+
+    remove(load_settings(), chosen := _chosen(names))
+    typer.echo(f"{', '.join(chosen)}: down")
+
+
+def _chosen(names: list[str] | None) -> list[str]:
     from infra.stack.services import SHOP
 
-    remove(load_settings(), SHOP)
-    typer.echo("the shop's services are down")
+    if unknown := [name for name in names or () if name not in SHOP]:
+        message = f"service {unknown[0]!r}: expected one of {', '.join(SHOP)}"
+        raise StreamhouseError(message)
+    return names or list(SHOP)
 
 
 @shop.command("check")

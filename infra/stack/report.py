@@ -98,9 +98,12 @@ class Report:
                 table.add_row(job.name, state, f"{job.running_for / 60:.1f}", str(job.restarts), str(job.checkpoints), age)
             console.print(table)
         if self.groups:
-            table = Table("group", "topic", "lag", "members")
-            for group in self.groups:
-                table.add_row(escape(group.group), group.topic, f"{group.lag:,}", str(group.members or ""))
+            table = Table("group", "lag", "members", "of which")
+            for name in sorted({group.group for group in self.groups}):
+                of = [group for group in self.groups if group.group == name]
+                behind = ", ".join(f"{group.topic} {group.lag:,}" for group in of if group.lag)
+                members = max(group.members for group in of)
+                table.add_row(escape(name), f"{sum(group.lag for group in of):,}", str(members or ""), escape(behind))
             console.print(table)
         if self.features_line and not (self.features and self.features.measured.alarm):
             console.print(escape(f"features  {self.features_line}"), highlight=False)
