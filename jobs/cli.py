@@ -31,6 +31,8 @@ app.add_typer(history)
 app.add_typer(cli_shop.aggregate, name="aggregate")
 app.add_typer(cli_shop.saga, name="saga")
 app.add_typer(cli_shop.shop, name="shop")
+app.command()(cli_shop.serve)
+app.command()(cli_shop.command)
 
 
 def _say(text: str) -> None:

@@ -19,8 +19,11 @@ app = typer.Typer(
 
 
 @app.command("list")
-def list_groups(as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False) -> None:
-    """List each group's offsets, lag and members by topic and partition. Example: ./streamhouse groups list"""
+def list_groups(
+    group: Annotated[str | None, typer.Argument(help="only this one")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """List each group's offsets, lag and members by topic and partition. Example: ./streamhouse groups list inventory"""
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Column, Table
@@ -29,7 +32,7 @@ def list_groups(as_json: Annotated[bool, typer.Option("--json", help="for progra
     from infra.stack import groups
 
     with _asking():
-        parts = groups.parts(load_settings(), 15.0)
+        parts = [part for part in groups.parts(load_settings(), 15.0) if group in (None, part.group)]
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(part) for part in parts]))
         return
@@ -72,6 +75,7 @@ def reset_group(
     typer.echo(f"{again:,} offsets {would} read again, {skipped:,} skipped{rest}")
     if refused:
         typer.echo(f"it would be refused: {refused}")
+        raise typer.Exit(1)
 
 
 @contextmanager

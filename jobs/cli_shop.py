@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
@@ -23,11 +25,11 @@ _Json = Annotated[bool, typer.Option("--json", help="for programs")]
 
 @aggregate.command("show")
 def show_aggregate(
-    kind: Annotated[str, typer.Argument(help="order, payment (a user's wallet), inventory (a warehouse), shipping or account")],
-    aggregate_id: Annotated[str, typer.Argument(metavar="ID", help="an order's, user's, warehouse's or account's id")],
-    at: Annotated[datetime | None, typer.Option(help="as of this time (UTC), as 2026-03-01T12:00:00")] = None,
-    offset: Annotated[int | None, typer.Option(help="as of this offset of its partition, that event included")] = None,
-    version: Annotated[int | None, typer.Option(help="as of its event of that number")] = None,
+    kind: Annotated[str, typer.Argument(help="order, payment (a wallet), inventory (a warehouse), shipping (a parcel), account ...")],
+    aggregate_id: Annotated[str, typer.Argument(metavar="ID", help="an order's (of its parcel, too), user's, warehouse's, account's id")],
+    at: Annotated[datetime | None, typer.Option(help="as of this time (UTC), as 2026-03-01 or 2026-03-01T12:00:00")] = None,
+    offset: Annotated[int | None, typer.Option(min=0, help="as of this offset of its partition, that event included")] = None,
+    version: Annotated[int | None, typer.Option(min=1, help="as of its event of that number")] = None,
     history: Annotated[bool, typer.Option(help="every event: when, which, why")] = False,
     archive: Annotated[bool, typer.Option(help="from the Iceberg table, which needs no broker")] = False,
     as_json: _Json = False,
@@ -38,7 +40,9 @@ def show_aggregate(
 
     settings = load_settings()
     known = aggregates(settings)
-    raise typer.Exit(show(settings, known, kind, aggregate_id, at, offset, version, history=history, archive=archive, as_json=as_json))
+    with _reading():
+        code = show(settings, known, kind, aggregate_id, at, offset, version, history=history, archive=archive, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @saga.command("show")
@@ -46,19 +50,23 @@ def show_saga(order_id: Annotated[str, typer.Argument(metavar="ORDER")], as_json
     """Print all that was said about an order, in time. Example: ./streamhouse saga show order-1"""
     from jobs.shop.timeline import show
 
-    raise typer.Exit(show(load_settings(), order_id, as_json=as_json))
+    with _reading():
+        code = show(load_settings(), order_id, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @saga.command("list")
 def list_sagas(
-    stuck: Annotated[bool, typer.Option("--stuck", help="only those that nothing was said about for so long")] = False,
-    seconds: Annotated[float, typer.Option(help="how long that is")] = 60.0,
+    stuck: Annotated[bool, typer.Option("--stuck", help="only those that should have gone on")] = False,
+    seconds: Annotated[float, typer.Option(min=0, help="since when: past a step's deadline, or silent while wound down")] = 5.0,
     as_json: _Json = False,
 ) -> None:
     """List orders without an end, and what each waits for; exit status 1 if --stuck finds any. Example: ./streamhouse saga list --stuck"""
     from jobs.shop.timeline import list_open
 
-    raise typer.Exit(list_open(load_settings(), seconds if stuck else None, as_json=as_json))
+    with _reading():
+        code = list_open(load_settings(), seconds if stuck else None, as_json=as_json)
+    raise typer.Exit(code)
 
 
 @shop.command("up")
@@ -92,4 +100,72 @@ def check(as_json: _Json = False) -> None:
     """Check that every order ended once and that money and stock add up; exit status 1 if not. Example: ./streamhouse shop check"""
     from jobs.shop.check import check as look
 
-    raise typer.Exit(look(load_settings(), as_json=as_json))
+    with _reading():
+        code = look(load_settings(), as_json=as_json)
+    raise typer.Exit(code)
+
+
+@shop.command("rebuild")
+def rebuild_model(
+    name: Annotated[str, typer.Argument(help="order_summaries or order_predictions")],
+    accept: Annotated[bool, typer.Option("--accept", help="show it though it says something else than the one before")] = False,
+) -> None:
+    """Build a read model's new version beside the old one, compare, and switch. Example: ./streamhouse shop rebuild order_summaries
+
+    The service does this by itself when a projection's version has risen; where the two are meant to differ, a person accepts it.
+    """
+    from jobs.patterns.database import open_database
+    from jobs.patterns.rebuild import rebuild
+    from jobs.shop.project import PROJECTIONS
+
+    chosen = {projection.name: projection for projection in PROJECTIONS}
+    if name not in chosen:
+        message = f"read model {name!r}: expected one of {', '.join(chosen)}"
+        raise StreamhouseError(message)
+    settings = load_settings()
+    database = open_database(settings)
+    try:
+        with _reading():
+            rebuild(settings, database, chosen[name], accept=accept)
+    finally:
+        database.dispose()
+    typer.echo(f"{chosen[name]} is what readers see")
+
+
+def serve(
+    name: Annotated[str, typer.Argument(help="order, payment, inventory, shipping, carrier, account, or one of your own")],
+    instance: Annotated[str | None, typer.Argument(help="its lasting name: a process that comes back under it takes over at once")] = None,
+) -> None:
+    """Run a participant here until Ctrl-C; several share its partitions. Example: ./streamhouse serve account"""
+    from jobs.serve import main
+
+    raise typer.Exit(main([name] if instance is None else [name, instance]))
+
+
+def command(
+    kind: Annotated[str, typer.Argument(metavar="COMMAND", help="as CreditWallet, ReceiveStock, PlaceOrder, OpenAccount")],
+    data: Annotated[str, typer.Argument(help="its data, as a JSON object")],
+    command_id: Annotated[str | None, typer.Option("--id", help="a text that names it: sent again, it is accepted once")] = None,
+    expected_version: Annotated[int | None, typer.Option(min=0, help="refused unless the aggregate has it")] = None,
+    seconds: Annotated[float, typer.Option(min=0.1, help="how long to wait for the answer")] = 10.0,
+) -> None:
+    """Give an aggregate a command; exit status 1 if refused. Example: ./streamhouse command CreditWallet '{"userId": "ada", "cents": 500}'"""
+    from jobs.participants import aggregates
+    from jobs.patterns.send import send
+
+    settings = load_settings()
+    with _reading():
+        code = send(settings, aggregates(settings).values(), kind, data, command_id, expected_version, seconds)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """A sentence where the broker fails."""
+    from confluent_kafka import KafkaException
+
+    try:
+        yield
+    except KafkaException as error:
+        message = f"expected the broker to answer, got {error.args[0].str()}; see `./streamhouse status`, and run `./streamhouse up`"
+        raise StreamhouseError(message) from error

@@ -21,8 +21,11 @@ def add(settings: Settings, names: Iterable[str], report: Callable[[str], None])
         StreamhouseError: the stack is down, or a service does not come up.
 
     """
-    _change(settings, [*added_names(settings), *names])
-    wait_for(settings, list(names), report)
+    wanted = list(names)
+    for name in set(wanted) - set(added_names(settings)):
+        (settings.jobs_folder / f"{name}.beat").unlink(missing_ok=True)  # of an earlier life
+    _change(settings, [*added_names(settings), *wanted])
+    wait_for(settings, wanted, report)
 
 
 def remove(settings: Settings, names: Iterable[str]) -> None:

@@ -14,7 +14,7 @@ from infra.clock import system_clock
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest, groups, health, measured, supervise
-from infra.stack.services import services
+from infra.stack.services import SHOP, services
 
 _LITTLE_ROOM = 256 << 20  # bytes
 
@@ -45,6 +45,12 @@ class Report:
     features: measured.Kept | None = None
     features_line: str = ""
     groups: list[groups.GroupLag] = field(default_factory=list)
+
+    @property
+    def not_started(self) -> list[str]:
+        """Of the shop's services those that a person took away, where others run."""
+        there = {line.name for line in self.services}
+        return [name for name in SHOP if name not in there] if there & set(SHOP) else []
 
     @property
     def is_well(self) -> bool:
@@ -109,6 +115,8 @@ class Report:
             console.print(escape(f"features  {self.features_line}"), highlight=False)
         for trouble in self.troubles:
             console.print(f"[bold red]{escape(trouble)}[/]", soft_wrap=True, highlight=False)
+        if self.not_started:
+            console.print(f"of the shop's services not started: {', '.join(self.not_started)}; ./streamhouse shop up", highlight=False)
         if self.is_well and not self.jobs:
             console.print("no job runs; start one with `./streamhouse submit score_events`")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,6 +23,7 @@ from jobs.patterns.recorded import Recorded
 from jobs.patterns.snapshots import plain
 
 FOUND, UNKNOWN = 0, 1
+_SHOWN = 20
 
 
 def show(
@@ -62,11 +63,26 @@ def show(
     if not held.version:
         console.print(f"{kind} {escape(aggregate_id)}: no event{'' if until.is_now else ' by then'}", highlight=False)
         return UNKNOWN
-    console.print(f"{kind} {escape(aggregate_id)}, version {held.version}", highlight=False)
-    console.print(escape(msgspec.json.format(msgspec.json.encode(held.state, enc_hook=plain)).decode()), highlight=False)
+    fewer = f" (it has no version {version} yet)" if version is not None and version > held.version else ""
+    console.print(f"{kind} {escape(aggregate_id)}, version {held.version}{fewer}", highlight=False)
+    for line in _state(held.state):
+        console.print(escape(line), highlight=False)
     if history:
         _print_history(console, events)
     return FOUND
+
+
+def _state(state: object) -> Iterator[str]:
+    """A line for each part of a state, and for each entry of a map, of which the first so many."""
+    for name, value in msgspec.to_builtins(state, enc_hook=plain).items():
+        if not isinstance(value, dict):
+            yield f"  {name}: {_short(name, value)}"
+            continue
+        yield f"  {name}: {len(value)}"
+        for key in list(value)[:_SHOWN]:
+            yield f"    {key}: {_short(key, value[key])}"
+        if len(value) > _SHOWN:
+            yield f"    ... and {len(value) - _SHOWN:,} more; --json tells all"
 
 
 def milliseconds(moment: datetime) -> int:
@@ -74,28 +90,20 @@ def milliseconds(moment: datetime) -> int:
     return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
-class Told:
-    """What messages say, in few words: what was said before with the same value is left out."""
-
-    def __init__(self) -> None:
-        self._known: dict[str, Any] = {}
-
-    def news(self, data: Message) -> str:
-        """What a message says beside the aggregate's id that is new."""
-        said: dict[str, Any] = msgspec.to_builtins(data)
-        new = {name: value for name, value in said.items() if value != data.aggregate_id and value is not None}
-        new = {name: value for name, value in new.items() if self._known.get(name) != value}
-        self._known |= new
-        return ", ".join(f"{name} {_short(name, value)}" for name, value in new.items())
+def said(data: Message, *without: str) -> str:
+    """What a message says, in few words: beside the aggregate's id and the fields of `without`."""
+    told: dict[str, Any] = msgspec.to_builtins(data)
+    left = {name: value for name, value in told.items() if value != data.aggregate_id and value is not None and name not in without}
+    return ", ".join(f"{name} {_short(name, value)}" for name, value in left.items())
 
 
 def _short(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
     if name == "deadline" and isinstance(value, int):
         return rfc3339(value)[11:19]
     if isinstance(value, list | tuple):
-        return f"[{'; '.join(_short('', item) for item in value)}]"
+        return "; ".join(_short("", item) for item in value)
     if isinstance(value, dict):
-        return " ".join(f"{key} {_short(key, inner)}" for key, inner in value.items())
+        return " ".join(_short(key, inner) for key, inner in value.items())
     return str(value)
 
 
@@ -124,11 +132,10 @@ def as_dict(event: Recorded) -> dict[str, Any]:
 
 
 def _print_history(console: Console, events: list[Recorded]) -> None:
-    told = Told()
     for event in events:
         envelope = event.envelope
         console.print(
-            f"{envelope.aggregate_version:>6}  {rfc3339(envelope.at)}  [bold]{envelope.type:<18}[/]  {escape(told.news(envelope.data))}"
+            f"{envelope.aggregate_version:>6}  {rfc3339(envelope.at)}  [bold]{envelope.type:<18}[/]  {escape(said(envelope.data))}"
             f"  [dim]at {event.partition}:{event.offset}, because of {escape(envelope.causation_id or 'nobody')}[/]",
             highlight=False,
         )

@@ -108,11 +108,13 @@ def demo(settings: Settings, console: Console, step: Step) -> None:
     step("starting the shop's services: order, payment, inventory, shipping, carrier, read models, HTTP, notification, analytics")
     add(settings, SHOP, lambda _: None)
     orders = [order_of(purchase) for purchase in purchases(settings)]
+    before = read_books(settings).totals().orders
     with Commands(settings, system_clock, "streamhouse/demo", seconds=60) as commands:
         replies = _all_replies(commands, supplies(orders))
-        step(f"{len(replies):,} wallets and shelves are filled")
+        step(f"{len(replies):,} wallets and shelves are filled{', as they were' if before else ''}")
         refused = _refusals(_all_replies(commands, [(order, order.order_id) for order in orders]))
-        step(f"{len(orders):,} orders placed, one for each purchase{refused}")
+        there = f"; {min(before, len(orders)):,} were there already" if before else ""
+        step(f"{len(orders):,} orders placed, one for each purchase{refused}{there}")
     books = _followed(settings, len(orders), console)
     _tell(settings, console, books, step)
 

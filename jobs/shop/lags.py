@@ -9,8 +9,7 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.patterns.database import open_database
 from jobs.patterns.lag import Lag, lags
-from jobs.shop.order_predictions import ORDER_PREDICTIONS
-from jobs.shop.order_summaries import ORDER_SUMMARIES
+from jobs.shop.project import PROJECTIONS
 
 
 def read_model_lags(settings: Settings) -> list[Lag]:
@@ -22,7 +21,7 @@ def read_model_lags(settings: Settings) -> list[Lag]:
     except StreamhouseError:
         return []
     try:
-        return [lag for projection in (ORDER_SUMMARIES, ORDER_PREDICTIONS) for lag in lags(settings, database, projection.name)]
+        return [lag for projection in PROJECTIONS for lag in lags(settings, database, projection.name)]
     except (KafkaException, DBAPIError):
         return []
     finally:

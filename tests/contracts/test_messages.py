@@ -1,8 +1,7 @@
-"""The messages of the shop, the bank and the replies: a struct and its schema say the same, and their examples are read as stated."""
+"""The messages of every aggregate and the replies: a struct and its schema say the same, and their examples are read as stated."""
 
 from __future__ import annotations
 
-import inspect
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -10,22 +9,20 @@ from typing import Any
 import msgspec
 import pytest
 
+from infra.config import load_settings
 from infra.contracts.contract import Example, Topic
 from infra.contracts.events import Rejected
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from jobs.bank import account
+from jobs.participants import aggregates
 from jobs.patterns import replies
 from jobs.patterns.message import Codec, Envelope, Message, encode
 from jobs.shop import messages
 
 CONTRACTS = load_contracts()
-TYPES = [
-    kind
-    for module in (messages, account, replies)
-    for name, kind in vars(module).items()
-    if inspect.isclass(kind) and issubclass(kind, Message) and kind.__module__ == module.__name__ and not name.startswith("_")
-]
+AGGREGATES = aggregates(load_settings({})).values()
+TYPES = [kind for aggregate in AGGREGATES for kind in (*aggregate.commands, *aggregate.events)]
+TYPES += [replies.CommandAccepted, replies.CommandRefused]
 TOPICS = [CONTRACTS.topics[name] for name in sorted({kind.topic for kind in TYPES})]
 VALID = [(topic, example) for topic in TOPICS for example in topic.valid]
 REFUSED = [(topic, example) for topic in TOPICS for example in topic.invalid if example.step != "schema"]
