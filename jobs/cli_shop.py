@@ -149,7 +149,7 @@ def command(
     expected_version: Annotated[int | None, typer.Option(min=0, help="refused unless the aggregate has it")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="how long to wait for the answer")] = 10.0,
 ) -> None:
-    """Give an aggregate a command; exit status 1 if refused. Example: ./streamhouse command CreditWallet '{"userId": "ada", "cents": 500}'"""
+    """Give an aggregate a command; exit status 1 if refused. Example: ./streamhouse command CreditWallet '{"userId": "ada", "cents": 5}'"""
     from jobs.participants import aggregates
     from jobs.patterns.send import send
 
