@@ -104,7 +104,9 @@ def expected_summaries(events: Iterable[Envelope]) -> Expected:
 def expected_predictions(events: Iterable[Envelope]) -> Expected:
     """By order, the row of `order_predictions`, from a look through all events."""
     known = list(events)
-    said = {e.data.action_id: e.data for e in known if isinstance(e.data, Prediction)}
+    predictions = [event.data for event in known if isinstance(event.data, Prediction)]
+    first = sorted(predictions, key=lambda data: (data.action_partition, data.action_offset), reverse=True)
+    said = {data.action_id: data for data in first}  # of two for one action that whose action lies first
     found = Expected()
     for event in known:
         data = event.data

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from filelock import FileLock
 
@@ -22,9 +22,13 @@ def add(settings: Settings, names: Iterable[str], report: Callable[[str], None])
 
     """
     wanted = list(names)
-    for name in set(wanted) - set(added_names(settings)):
-        (settings.jobs_folder / f"{name}.beat").unlink(missing_ok=True)  # of an earlier life
-    _change(settings, [*added_names(settings), *wanted])
+
+    def with_these(before: Sequence[str]) -> list[str]:
+        for name in set(wanted) - set(before):
+            (settings.jobs_folder / f"{name}.beat").unlink(missing_ok=True)  # of an earlier life
+        return [*before, *wanted]
+
+    _change(settings, with_these)
     wait_for(settings, wanted, report)
 
 
@@ -36,10 +40,10 @@ def remove(settings: Settings, names: Iterable[str]) -> None:
 
     """
     gone = set(names)
-    _change(settings, [name for name in added_names(settings) if name not in gone])
+    _change(settings, lambda before: [name for name in before if name not in gone])
 
 
-def _change(settings: Settings, names: Iterable[str]) -> None:
+def _change(settings: Settings, names: Callable[[Sequence[str]], list[str]]) -> None:
     if settings.stack.runs_elsewhere:
         message = "stack.start is nothing, so nothing is started here; run `python -m jobs.serve NAME` where the other services run"
         raise StreamhouseError(message)
@@ -47,5 +51,5 @@ def _change(settings: Settings, names: Iterable[str]) -> None:
         if not supervise.states(settings):
             message = "the stack is down; run `./streamhouse up` first"
             raise StreamhouseError(message)
-        write_whole(added_file(settings), "\n".join(dict.fromkeys(names)) + "\n")
+        write_whole(added_file(settings), "\n".join(dict.fromkeys(names(added_names(settings)))) + "\n")
         supervise.change(settings, services(settings))

@@ -281,6 +281,8 @@ def kafka_properties(settings: Settings) -> dict[str, object]:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
+        # of a group without members too; by default a week, and a service that was away for longer would begin from nothing
+        "offsets.retention.minutes": 5_256_000,
     }
 
 

@@ -9,6 +9,7 @@ import shlex
 import socket
 import subprocess
 import sys
+import time
 import xmlrpc.client
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -169,10 +170,21 @@ def change(settings: Settings, services: list[Service]) -> None:
             answer: Any = remote.supervisor.reloadConfig()
             [[added, _, removed]] = answer
             for name in removed:
-                remote.supervisor.stopProcessGroup(name)
+                remote.supervisor.stopProcessGroup(name, False)  # else the call lasts as long as the process takes to end
+            until = time.monotonic() + _STOP_SECONDS + 10
+            while any(state.name in removed and state.pid for state in states(settings)):
+                if time.monotonic() > until:
+                    message = f"{', '.join(removed)} did not end within {_STOP_SECONDS + 10} s; run the command again"
+                    raise StreamhouseError(message)
+                time.sleep(0.1)
+            for name in removed:
                 remote.supervisor.removeProcessGroup(name)
             for name in added:
                 remote.supervisor.addProcessGroup(name)
+            wanted = {service.name for service in services}
+            for state in states(settings):
+                if state.name in wanted and state.word == "stopped":  # a change that was broken off left it so
+                    remote.supervisor.startProcessGroup(state.name, False)
     except (OSError, xmlrpc.client.Error) as error:
         message = f"the supervisor: expected to run {', '.join(service.name for service in services)}, got {error}; run `./streamhouse up`"
         raise StreamhouseError(message) from error

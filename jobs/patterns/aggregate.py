@@ -115,7 +115,8 @@ def decided(aggregate: Aggregate, held: Held, command: Envelope, now_ms: int) ->
     events = []
     for i, data in enumerate(answer):
         event = Envelope(
-            id=derived_id(command.id, str(i)),
+            # of the aggregate too: clients may give one id to commands for two of them, and these are two commands
+            id=derived_id(command.id, f"{aggregate.topic}/{command.data.aggregate_id}/{i}"),
             at=now_ms,
             source=f"streamhouse/{aggregate.name}",
             correlation_id=command.correlation_id,

@@ -6,6 +6,7 @@ import contextlib
 import threading
 from concurrent.futures import Future, InvalidStateError
 from concurrent.futures import TimeoutError as OutOfTime
+from functools import cache
 from types import TracebackType
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
@@ -15,6 +16,7 @@ from infra.clock import Clock
 from infra.config import Settings
 from infra.contracts.events import Rejected
 from infra.contracts.load import load_contracts
+from infra.errors import StreamhouseError
 from jobs.committed_records import end_offsets
 from jobs.patterns.event_log import headers_of
 from jobs.patterns.event_store import NoReply, Reply
@@ -26,12 +28,17 @@ _POLL_SECONDS = 0.2
 _BATCH = 500
 
 
+@cache
+def _codec_of(kind: type[Message]) -> Codec:
+    return Codec([kind])
+
+
 class Commands:
     """Sends commands, and hears their replies from the moment on at which it is entered. `source`: who sends."""
 
     def __init__(self, settings: Settings, clock: Clock, source: str, *, seconds: float = 10.0) -> None:
         self._settings, self._clock, self._source, self._seconds = settings, clock, source, seconds
-        self._waiting: dict[str, list[Future[Reply]]] = {}
+        self._waiting: dict[tuple[str, str, str], list[Future[Reply]]] = {}  # by command id and type, and aggregate
         self._lock, self._stop = threading.Lock(), threading.Event()
         self._listener = threading.Thread(target=self._listen, daemon=True)
 
@@ -93,21 +100,31 @@ class Commands:
     def begin(
         self, command: Message, command_id: str, *, expected_version: int | None = None, correlation_id: str | None = None
     ) -> Future[Reply]:
-        """Send a command; its reply comes to the future, or the client's error. One that is cancelled is waited for no more."""
-        correlation = correlation_id or command.aggregate_id
+        """Send a command; its reply comes to the future, or the client's error. One that is cancelled is waited for no more.
+
+        Raises:
+            StreamhouseError: the command does not keep to its contract, or its id is no UUID; nothing was sent.
+
+        """
+        correlation, command_id = correlation_id or command.aggregate_id, command_id.lower()
         envelope = Envelope(
             command_id, self._clock(), self._source, correlation, command, expected_version=expected_version, wants_reply=True
         )
+        key, value, headers = encode(envelope)
+        if isinstance(unfit := _codec_of(type(command)).decode(value, headers), Rejected):
+            # its owner would make a dead letter of it, which answers nobody
+            message = f"command {envelope.type} to {command.aggregate_id[:80]!r}: {unfit.message}; mend it and send it again"
+            raise StreamhouseError(message)
+        name = (command_id, envelope.type, command.aggregate_id)
         future: Future[Reply] = Future()
-        future.add_done_callback(lambda done: self._forget(command_id, done))
+        future.add_done_callback(lambda done: self._forget(name, done))
         with self._lock:
-            self._waiting.setdefault(command_id, []).append(future)
+            self._waiting.setdefault(name, []).append(future)
 
         def delivered(error: KafkaError | None, _: Record) -> None:
             if error is not None:
                 _settle(future, KafkaException(error))
 
-        key, value, headers = encode(envelope)
         try:
             self._producer.produce(command.topic, value, key, headers=list(headers), on_delivery=delivered)
         except BufferError:
@@ -117,13 +134,13 @@ class Commands:
         self._producer.poll(0)
         return future
 
-    def _forget(self, command_id: str, future: Future[Reply]) -> None:
+    def _forget(self, name: tuple[str, str, str], future: Future[Reply]) -> None:
         with self._lock:
-            waiting = self._waiting.get(command_id, [])
+            waiting = self._waiting.get(name, [])
             if future in waiting:
                 waiting.remove(future)
             if not waiting:
-                self._waiting.pop(command_id, None)
+                self._waiting.pop(name, None)
 
     def _listen(self) -> None:
         while not self._stop.is_set():
@@ -138,7 +155,7 @@ class Commands:
                 if isinstance(reply, Rejected) or not isinstance(reply.data, CommandAccepted | CommandRefused):
                     continue
                 with self._lock:
-                    waiting = self._waiting.pop(reply.data.command_id, [])
+                    waiting = self._waiting.pop((reply.data.command_id, reply.data.command_type, reply.data.aggregate_id), [])
                 for future in waiting:
                     _settle(future, reply.data)
 

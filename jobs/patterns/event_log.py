@@ -6,6 +6,7 @@ how-manieth it is. Whatever does not fit that was written by somebody else, and 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,11 +15,14 @@ from confluent_kafka import OFFSET_BEGINNING, Message, TopicPartition
 from infra.config import Settings
 from infra.contracts.events import Rejected
 from infra.errors import StreamhouseError
-from jobs.committed_records import end_offsets, read_to_end
+from jobs.committed_records import committed_ends, end_offsets, read_to_end
 from jobs.patterns import snapshots
 from jobs.patterns.aggregate import Aggregate, Folding, Held
-from jobs.patterns.message import VERSION, Envelope, Headers
+from jobs.patterns.message import CAUSATION, VERSION, Envelope, Headers
 from jobs.patterns.recorded import Recorded
+
+_OPEN_SECONDS = 30.0
+_DIGITS = 19
 
 
 class EventLogBroken(StreamhouseError):
@@ -35,9 +39,11 @@ def rebuilt(settings: Settings, aggregate: Aggregate, partition: int, *, use_sna
     """
     found: dict[str, _Strand] = {}
     if use_snapshots:
-        found = {snapshot.aggregate_id: _Strand(aggregate, snapshot.held) for snapshot in snapshots_of(settings, aggregate, partition)}
-    place = (aggregate.topic, partition)
-    end = end_offsets(settings, [place])[place]
+        found = {
+            snapshot.aggregate_id: _Strand(aggregate, snapshot.held, snapshot.aggregate_id)
+            for snapshot in snapshots_of(settings, aggregate, partition)
+        }
+    end = _settled_end(settings, (aggregate.topic, partition))
     for message in _messages(settings, aggregate.topic, partition, OFFSET_BEGINNING):
         key = (message.key() or b"").decode("utf-8", "replace")
         strand = found.get(key)
@@ -45,17 +51,38 @@ def rebuilt(settings: Settings, aggregate: Aggregate, partition: int, *, use_sna
             strand = found[key] = _Strand(aggregate, None)
         if (event := strand.next(message)) is not None:
             strand.folding.add(event.envelope)
+    for strand in found.values():
+        strand.finish()
     return {key: strand.folding.held for key, strand in found.items()}, end
+
+
+def _settled_end(settings: Settings, place: tuple[str, int]) -> int:
+    """Where a partition ends once no transaction is open in it: up to there committed readers see everything.
+
+    Raises:
+        EventLogBroken: somebody keeps one open, behind which committed events may lie that cannot be read yet.
+
+    """
+    until = time.monotonic() + _OPEN_SECONDS
+    while True:
+        end = end_offsets(settings, [place])[place]
+        if committed_ends(settings, [place])[place] >= end:
+            return end
+        if time.monotonic() > until:
+            text = f"topic {place[0]}, partition {place[1]}: somebody else keeps a transaction open in it, and its end cannot be read"
+            text += "; find who writes there, or wait until the broker ends it"
+            raise EventLogBroken(text)
+        time.sleep(0.2)
 
 
 class _Strand:
     """One aggregate's events on their way through the log. Those that a snapshot holds already are counted and passed over."""
 
-    __slots__ = ("_aggregate", "_before", "_seen", "folding")
+    __slots__ = ("_aggregate", "_before", "_causes", "_id", "_seen", "folding")
 
-    def __init__(self, aggregate: Aggregate, held: Held | None) -> None:
-        self._aggregate, self.folding = aggregate, Folding(aggregate, held)
-        self._before = self.folding.version
+    def __init__(self, aggregate: Aggregate, held: Held | None, aggregate_id: str = "") -> None:
+        self._aggregate, self.folding, self._id = aggregate, Folding(aggregate, held), aggregate_id
+        self._before, self._causes = self.folding.version, {} if held is None else held.recent
         self._seen = 0 if held is None else -1  # -1: the log is read from somewhere in the middle
 
     def next(self, message: Message) -> Recorded | None:
@@ -70,20 +97,40 @@ class _Strand:
         if said is None or (said != self._seen + 1 if self._seen >= 0 else said > self._before + 1):
             expected = (self._seen if self._seen >= 0 else self._before) + 1
             text = f"{_where(message)}: expected event {expected} of {self._aggregate.name} {(message.key() or b'')[:80]!r}, got {said}"
-            text += "; somebody else wrote into the topic, or retention cut it"
+            text += "; somebody else wrote into the topic, or retention cut it; the events before it are right"
             raise EventLogBroken(text)
+        if event is None and said == self._before:
+            cause = dict(headers_of(message)).get(CAUSATION, b"").decode("ascii", "replace")
+            if cause and self._causes.get(cause) != said:
+                self._refuse(f"its event {said} at {_where(message)} has another cause")
         self._seen = said
         return event
+
+    def finish(self) -> None:
+        """The log is read to its end.
+
+        Raises:
+            EventLogBroken: a snapshot holds events that the log does not.
+
+        """
+        if self._before > max(self._seen, 0):
+            self._refuse(f"its log holds {max(self._seen, 0)} events")
+
+    def _refuse(self, why: str) -> None:
+        text = f"topic {snapshots.TOPIC}: the snapshot of {self._aggregate.name} {self._id!r} at version {self._before}"
+        text += f" is not of its log, for {why}; somebody else wrote it: write a tombstone over it, or raise the aggregate's state_version"
+        raise EventLogBroken(text)
 
 
 def events_of(
     settings: Settings, aggregate: Aggregate, aggregate_id: str, partition: int, offset: int, held: Held | None
 ) -> Iterator[Recorded]:
     """The committed events of one aggregate from an offset on, behind those that `held` holds; raises as `rebuilt`."""
-    key, strand = aggregate_id.encode(), _Strand(aggregate, held)
+    key, strand = aggregate_id.encode(), _Strand(aggregate, held, aggregate_id)
     for message in _messages(settings, aggregate.topic, partition, offset):
         if message.key() == key and (event := strand.next(message)) is not None:
             yield event
+    strand.finish()
 
 
 def snapshots_of(settings: Settings, aggregate: Aggregate, partition: int) -> Iterator[snapshots.Snapshot]:
@@ -127,7 +174,7 @@ def headers_of(message: Message) -> Headers:
 def version_of(message: Message) -> int | None:
     """The how-manieth event of its aggregate a record says that it is."""
     header = dict(headers_of(message)).get(VERSION)
-    return int(header) if header and header.isdigit() else None
+    return int(header) if header and header.isdigit() and len(header) <= _DIGITS else None
 
 
 def _messages(settings: Settings, topic: str, partition: int, offset: int) -> Iterator[Message]:

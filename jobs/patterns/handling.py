@@ -175,7 +175,16 @@ def _reply(participant: Participant, command: Envelope, decision: Decision, now_
     refused = decision.refused
     data = CommandAccepted(*about) if refused is None else CommandRefused(*about, refused.reason, refused.message[:1000])
     source = f"streamhouse/{participant.name}"
-    return _outgoing(Envelope(derived_id(command.id, "reply"), now_ms, source, command.correlation_id, data, command.id))
+    return _outgoing(
+        Envelope(
+            derived_id(command.id, f"reply {command.data.topic}/{command.data.aggregate_id}"),
+            now_ms,
+            source,
+            command.correlation_id,
+            data,
+            command.id,
+        )
+    )
 
 
 def _outgoing(envelope: Envelope) -> Outgoing:

@@ -51,6 +51,7 @@ _TRANSACTION_MS = 30_000
 _COMMIT_TRIES = 4
 _HUNG_SECONDS = 25.0  # above _ANSWER_SECONDS
 _LONGEST_PAUSE = 10.0
+_LONG_SECONDS = 20.0
 _SESSION_MS = 6_000  # after which a member that says nothing loses its partitions
 
 
@@ -163,7 +164,11 @@ class Host:
     def _do(self, number: int, part: _Part, messages: Sequence[Message]) -> None:
         now, outgoing, inbox = self._clock(), list[Outgoing](), self._participant.command_topic
         positions = dict(part.positions)
-        for message in messages:
+        began = time.monotonic()
+        for i, message in enumerate(messages):
+            if time.monotonic() - began > _LONG_SECONDS:  # the group gives up a member that reads nothing for ten minutes
+                self._put_back(number, part, messages[i:])
+                break
             record = _incoming(message)
             outgoing += part.owned.take(record, now, time.sleep)
             positions[record.topic] = record.offset + 1
@@ -173,6 +178,16 @@ class Host:
         outgoing += part.owned.expired(now if inbox in part.at_end else min(now, part.log_ms))
         if messages or outgoing:
             self._commit(number, part, outgoing, positions)
+
+    def _put_back(self, number: int, part: _Part, messages: Sequence[Message]) -> None:
+        """Read these again, behind what is committed first."""
+        first: dict[str, int] = {}
+        for message in messages:
+            first.setdefault(message.topic() or "", int(message.offset() or 0))
+        for topic, offset in first.items():
+            part.at_end.discard(topic)
+            assert self._consumer is not None
+            self._consumer.seek(TopicPartition(topic, number, offset))
 
     def _commit(self, number: int, part: _Part, outgoing: Sequence[Outgoing], positions: dict[str, int]) -> None:
         assert self._consumer is not None
@@ -228,6 +243,13 @@ class Host:
             end = 0
             if self._participant.aggregate is not None:
                 held, end = rebuilt(self._settings, self._participant.aggregate, number)
+            if held and (lost := sorted(topic for topic in topics if committed[topic, number] < 0)):
+                text = (
+                    f"group {self._participant.name}: its events lie in partition {number} of its log, and its offset in {lost[0]} is gone"
+                )
+                text += "; what it has read would be read again, or passed over: say from where it goes on, as with"
+                text += f" ./streamhouse groups reset {self._participant.name} --topic {lost[0]} --to end --yes"
+                raise StreamhouseError(text)
             owned = Owned(self._participant, number, held, end, self._limits)
             self._parts[number] = _Part(owned, producers[number], {topic: starts[topic, number] for topic in topics}, set())
             log.info("%s owns partition %d: %d aggregates", self._participant.name, number, len(held))
@@ -264,8 +286,9 @@ def _fault(participant: Participant, error: KafkaError, where: str) -> Exception
     """What an error of the consumer means: something to begin anew from, or for a person to decide."""
     if error.code() == KafkaError._AUTO_OFFSET_RESET:
         text = f"{where}: {error.str()}: retention took records before {participant.name} had read them"
-        return StreamhouseError(f"{text}; say from where it goes on, as with ./streamhouse groups reset {participant.name}")
-    if error.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED):
+        remedy = f"./streamhouse groups reset {participant.name} --topic {where.partition(',')[0]} --to beginning --yes"
+        return StreamhouseError(f"{text}; what they asked for is never done; say from where it goes on, as with {remedy}")
+    if error.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED) or (error.fatal() and "fenced" in error.str().lower()):
         return StreamhouseError(f"participant {participant.name}: another process came under the same instance name; this one ends")
     return KafkaException(error)
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+import orjson
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -66,7 +67,7 @@ def timeline(settings: Settings, order_id: str) -> list[Recorded]:
         KafkaException: the broker does not answer.
 
     """
-    found, wanted = list[Recorded](), order_id.encode()
+    found, wanted = list[Recorded](), orjson.dumps(order_id)[1:-1]  # as it stands in JSON
     for codec, topic in _said_on():
         for message in read_all(settings, topic, load_contracts().topics[topic].partitions):
             if wanted not in (message.value() or b""):

@@ -30,6 +30,7 @@ from infra.contracts import topics
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from jobs.bank.account import ACCOUNT, AccountOpened, DepositMoney, MoneyDeposited
+from jobs.group_offsets import commit
 from jobs.patterns.commands import Commands
 from jobs.patterns.event_log import rebuilt
 from jobs.patterns.host import Host
@@ -94,6 +95,8 @@ def fill(settings: Settings, count: int) -> float:
 def go_on(settings: Settings, commands: int) -> float:
     """A real owner takes over and decides on so many commands; answers how long it took until the first reply, which is the fold."""
     stop = threading.Event()
+    numbers = range(load_contracts().topics[ACCOUNT.command_topic].partitions)
+    commit(settings, "account", {(ACCOUNT.command_topic, one): 0 for one in numbers})  # it has read nothing yet, and its log is not empty
     host = Host(settings, Participant("account", ACCOUNT), system_clock)
     thread = threading.Thread(target=host.run, args=(stop,))
     began = time.monotonic()

@@ -25,7 +25,7 @@ def test_who_waits_no_more_is_forgotten_and_may_send_again(topics: Settings, ser
         given_up = commands.begin(opening, name)
         with pytest.raises(NoReply, match="no reply within 1 s"):
             commands.execute(opening, name)
-        assert commands._waiting == {name: [given_up]}
+        assert commands._waiting == {(name, "OpenAccount", "a"): [given_up]}
         given_up.cancel()
         assert commands._waiting == {}
         serve("account")

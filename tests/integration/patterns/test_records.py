@@ -18,15 +18,17 @@ from infra.clock import system_clock
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
+from infra.errors import StreamhouseError
 from jobs.bank.account import ACCOUNT, Account, DepositMoney, MoneyDeposited, OpenAccount
 from jobs.committed_records import read_all
-from jobs.patterns.aggregate import Refused
+from jobs.patterns.aggregate import Held, Refused
 from jobs.patterns.commands import Commands
 from jobs.patterns.event_log import EventLogBroken, rebuilt
 from jobs.patterns.kafka_store import KafkaEventStore
 from jobs.patterns.message import Envelope, Message, derived_id, encode
 from jobs.patterns.participant import Participant
 from jobs.patterns.replies import CommandAccepted
+from jobs.patterns.snapshots import snapshot_of
 from tests.integration.patterns.working import working
 
 COMMANDS, LETTERS = ACCOUNT.command_topic, f"{ACCOUNT.command_topic}-dlq"
@@ -126,8 +128,63 @@ def test_a_log_that_was_written_into_or_cut_stops_its_owner_and_names_the_place(
         produce(topics, ACCOUNT.topic, value, b"a" if fault == "doubled" else b"b", number, headers)
     with pytest.raises(EventLogBroken, match=r"topic accounts, partition \d, offset \d"):
         rebuilt(topics, ACCOUNT, number, use_snapshots=False)
-    with working(topics, Participant("account", ACCOUNT)) as ended:
+    assert isinstance(ended_by(topics), EventLogBroken)
+
+
+def test_one_id_for_commands_to_two_aggregates_is_two_commands(topics: Settings) -> None:
+    with working(topics, Participant("account", ACCOUNT)), Commands(topics, system_clock, "test", seconds=30) as commands:
+        one, other = derived_id("same", "open"), derived_id("same", "open").upper()
+        futures = [commands.begin(OpenAccount(who, cents), one) for who, cents in (("a", 1), ("b", 2))]
+        replies = [future.result(30) for future in futures]
+        assert [(reply.aggregate_id, reply.aggregate_version) for reply in replies] == [("a", 1), ("b", 1)]
+        assert commands.execute(OpenAccount("a", 1), other) == replies[0]
+        ids = {event.envelope.id for who in "ab" for event in KafkaEventStore(topics, ACCOUNT).history(who)}
+        assert len(ids) == 2
+        for command, name, says in (
+            (OpenAccount("a", 0), one, "Expected `int` >= 1"),
+            (OpenAccount("a" * 129, 1), one, "length <= 128"),
+            (OpenAccount("a", 1), "no uuid", "matching regex"),
+        ):
+            with pytest.raises(StreamhouseError, match=says):
+                commands.begin(command, name)
+
+
+def test_an_owner_whose_offsets_are_gone_asks_a_person(topics: Settings) -> None:
+    with working(topics, Participant("account", ACCOUNT)), Commands(topics, system_clock, "test", seconds=30) as commands:
+        assert isinstance(commands.execute(OpenAccount("a", 5), derived_id("gone", "1")), CommandAccepted)
+    client = AdminClient({**topics.kafka.client()})
+    (future,) = client.delete_consumer_groups(["account"]).values()
+    future.result(20)
+    assert "its offset in account-commands is gone" in str(ended_by(topics))
+
+
+def test_a_transaction_that_somebody_keeps_open_is_waited_for_before_the_log_is_folded(topics: Settings) -> None:
+    with working(topics, Participant("account", ACCOUNT)), Commands(topics, system_clock, "test", seconds=30) as commands:
+        assert isinstance(commands.execute(OpenAccount("a", 5), derived_id("open", "1")), CommandAccepted)
+        number = partition_of("a", PARTITIONS)
+        stranger = Producer({**topics.kafka.client(), "transactional.id": "stranger", "transaction.timeout.ms": 8_000, "log_level": 2})
+        stranger.init_transactions(20)
+        stranger.begin_transaction()
+        stranger.produce(ACCOUNT.topic, b"{}", b"z", number)
+        stranger.flush(20)
+        assert isinstance(commands.execute(DepositMoney("a", 1), derived_id("open", "2")), CommandAccepted)
+    assert rebuilt(topics, ACCOUNT, number)[0]["a"].state == Account(6)  # once the broker has ended it
+
+
+@pytest.mark.parametrize("version", [1, 9])
+def test_a_snapshot_that_is_not_of_the_log_stops_its_owner(topics: Settings, version: int) -> None:
+    with working(topics, Participant("account", ACCOUNT)), Commands(topics, system_clock, "test", seconds=30) as commands:
+        assert isinstance(commands.execute(OpenAccount("a", 5), derived_id("forged", "1")), CommandAccepted)
+    number = partition_of("a", PARTITIONS)
+    forged = snapshot_of(ACCOUNT, "a", Held(Account(777), version, {derived_id("forged", "x"): version}), number, 0, system_clock())
+    produce(topics, forged.topic, forged.value, forged.key or b"", number)
+    assert "the snapshot of account 'a' at version" in str(ended_by(topics))
+
+
+def ended_by(settings: Settings) -> BaseException:
+    """What ends an owner that begins now."""
+    with working(settings, Participant("account", ACCOUNT)) as ended:
         until = time.monotonic() + 30
         while not ended and time.monotonic() < until:
             time.sleep(0.1)
-    assert isinstance(ended[0], EventLogBroken)
+    return ended[0]
