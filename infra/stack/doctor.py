@@ -23,6 +23,7 @@ _PORT_SETTINGS = {
     "jobmanager": ("flink.rest_port", "flink.rpc_port"),
     "redis": ("redis.port",),
     "registry": ("registry.port", "registry.management_port"),
+    "shop-http": ("shop_http.port",),
 }
 
 
