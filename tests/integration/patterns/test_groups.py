@@ -103,9 +103,9 @@ def end(process: subprocess.Popen[bytes]) -> None:
     process.wait(30)
 
 
-def groups_command(*arguments: str) -> str:
+def groups_command(*arguments: str, expect: int = 0) -> str:
     done = CliRunner().invoke(app, ["groups", *arguments], catch_exceptions=False)
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == expect, done.output
     return done.output
 
 
@@ -221,7 +221,7 @@ def test_what_is_set_back_changes_no_count_and_no_decision(topics: Settings, pro
     groups_command("reset", "analytics", "--topic", ORDERS, "--to", "beginning")
     with pytest.raises(StreamhouseError, match=r"it is a participant's.*latest 1,000.*Add --yes"):
         groups_command("reset", "inventory", "--topic", ORDERS, "--to", "beginning")
-    assert "it would be refused" in groups_command("reset", "inventory", "--topic", ORDERS, "--to", "beginning", "--dry-run")
+    assert "it would be refused" in groups_command("reset", "inventory", "--topic", ORDERS, "--to", "beginning", "--dry-run", expect=1)
     groups_command("reset", "inventory", "--topic", ORDERS, "--to", "beginning", "--yes")
     for name in ("analytics", "inventory"):
         program(*SERVICES[name])
