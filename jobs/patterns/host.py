@@ -4,8 +4,7 @@ Of each partition number that the group gives to this process, it takes all of i
 `streamhouse-<participant>-<number>`, and the aggregates. A batch of records, what follows from it, and the group's new offsets are one
 transaction. Two things keep out whoever owned the partition before, also while it still believes that it does: beginning with the
 transactional id ends its open transaction and fences its producer, and offsets are taken from members of the group's present
-generation alone.
-So between the fold of the log and the next event that is appended to it, nobody else has written.
+generation alone. So between the fold of the log and the next event that is appended to it, nobody else has written.
 
 Whatever goes wrong with a transaction, all is let go and begun anew from the log: what was committed is there, and nothing else.
 """
@@ -16,10 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as OutOfTime
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from confluent_kafka import (
     Consumer,
@@ -40,6 +36,7 @@ from jobs.patterns.event_log import headers_of, rebuilt
 from jobs.patterns.handling import Incoming, Outgoing
 from jobs.patterns.owned import Limits, Owned
 from jobs.patterns.participant import Participant
+from jobs.patterns.transactional import NotCommitted, commit, owning_producer
 
 log = logging.getLogger("participant")
 
@@ -47,16 +44,9 @@ _BATCH = 500
 _POLL_SECONDS = 0.1
 _FILL_SECONDS = 0.005
 _ANSWER_SECONDS = 15.0
-_TRANSACTION_MS = 30_000
-_COMMIT_TRIES = 4
-_HUNG_SECONDS = 25.0  # above _ANSWER_SECONDS
 _LONGEST_PAUSE = 10.0
 _LONG_SECONDS = 20.0
 _SESSION_MS = 6_000  # after which a member that says nothing loses its partitions
-
-
-class _BeginAnew(Exception):
-    """What is held may not be what the log says any more."""
 
 
 @dataclass
@@ -107,7 +97,7 @@ class Host:
         while not stop.is_set():
             try:
                 self._work(stop)
-            except (_BeginAnew, KafkaException) as error:
+            except (NotCommitted, KafkaException) as error:
                 log.warning("%s begins anew: %s", self._participant.name, error)
                 self._failed += 1
                 stop.wait(min(_LONGEST_PAUSE, 0.1 * 2**self._failed))
@@ -191,31 +181,13 @@ class Host:
 
     def _commit(self, number: int, part: _Part, outgoing: Sequence[Outgoing], positions: dict[str, int]) -> None:
         assert self._consumer is not None
-        failures: list[KafkaError] = []
-        appended: list[int] = []
-        event_topic = self._participant.aggregate.topic if self._participant.aggregate else None
-
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is not None:
-                failures.append(error)
-            elif message.topic() == event_topic:
-                appended.append(int(message.offset() or 0))
-
-        producer = part.producer
-        producer.begin_transaction()
-        for one in outgoing:
-            _produce(producer, one, delivered, number if one.topic == event_topic else None)
-        offsets, consumer = [TopicPartition(topic, number, offset) for topic, offset in positions.items()], self._consumer
-
-        def finish() -> None:
-            _retried(lambda: producer.send_offsets_to_transaction(offsets, consumer.consumer_group_metadata(), _ANSWER_SECONDS))
-            _retried(lambda: producer.commit_transaction(_ANSWER_SECONDS))
-
-        _bounded(finish)
-        if failures:
-            raise _BeginAnew(failures[0].str())
+        aggregate = self._participant.aggregate
+        if aggregate is not None:  # an owner's events lie in its own partition, whatever a partitioner would say
+            outgoing = [replace(one, partition=number) if one.topic == aggregate.topic else one for one in outgoing]
+        last = commit(part.producer, self._consumer, outgoing, [TopicPartition(topic, number, at) for topic, at in positions.items()])
         part.positions = positions
-        part.owned.end = max([part.owned.end, *(offset + 1 for offset in appended)])
+        if aggregate is not None and aggregate.topic in last:
+            part.owned.end = max(part.owned.end, last[aggregate.topic] + 1)
         self._failed = 0
         self._committed(number, outgoing)
 
@@ -256,20 +228,7 @@ class Host:
         consumer.assign([TopicPartition(place.topic, place.partition, starts[place.topic, place.partition]) for place in places])
 
     def _producer(self, number: int) -> Producer:
-        producer = Producer(
-            {
-                **self._settings.kafka.client(),
-                "transactional.id": f"streamhouse-{self._participant.name}-{number}",
-                "transaction.timeout.ms": _TRANSACTION_MS,
-                "partitioner": "murmur2_random",
-                "compression.type": "lz4",
-                "linger.ms": 2,
-                "message.max.bytes": max(self._limits.most_bytes.values()),
-                "log_level": 2,
-            }
-        )
-        _bounded(lambda: _retried(lambda: producer.init_transactions(_ANSWER_SECONDS)))
-        return producer
+        return owning_producer(self._settings, f"streamhouse-{self._participant.name}-{number}", max(self._limits.most_bytes.values()))
 
     def _revoked(self, _: Consumer, places: list[TopicPartition]) -> None:
         for number in {place.partition for place in places}:
@@ -291,54 +250,6 @@ def _fault(participant: Participant, error: KafkaError, where: str) -> Exception
     if error.code() in (KafkaError.FENCED_INSTANCE_ID, KafkaError._FENCED) or (error.fatal() and "fenced" in error.str().lower()):
         return StreamhouseError(f"participant {participant.name}: another process came under the same instance name; this one ends")
     return KafkaException(error)
-
-
-def _produce(producer: Producer, one: Outgoing, delivered: Callable[[KafkaError | None, Message], None], partition: int | None) -> None:
-    number = one.partition if partition is None else partition
-    headers: Any = one.headers
-    while True:
-        try:
-            producer.produce(one.topic, one.value, one.key, -1 if number is None else number, headers=headers, on_delivery=delivered)
-        except BufferError:
-            producer.poll(0.1)
-        else:
-            return
-
-
-def _bounded(call: Callable[[], object]) -> None:
-    """A call of the transactional producer that does not hang for ever.
-
-    librdkafka's `send_offsets_to_transaction` looks at no clock: where the group's coordinator went away at the wrong moment, it waits
-    for an answer that never comes (its issue 5456). Such a call is left to its thread, and its producer is fenced by the next one's.
-    """
-    future: Future[None] = Future()
-
-    def run() -> None:
-        try:
-            call()
-        except BaseException as error:
-            future.set_exception(error)
-        else:
-            future.set_result(None)
-
-    threading.Thread(target=run, daemon=True).start()
-    try:
-        future.result(_HUNG_SECONDS)
-    except OutOfTime as error:
-        message = f"a transaction was not committed within {_HUNG_SECONDS:.0f} s, and the client does not come back"
-        raise _BeginAnew(message) from error
-
-
-def _retried(call: Callable[[], object]) -> None:
-    """A call of the transactional producer, again while the client says that it may be repeated."""
-    for left in reversed(range(_COMMIT_TRIES)):
-        try:
-            call()
-        except KafkaException as error:
-            if left == 0 or not error.args[0].retriable():
-                raise
-        else:
-            return
 
 
 def _incoming(message: Message) -> Incoming:
