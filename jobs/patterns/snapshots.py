@@ -37,12 +37,11 @@ class AggregateSnapshotted(Message, frozen=True):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A snapshot as it was read. `at`: when (ms) its last event was decided."""
+    """A snapshot as it was read."""
 
     aggregate_id: str
     held: Held
     offset: int
-    at: int
 
 
 _codec = Codec([AggregateSnapshotted])
@@ -69,7 +68,7 @@ def read_snapshot(aggregate: Aggregate, value: bytes | None) -> Snapshot | None:
         state = msgspec.json.decode(data.state, type=aggregate.state, dec_hook=_typed)
     except (msgspec.MsgspecError, ValueError):
         return None
-    return Snapshot(data.aggregate_id, Held(state, data.aggregate_version, data.recent), data.offset, read.at)
+    return Snapshot(data.aggregate_id, Held(state, data.aggregate_version, data.recent), data.offset)
 
 
 def plain(value: object) -> object:

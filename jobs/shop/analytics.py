@@ -19,22 +19,13 @@ from sqlalchemy.dialects import postgresql, sqlite
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.patterns.database import changing_tables, is_sqlite, open_database, reading, writing
-from jobs.patterns.message import Message
 from jobs.patterns.recorded import Recorded
 from jobs.patterns.subscriber import Batch, Place, Subscriber
 from jobs.serve import beating
 from jobs.shop.listening import run
-from jobs.shop.messages import OrderCancelled, OrderCancelling, OrderPaid, OrderPlaced, OrderReserved, OrderShipped
+from jobs.shop.messages import STATUS, OrderCancelled, OrderPaid, OrderShipped
 
 GROUP = "analytics"
-STATUS: Mapping[type[Message], str] = {
-    OrderPlaced: "placed",
-    OrderPaid: "paid",
-    OrderReserved: "reserved",
-    OrderCancelling: "cancelling",
-    OrderShipped: "shipped",
-    OrderCancelled: "cancelled",
-}
 _metadata = sa.MetaData()
 _counts = sa.Table(
     "order_counts",

@@ -5,6 +5,7 @@ Money is whole cents. Who is to act next finds what it needs in the event itself
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, ClassVar, Literal
 
 from msgspec import Meta, Struct
@@ -124,6 +125,17 @@ class OrderCancelled(_OrderEvent, frozen=True):
     user_id: Id
     reason: Reason
     refunded_cents: Cents
+
+
+STATUS: Mapping[type[Message], str] = {
+    OrderPlaced: "placed",
+    OrderPaid: "paid",
+    OrderReserved: "reserved",
+    OrderCancelling: "cancelling",
+    OrderShipped: "shipped",
+    OrderCancelled: "cancelled",
+}
+"""What an order is called after each of its events."""
 
 
 class _PaymentCommand(Message, frozen=True):

@@ -10,16 +10,7 @@ from sqlalchemy import BigInteger, Column, Text
 from jobs.patterns.message import Message
 from jobs.patterns.projection import Moment, Part, Projection, Row, moment
 from jobs.patterns.recorded import Recorded
-from jobs.shop.messages import OrderCancelled, OrderCancelling, OrderPaid, OrderPlaced, OrderReserved, OrderShipped
-
-_STATUS: dict[type[Message], str] = {
-    OrderPlaced: "placed",
-    OrderPaid: "paid",
-    OrderReserved: "reserved",
-    OrderCancelling: "cancelling",
-    OrderShipped: "shipped",
-    OrderCancelled: "cancelled",
-}
+from jobs.shop.messages import STATUS, OrderCancelled, OrderCancelling, OrderPlaced, OrderShipped
 
 
 def _columns() -> Sequence[Column[Any]]:
@@ -67,7 +58,7 @@ def fold(row: Row | None, event: Recorded) -> Row | None:
         }
     if row is None:
         return None  # an order whose first event nobody can read; the record was counted
-    changes: dict[str, Any] = {"status": _STATUS[type(data)], "version": version, "updated_at": at}
+    changes: dict[str, Any] = {"status": STATUS[type(data)], "version": version, "updated_at": at}
     if isinstance(data, OrderCancelling | OrderCancelled):
         changes["reason"] = data.reason
     if isinstance(data, OrderCancelled):
@@ -81,6 +72,6 @@ ORDER_SUMMARIES = Projection(
     name="order_summaries",
     version=1,
     topics=(OrderPlaced.topic,),
-    events=tuple(_STATUS),
+    events=tuple(STATUS),
     parts=(Part(_columns, _order, fold, indexed=("user_id",)),),
 )

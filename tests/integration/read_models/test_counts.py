@@ -16,7 +16,8 @@ from jobs.patterns.message import Envelope, Message, derived_id
 from jobs.patterns.recorded import Recorded
 from jobs.patterns.subscriber import Batch
 from jobs.shop import messages as m
-from jobs.shop.analytics import STATUS, Counting, OvertakenError, counts, hour_of
+from jobs.shop.analytics import Counting, OvertakenError, counts, hour_of
+from jobs.shop.messages import STATUS
 
 PLACES = [("orders", 0), ("orders", 1)]
 AT = 1_710_325_333_000

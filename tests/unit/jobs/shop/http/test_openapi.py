@@ -15,13 +15,12 @@ from sqlalchemy import create_engine
 
 from infra.config import load_settings
 from infra.contracts.load import load_contracts
-from jobs.shop import order_summaries
 from jobs.shop.http.app import application
 from jobs.shop.http.bodies import CancelRequest, OrderLine, OrderPrediction, OrderRequest, OrderSummary, Status
 from jobs.shop.http.health import Health
 from jobs.shop.http.reader import Reader
 from jobs.shop.http.sender import Sender
-from jobs.shop.messages import CancelOrder, Item, PlaceOrder
+from jobs.shop.messages import STATUS, CancelOrder, Item, PlaceOrder
 from jobs.shop.order_predictions import ORDER_PREDICTIONS
 from jobs.shop.order_summaries import ORDER_SUMMARIES
 
@@ -65,7 +64,7 @@ def test_an_answer_has_the_columns_of_its_read_model(answer: type[Struct], proje
 
 
 def test_the_statuses_are_those_of_the_read_model() -> None:
-    assert list(get_args(Status)) == list(order_summaries._STATUS.values())
+    assert list(get_args(Status)) == list(STATUS.values())
 
 
 def test_each_address_is_described(said: dict[str, Any]) -> None:
