@@ -132,6 +132,17 @@ def _says_missing(error: BaseException | None) -> bool:
     return isinstance(error, httpx.HTTPStatusError) and error.response.status_code == httpx.codes.NOT_FOUND
 
 
+def last_checkpoint(settings: Settings, job_id: str) -> int:
+    """The number of the newest checkpoint that a job completed or was restored from; 0: none yet. It grows while the job lives.
+
+    Raises:
+        StreamhouseError: the JobManager does not answer, or knows no checkpoints of this job yet.
+
+    """
+    latest = _get(settings, f"/jobs/{job_id}/checkpoints").get("latest") or {}
+    return max((latest[kind]["id"] for kind in ("completed", "restored") if latest.get(kind)), default=0)
+
+
 def slots(settings: Settings) -> tuple[int, int]:
     """How many slots are free, and how many there are.
 

@@ -17,6 +17,7 @@ from jobs.chaos.reader import ACTIONS, LETTERS, PREDICTIONS
 
 _LOOK_SECONDS = 0.5
 _BACK_SECONDS = 10.0
+_BACK_CHECKPOINTS = 2
 Place = tuple[str, str, int]
 """Group, topic, partition."""
 
@@ -27,6 +28,12 @@ class _Standing:
     job: str
     fell: float | None = None  # when it was first seen below `offset`, while that job ran
     to: int = 0
+    at: int = 0  # the job's last checkpoint then
+    last: int = 0  # and the last time that it was still below
+
+    def stays(self, now: float) -> bool:
+        """Whether it fell and the job had the time and the checkpoints to make up for it, and did not."""
+        return self.fell is not None and now - self.fell > _BACK_SECONDS and self.last - self.at >= _BACK_CHECKPOINTS
 
 
 class Falls:
@@ -34,7 +41,8 @@ class Falls:
 
     A TaskManager that wakes up after a successor has taken over still sends the commit that it was about to: Kafka fences nobody who
     commits for a group without members. It is overtaken by the next checkpoint, and no start reads on from it; `stale` counts such.
-    A fall that is not made up for within ten seconds is one that a running job made: `backwards` tells of it.
+    A fall that still stands when two more checkpoints have completed, and ten seconds have passed, is one that a running job made:
+    `backwards` tells of it. Time alone proves nothing: a job that the next fault brings down completes no checkpoint for a while.
     """
 
     def __init__(self) -> None:
@@ -42,23 +50,25 @@ class Falls:
         self._standing: dict[Place, _Standing] = {}
         self._told: list[str] = []
 
-    def see(self, place: Place, offset: int, job: str, now: float) -> None:
-        """The committed offset of a place while this job runs."""
+    def see(self, place: Place, offset: int, job: str, checkpoint: int, now: float) -> None:
+        """The committed offset of a place while this job runs, which completed this checkpoint last before it was looked at."""
         before = self._standing.get(place)
         if before is None or before.job != job or offset >= before.offset:
             if before is not None and before.fell is not None and before.job == job:
                 self._made_up(place, before, now)
             self._standing[place] = _Standing(offset, job)
-        elif before.fell is None:
-            before.fell, before.to = now, offset
+            return
+        if before.fell is None:
+            before.fell, before.to, before.at = now, offset, checkpoint
+        before.last = checkpoint
 
     def backwards(self, now: float) -> list[str]:
         """The falls that were not made up for in time, a sentence each."""
-        still = [(place, s) for place, s in self._standing.items() if s.fell is not None and now - s.fell > _BACK_SECONDS]
+        still = [(place, standing) for place, standing in self._standing.items() if standing.stays(now)]
         return [*self._told, *(_sentence(place, standing) for place, standing in still)]
 
     def _made_up(self, place: Place, standing: _Standing, now: float) -> None:
-        if standing.fell is not None and now - standing.fell > _BACK_SECONDS:
+        if standing.stays(now):
             self._told.append(_sentence(place, standing))
         else:
             self.stale += 1
@@ -67,7 +77,8 @@ class Falls:
 def _sentence(place: Place, standing: _Standing) -> str:
     group, topic, partition = place
     where = f"group {group}, topic {topic}, partition {partition}"
-    return f"{where}: committed offset fell from {standing.offset} to {standing.to} while job {standing.job} ran, for {_BACK_SECONDS:.0f} s"
+    fell = f"committed offset fell from {standing.offset} to {standing.to} while job {standing.job} ran"
+    return f"{where}: {fell}, and stayed below for {_BACK_SECONDS:.0f} s and {standing.last - standing.at} checkpoints"
 
 
 class Groups:
@@ -99,10 +110,13 @@ class Groups:
             try:
                 running = {job.name: job.id for job in flink_rest.jobs(self._settings) if job.is_alive}
                 for group, places in self._watched.items():
-                    if group in running:
-                        for place in consumers[group].committed(places, timeout=5):
-                            self.falls.see((group, place.topic, place.partition), max(place.offset, 0), running[group], time.monotonic())
-                        self.looks += 1
+                    if (job := running.get(group)) is None:
+                        continue
+                    checkpoint = flink_rest.last_checkpoint(self._settings, job)  # before the offsets: they are as new, or newer
+                    for place in consumers[group].committed(places, timeout=5):
+                        at = group, place.topic, place.partition
+                        self.falls.see(at, max(place.offset, 0), job, checkpoint, time.monotonic())
+                    self.looks += 1
             except (StreamhouseError, KafkaException):
                 continue  # away for now; the next look compares with the last
         for consumer in consumers.values():
