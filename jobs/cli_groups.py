@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 
 from infra.config import load_settings
-from infra.errors import StreamhouseError
+from jobs.asking import asking
 
 app = typer.Typer(
     no_args_is_help=True, help="Consumer groups: how far each one is, and from where it goes on. Example: ./streamhouse groups list"
@@ -31,7 +29,7 @@ def list_groups(
 
     from infra.stack import groups
 
-    with _asking():
+    with asking("groups"):
         parts = [part for part in groups.parts(load_settings(), 15.0) if group in (None, part.group)]
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(part) for part in parts]))
@@ -61,7 +59,7 @@ def reset_group(
     from jobs.groups import planned, read_target, refusal, reset
 
     target, settings = read_target(to, value), load_settings()
-    with _asking():
+    with asking("groups"):
         moves = planned(settings, group, topic, target, partition or ())
         refused = refusal(settings, group, yes=yes)
         if not dry_run:
@@ -76,15 +74,3 @@ def reset_group(
     if refused:
         typer.echo(f"it would be refused: {refused}")
         raise typer.Exit(1)
-
-
-@contextmanager
-def _asking() -> Iterator[None]:
-    from confluent_kafka import KafkaException
-
-    try:
-        yield
-    except (KafkaException, TimeoutError) as error:
-        said = error.args[0].str() if isinstance(error, KafkaException) else "no answer in time"
-        message = f"groups: expected the broker to answer, got {said}; see `./streamhouse status`"
-        raise StreamhouseError(message) from error

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from typing import Annotated
 
@@ -11,6 +9,7 @@ import typer
 
 from infra.config import load_settings
 from infra.errors import StreamhouseError
+from jobs.asking import asking
 
 aggregate = typer.Typer(
     no_args_is_help=True,
@@ -40,7 +39,7 @@ def show_aggregate(
 
     settings = load_settings()
     known = aggregates(settings)
-    with _reading():
+    with asking("aggregate show"):
         code = show(settings, known, kind, aggregate_id, at, offset, version, history=history, archive=archive, as_json=as_json)
     raise typer.Exit(code)
 
@@ -50,7 +49,7 @@ def show_saga(order_id: Annotated[str, typer.Argument(metavar="ORDER")], as_json
     """Print all that was said about an order, in time. Example: ./streamhouse saga show order-1"""
     from jobs.shop.timeline import show
 
-    with _reading():
+    with asking("saga show"):
         code = show(load_settings(), order_id, as_json=as_json)
     raise typer.Exit(code)
 
@@ -64,7 +63,7 @@ def list_sagas(
     """List orders without an end, and what each waits for; exit status 1 if --stuck finds any. Example: ./streamhouse saga list --stuck"""
     from jobs.shop.timeline import list_open
 
-    with _reading():
+    with asking("saga list"):
         code = list_open(load_settings(), seconds if stuck else None, as_json=as_json)
     raise typer.Exit(code)
 
@@ -100,7 +99,7 @@ def check(as_json: _Json = False) -> None:
     """Check that every order ended once and that money and stock add up; exit status 1 if not. Example: ./streamhouse shop check"""
     from jobs.shop.check import check as look
 
-    with _reading():
+    with asking("shop check"):
         code = look(load_settings(), as_json=as_json)
     raise typer.Exit(code)
 
@@ -125,7 +124,7 @@ def rebuild_model(
     settings = load_settings()
     database = open_database(settings)
     try:
-        with _reading():
+        with asking("shop rebuild"):
             rebuild(settings, database, chosen[name], accept=accept)
     finally:
         database.dispose()
@@ -154,18 +153,6 @@ def command(
     from jobs.patterns.send import send
 
     settings = load_settings()
-    with _reading():
+    with asking("command"):
         code = send(settings, aggregates(settings).values(), kind, data, command_id, expected_version, seconds)
     raise typer.Exit(code)
-
-
-@contextmanager
-def _reading() -> Iterator[None]:
-    """A sentence where the broker fails."""
-    from confluent_kafka import KafkaException
-
-    try:
-        yield
-    except KafkaException as error:
-        message = f"expected the broker to answer, got {error.args[0].str()}; see `./streamhouse status`, and run `./streamhouse up`"
-        raise StreamhouseError(message) from error

@@ -11,6 +11,7 @@ import typer
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
+from jobs.asking import asking
 
 if TYPE_CHECKING:
     from jobs.dlq.chains import Chains
@@ -204,15 +205,10 @@ def _left_out(left_out: dict[str, tuple[int, str]]) -> list[str]:
 @contextmanager
 def _reading(what: str) -> Iterator[None]:
     """A sign of life on a terminal, and a sentence where the broker fails."""
-    from confluent_kafka import KafkaException
     from rich.console import Console
 
-    try:
-        with Console(stderr=True).status(what):
-            yield
-    except KafkaException as error:
-        message = f"{what}: expected the topics' records, got {error.args[0].str()}; see `./streamhouse status`"
-        raise StreamhouseError(message) from error
+    with Console(stderr=True).status(what), asking(what):
+        yield
 
 
 @contextmanager

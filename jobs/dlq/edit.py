@@ -48,8 +48,8 @@ def load_edit(text: str) -> Edit:
     return function
 
 
-def apply_edit(edit: Edit, value: bytes | None, place: Place) -> tuple[bytes, bool] | None:
-    """The edited value, and whether it differs from `value`; None: it is left out.
+def apply_edit(edit: Edit | None, value: bytes | None, place: Place) -> tuple[bytes | None, bool] | None:
+    """The edited value, and whether it differs from `value`; None: it is left out. Without an edit it is `value`.
 
     A JSON object that the function leaves as it was keeps its bytes.
 
@@ -57,6 +57,8 @@ def apply_edit(edit: Edit, value: bytes | None, place: Place) -> tuple[bytes, bo
         EditError: the function raised an exception, or answered neither dict, bytes nor None; it names the place.
 
     """
+    if edit is None:
+        return value, False
     event = as_event(value)
     before = _encoded(event, place) if isinstance(event, dict) else None
     try:

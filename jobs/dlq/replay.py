@@ -142,12 +142,10 @@ def outgoing(letter: Letter, original: Original, chains: Chains, source_rules: R
         EditError: as `apply_edit`.
 
     """
-    value, edited = original.value, False
-    if edit is not None:
-        answer = apply_edit(edit, value, letter.place)
-        if answer is None:
-            return None
-        value, edited = answer
+    answer = apply_edit(edit, original.value, letter.place)
+    if answer is None:
+        return None
+    value, edited = answer
     event = decode_user_action(value)
     if isinstance(event, Rejected):
         key, partition = original.key, letter.place[0]

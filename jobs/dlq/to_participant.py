@@ -38,12 +38,10 @@ def outgoing(source: Source, letter: Letter, original: Original, chains: Chains,
             return _AS_IT_IS
         headers += ((REPLAYED, b"1"),)
         return Outgoing(letter, first, retries, letter.place[0], original.key, original.value, headers, edited=False)
-    value, edited = original.value, False
-    if edit is not None:
-        answer = apply_edit(edit, value, letter.place)
-        if answer is None:
-            return None
-        value, edited = answer
+    answer = apply_edit(edit, original.value, letter.place)
+    if answer is None:
+        return None
+    value, edited = answer
     key, partition = original.key, letter.place[0]
     if (aggregate_id := _addressed(participant, value)) is not None:
         key, partition = aggregate_id.encode(), partition_of(aggregate_id, source.topic.partitions)

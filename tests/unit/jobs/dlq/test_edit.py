@@ -13,7 +13,7 @@ from jobs.dlq.edit import EditError, apply_edit, as_event, load_edit
 PLACE = (1, 7)
 
 
-def edited(function: str, value: bytes | None) -> tuple[bytes, bool] | None:
+def edited(function: str, value: bytes | None) -> tuple[bytes | None, bool] | None:
     return apply_edit(load_edit(function), value, PLACE)
 
 
