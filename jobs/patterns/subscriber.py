@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,8 +48,15 @@ class Batch:
 class Listener(Protocol):
     """What a service does with events."""
 
-    def begin(self, places: Collection[Place]) -> Mapping[Place, int]:
-        """These partitions are this process's now; answers from where it needs to hear, where that may lie before its group's offset."""
+    def begin(self, first: Mapping[Place, int]) -> Mapping[Place, int]:
+        """These partitions are this process's now, each with the offset with which its records begin.
+
+        Answers from where it needs to hear, where that may lie before its group's offset.
+
+        Raises:
+            StreamhouseError: records that it needs to hear are gone.
+
+        """
 
     def handle(self, batch: Batch) -> None:
         """Take events. When this raises an exception, all of them come again, later and later; StreamhouseError ends the service."""
@@ -157,9 +164,9 @@ class Subscriber:
             answer = consumer.committed(given, timeout=_ANSWER_SECONDS)
             committed = {(place.topic, place.partition): place.offset for place in answer if place.offset >= 0}
             places = [(place.topic, place.partition) for place in given]
-            unread = [place for place in places if place not in committed]
-            starts = {**committed, **(first_offsets(self._settings, unread) if unread else {})}
-            for place, needed in self._listener.begin(places).items():
+            first = first_offsets(self._settings, places)
+            starts = {**first, **committed}
+            for place, needed in self._listener.begin(first).items():
                 starts[place] = min(starts[place], needed)
             self._positions, self._committed = starts, committed
             consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -26,6 +26,7 @@ from jobs.shop.listening import run
 from jobs.shop.messages import STATUS, OrderCancelled, OrderPaid, OrderShipped
 
 GROUP = "analytics"
+_NOTHING = -1  # no record of the partition was counted yet
 _metadata = sa.MetaData()
 _counts = sa.Table(
     "order_counts",
@@ -61,16 +62,27 @@ class Counting:
         self._database = database
         self._next: dict[Place, int] = {}
 
-    def begin(self, places: Collection[Place]) -> Mapping[Place, int]:
-        """Where the counts stand: nothing behind that is left out, wherever the group stands."""
+    def begin(self, first: Mapping[Place, int]) -> Mapping[Place, int]:
+        """Where the counts stand: nothing behind that is left out, wherever the group stands. They begin with what there is.
+
+        Raises:
+            StreamhouseError: retention took records behind those that were counted.
+
+        """
         with changing_tables(self._database) as connection:
             _metadata.create_all(connection)
-            rows = [{"topic": topic, "topic_partition": partition, "next_offset": -1} for topic, partition in places]
+            rows = [{"topic": topic, "topic_partition": partition, "next_offset": _NOTHING} for topic, partition in first]
             connection.execute(_insert(self._database, _positions).on_conflict_do_nothing(), rows)
         with reading(self._database) as connection:
             found = {(topic, partition): offset for topic, partition, offset in connection.execute(sa.select(_positions))}
-        self._next = {place: found[place] for place in places}
-        return {place: max(0, offset) for place, offset in self._next.items()}
+        self._next = {place: found[place] for place in first}
+        for place, offset in self._next.items():
+            if _NOTHING < offset < first[place]:
+                text = f"order_counts: expected offset {offset} next in partition {place[1]} of {place[0]}, which begins at {first[place]}"
+                tables = ", ".join(sorted(_metadata.tables))
+                text += f": what lies between is gone and cannot be counted; drop the tables {tables}, and counts begin with what there is"
+                raise StreamhouseError(text)
+        return {place: max(first[place], offset) for place, offset in self._next.items()}
 
     def handle(self, batch: Batch) -> None:
         """Count what was not counted yet, and note how far that is.

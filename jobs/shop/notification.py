@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from infra.config import Settings
@@ -35,7 +35,7 @@ class Notifying:
         self._file = file
         self._written: dict[str, None] = {}  # the latest
 
-    def begin(self, places: Collection[Place]) -> Mapping[Place, int]:
+    def begin(self, first: Mapping[Place, int]) -> Mapping[Place, int]:
         """Look at what was written, by whichever process; the group's offsets alone say what is next."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.touch()

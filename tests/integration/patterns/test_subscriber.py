@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -27,8 +27,8 @@ class Hearing:
     def __init__(self, *faults: Exception) -> None:
         self.faults, self.heard, self.begun = list(faults), list[str](), list[set[Place]]()
 
-    def begin(self, places: Collection[Place]) -> Mapping[Place, int]:
-        self.begun.append(set(places))
+    def begin(self, first: Mapping[Place, int]) -> Mapping[Place, int]:
+        self.begun.append(set(first))
         return {}
 
     def handle(self, batch: Batch) -> None:

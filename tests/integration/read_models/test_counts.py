@@ -19,7 +19,7 @@ from jobs.shop import messages as m
 from jobs.shop.analytics import Counting, OvertakenError, counts, hour_of
 from jobs.shop.messages import STATUS
 
-PLACES = [("orders", 0), ("orders", 1)]
+PLACES = {("orders", 0): 0, ("orders", 1): 0}
 AT = 1_710_325_333_000
 
 
@@ -104,6 +104,18 @@ def test_a_process_that_was_overtaken_counts_nothing(database: sa.Engine) -> Non
         one.handle(batch)
     assert sum(orders for orders, _ in counts(database).values()) == 1
     assert Counting(database).begin(PLACES) == {("orders", 0): 6, ("orders", 1): 0}
+
+
+def test_counts_begin_with_what_a_topic_still_holds_and_leave_no_gap(database: sa.Engine) -> None:
+    counting = Counting(database)
+    assert counting.begin({("orders", 0): 4}) == {("orders", 0): 4}
+    event = Recorded(Envelope(derived_id("t", "1"), AT, "t", "c", m.OrderShipped("o", "u")), "orders", 0, 4, AT)
+    counting.handle(Batch((event,), {}, {("orders", 0): 5}))
+    assert Counting(database).begin({("orders", 0): 5}) == {("orders", 0): 5}
+    with pytest.raises(
+        StreamhouseError, match=r"expected offset 5 next .* begins at 9: .*drop the tables order_counts, order_counts_positions"
+    ):
+        Counting(database).begin({("orders", 0): 9})
 
 
 def test_before_anything_was_counted_that_is_said(database: sa.Engine) -> None:
