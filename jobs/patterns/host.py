@@ -15,7 +15,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from confluent_kafka import (
     Consumer,
@@ -29,6 +29,7 @@ from confluent_kafka import (
 from infra.clock import Clock
 from infra.config import Settings
 from infra.contracts.load import load_contracts
+from infra.contracts.partitioner import partition_of
 from infra.errors import StreamhouseError
 from jobs.committed_records import first_offsets
 from jobs.patterns.aggregate import Held
@@ -51,13 +52,21 @@ _SESSION_MS = 6_000  # after which a member that says nothing loses its partitio
 
 @dataclass
 class _Part:
-    """One partition number in this process's hands. `positions`: by topic, the next offset to read. `at_end`: topics read to their end."""
+    """One partition number in this process's hands.
+
+    `positions`: by topic, the next offset to read. `at_end`: topics that are read to their end. `latest_ms`: by topic, the broker's time of
+    the latest record that was read.
+    """
 
     owned: Owned
     producer: Producer
     positions: dict[str, int]
-    at_end: set[str]
-    log_ms: int = 0
+    at_end: set[str] = field(default_factory=set)
+    latest_ms: dict[str, int] = field(default_factory=dict)
+
+    def heard_until(self, now: int) -> int:
+        """What was said before this time (ms) is read, on every topic."""
+        return min(now, *(now if topic in self.at_end else self.latest_ms.get(topic, 0) for topic in self.positions))
 
 
 class Host:
@@ -152,7 +161,7 @@ class Host:
             self._do(number, part, read.get(number, []))
 
     def _do(self, number: int, part: _Part, messages: Sequence[Message]) -> None:
-        now, outgoing, inbox = self._clock(), list[Outgoing](), self._participant.command_topic
+        now, outgoing = self._clock(), list[Outgoing]()
         positions = dict(part.positions)
         began = time.monotonic()
         for i, message in enumerate(messages):
@@ -162,12 +171,20 @@ class Host:
             record = _incoming(message)
             outgoing += part.owned.take(record, now, time.sleep)
             positions[record.topic] = record.offset + 1
-            if record.topic == inbox:
-                part.log_ms = max(part.log_ms, record.kafka_ms)
-        # what lies on the topic already was said before a deadline that passes now, so it is heard first
-        outgoing += part.owned.expired(now if inbox in part.at_end else min(now, part.log_ms))
+            part.latest_ms[record.topic] = max(part.latest_ms.get(record.topic, 0), record.kafka_ms)
+        self._expect_own(outgoing)
+        # what lies on the topics already was said before a deadline that passes now, and is heard first; another partition may hold it
+        outgoing += part.owned.expired(min(one.heard_until(now) for one in self._parts.values()))
         if messages or outgoing:
             self._commit(number, part, outgoing, positions)
+
+    def _expect_own(self, outgoing: Sequence[Outgoing]) -> None:
+        """Commands to aggregates of this process are heard before their deadlines pass, too: its inbox ends behind them."""
+        for one in outgoing:
+            if one.topic == self._participant.command_topic and one.key is not None:
+                there = self._parts.get(partition_of(one.key, self._partitions))
+                if there is not None:
+                    there.at_end.discard(one.topic)
 
     def _put_back(self, number: int, part: _Part, messages: Sequence[Message]) -> None:
         """Read these again, behind what is committed first."""
@@ -223,7 +240,7 @@ class Host:
                 text += f" ./streamhouse groups reset {self._participant.name} --topic {lost[0]} --to end --yes"
                 raise StreamhouseError(text)
             owned = Owned(self._participant, number, held, end, self._limits)
-            self._parts[number] = _Part(owned, producers[number], {topic: starts[topic, number] for topic in topics}, set())
+            self._parts[number] = _Part(owned, producers[number], {topic: starts[topic, number] for topic in topics})
             log.info("%s owns partition %d: %d aggregates", self._participant.name, number, len(held))
         consumer.assign([TopicPartition(place.topic, place.partition, starts[place.topic, place.partition]) for place in places])
 
