@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from infra.config import Settings
 from infra.errors import SettingsError
 
+_INODE = "inode"
 _WRITES, _WHOLE = "streamhouse_writes", "streamhouse_whole"
 _DDL_LOCK = 7_305_119_634  # any number that nothing else in the database locks
 _LOCK_SECONDS = 10  # a process that was stopped inside a transaction holds up nobody for longer
@@ -77,11 +80,20 @@ def is_away(error: BaseException) -> bool:
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _LOCK_SECONDS})
 
+    file = Path(url.database or "")
+
     @event.listens_for(engine, "connect")
-    def connected(connection: Any, _: object) -> None:  # noqa: ANN401 - sqlite3's own
+    def connected(connection: Any, kept: ConnectionPoolEntry) -> None:  # noqa: ANN401 - sqlite3's own
         connection.isolation_level = None  # the driver would begin transactions when it likes; `begun` does
         connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may take the last transactions, rows and positions alike
+        kept.info[_INODE] = _inode(file)
+
+    @event.listens_for(engine, "checkout")
+    def checked_out(_: object, kept: ConnectionPoolEntry, __: object) -> None:
+        # a connection would read on in a file that a person has deleted or put another in the place of
+        if _inode(file) != kept.info[_INODE]:
+            raise DisconnectionError
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
@@ -89,6 +101,13 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.get_execution_options().get(_WRITES) else "BEGIN")
 
     return engine
+
+
+def _inode(file: Path) -> int | None:
+    try:
+        return file.stat().st_ino
+    except FileNotFoundError:
+        return None
 
 
 def _postgresql(url: URL) -> Engine:
