@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from infra.config import load_settings
+from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from jobs.asking import asking
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from jobs.patterns.projection import Projection
 
 aggregate = typer.Typer(
     no_args_is_help=True,
@@ -113,22 +120,27 @@ def rebuild_model(
 
     The service does this by itself when a projection's version has risen; where the two are meant to differ, a person accepts it.
     """
-    from jobs.patterns.database import open_database
     from jobs.patterns.rebuild import rebuild
-    from jobs.shop.project import PROJECTIONS
 
-    chosen = {projection.name: projection for projection in PROJECTIONS}
-    if name not in chosen:
-        message = f"read model {name!r}: expected one of {', '.join(chosen)}"
-        raise StreamhouseError(message)
-    settings = load_settings()
-    database = open_database(settings)
-    try:
-        with asking("shop rebuild"):
-            rebuild(settings, database, chosen[name], accept=accept)
-    finally:
-        database.dispose()
-    typer.echo(f"{chosen[name]} is what readers see")
+    with _read_models(name) as (settings, database, projection), asking("shop rebuild"):
+        rebuild(settings, database, projection, accept=accept)
+    typer.echo(f"{projection} is what readers see")
+
+
+@shop.command("drop")
+def drop_model(
+    name: Annotated[str, typer.Argument(help="order_summaries or order_predictions")],
+    version: Annotated[int, typer.Argument(help="its version")],
+    live: Annotated[
+        bool, typer.Option("--live", help="also the one that readers see; they see none until its service built it anew")
+    ] = False,
+) -> None:
+    """Forget a version of a read model; its events stay. Example: ./streamhouse shop drop order_summaries 1"""
+    from jobs.patterns.read_models import drop
+
+    with _read_models(name) as (_, database, projection):
+        drop(database, projection.name, version, live=live)
+    typer.echo(f"{name} version {version} is gone")
 
 
 def serve(
@@ -156,3 +168,27 @@ def command(
     with asking("command"):
         code = send(settings, aggregates(settings).values(), kind, data, command_id, expected_version, seconds)
     raise typer.Exit(code)
+
+
+@contextmanager
+def _read_models(name: str) -> Iterator[tuple[Settings, Engine, Projection]]:
+    """The database, and the projection of this name as its code is now."""
+    from sqlalchemy.exc import DBAPIError
+
+    from jobs.patterns.database import open_database
+    from jobs.patterns.patience import why
+    from jobs.shop.project import PROJECTIONS
+
+    known = {projection.name: projection for projection in PROJECTIONS}
+    if name not in known:
+        message = f"read model {name!r}: expected one of {', '.join(known)}"
+        raise StreamhouseError(message)
+    settings = load_settings()
+    database = open_database(settings)
+    try:
+        yield settings, database, known[name]
+    except DBAPIError as error:
+        message = f"read model {name}: expected its database to answer, got {why(error)}; see read_models.url in the settings"
+        raise StreamhouseError(message) from error
+    finally:
+        database.dispose()

@@ -203,19 +203,25 @@ def _replace(connection: Connection, projection: Projection) -> None:
         connection.execute(CreateView(query, projection.name))
 
 
-def drop(database: Engine, name: str, version: int) -> None:
-    """Forget a version that readers do not see: its tables and how far it was.
+def drop(database: Engine, name: str, version: int, *, live: bool = False) -> None:
+    """Forget a version: its tables and how far it was. `live`: also one that readers see; they see none until it is built anew.
 
     Raises:
-        StreamhouseError: readers see it.
+        StreamhouseError: there is no such version, or readers see it.
 
     """
     with changing_tables(database) as connection:
-        if live_version(connection, name) == version:
+        there, seen = versions(connection, name), live_version(connection, name)
+        if version not in there:
+            message = f"projection {name} version {version}: expected one of those that are there, which are {there}"
+            raise StreamhouseError(message)
+        if seen == version and not live:
             message = f"projection {name} version {version}: expected a version that readers do not see, got the one they see; switch first"
             raise StreamhouseError(message)
-        if inspect(connection).has_table(_positions.name):
-            connection.execute(delete(_positions).where(*_of(name, version)))
+        if seen == version:
+            connection.execute(text(f"DROP VIEW {name}"))
+            connection.execute(delete(_live).where(_live.c.projection == name))
+        connection.execute(delete(_positions).where(*_of(name, version)))
         main = re.escape(table_name(name, version))
         for table in inspect(connection).get_table_names():
             if re.fullmatch(rf"{main}(_[a-z_]+)?", table):

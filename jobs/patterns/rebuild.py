@@ -110,7 +110,7 @@ def rebuild(
         rows = "; ".join(found.first)
         message = (
             f"projection {projection}: expected the {found.rows:,} rows of version {live}, got {found.differ:,} others: {rows};"
-            " look at both, then drop this one, or switch to it if that is what it is for"
+            f" look at both, then {_dropping(projection)}, or where that was meant, `./streamhouse shop rebuild {projection.name} --accept`"
         )
         raise DiffersError(message)
     catch_up(settings, database, projection, stopped=stopped)
@@ -141,7 +141,7 @@ def _held_against(
         if time.monotonic() > deadline:
             message = (
                 f"projection {projection}: expected version {live} to pass it within {wait_seconds:.0f} s, so that both can be compared;"
-                f" run version {live}, or drop this one and build it again"
+                f" run version {live}, or {_dropping(projection)} and build it again"
             )
             raise AheadError(message)
         time.sleep(_LOOK_SECONDS)
@@ -172,6 +172,10 @@ def compare(live: Connection, new: Connection, projection: Projection) -> Compar
             if len(first) < _SHOWN:
                 first.append(text)
     return Compared(count, differ, tuple(first), columns)
+
+
+def _dropping(projection: Projection) -> str:
+    return f"`./streamhouse shop drop {projection.name} {projection.version}`"
 
 
 def _told(columns: tuple[str, ...], old: Any, new: Any) -> str:  # noqa: ANN401 - rows

@@ -33,6 +33,11 @@ def live(shop: Shop, projection: Projection) -> None:
     switch(shop.database, projection)
 
 
+def live_is(shop: Shop, version: int) -> bool:
+    with reading(shop.database) as connection:
+        return live_version(connection, shop.summaries.name) == version
+
+
 @pytest.mark.parametrize("which", ["summaries", "joined"])
 def test_a_rebuild_equals_the_live_one_under_traffic_while_readers_read_on(shop: Shop, which: str) -> None:
     projection: Projection = getattr(shop, which)
@@ -88,6 +93,21 @@ def test_after_the_switch_the_old_one_can_be_dropped_and_readers_read_on(shop: S
             catch_up(shop.settings, shop.database, shop.summaries, projecting=follower)
     with reading(shop.database) as connection:
         assert versions(connection, "order_summaries") == [2]
+
+
+def test_the_live_one_is_dropped_when_a_person_says_so_and_its_service_builds_it_anew(shop: Shop) -> None:
+    shop.send(lives(28, 20))
+    live(shop, shop.summaries)
+    expected = shop.seen(shop.summaries)
+    with pytest.raises(StreamhouseError, match=r"version 3: expected one of those that are there, which are \[1\]"):
+        drop(shop.database, "order_summaries", 3)
+    drop(shop.database, "order_summaries", 1, live=True)
+    with reading(shop.database) as connection:
+        assert (live_version(connection, "order_summaries"), versions(connection, "order_summaries")) == (None, [])
+        assert not inspect(connection).get_view_names()
+    keep(shop.settings, shop.database, shop.summaries, lambda: live_is(shop, 1))
+    catch_up(shop.settings, shop.database, shop.summaries)
+    assert shop.seen(shop.summaries) == expected
 
 
 def test_a_planted_difference_is_named_and_nothing_is_switched(shop: Shop) -> None:
