@@ -95,6 +95,7 @@ class Proxy:
     async def _close(self) -> None:
         assert self._server is not None
         self._server.close()
+        await asyncio.sleep(0)  # a connection that was taken this moment begins, or cancelling its task would leave its socket open
         self._end_all()
         others = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
         for task in others:
