@@ -295,6 +295,11 @@ class Settings:
         return self.state / "jobs"
 
     @property
+    def shop_folder(self) -> Path:
+        """What the shop's services leave for people."""
+        return self.state / "shop"
+
+    @property
     def feast_repo(self) -> Path:
         """The folder that `feast -c` takes: feature_store.yaml for these settings, written by `apply`."""
         return self.state / "feast"

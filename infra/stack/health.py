@@ -13,7 +13,7 @@ import psutil
 from infra.config import Settings
 from infra.plain_http import NO_AUTHORITIES
 from infra.stack import fork_client
-from infra.stack.services import TASKMANAGERS, Service
+from infra.stack.services import TASKMANAGERS, Service, beat_file
 from infra.stack.sockets import forkserver_socket
 
 _BEAT_SECONDS = 10.0
@@ -71,11 +71,11 @@ def _forkserver(settings: Settings) -> bool:
 def beat(settings: Settings, name: str) -> None:
     """What a service of ours says of itself, between its duties."""
     settings.jobs_folder.mkdir(parents=True, exist_ok=True)
-    (settings.jobs_folder / f"{name}.beat").touch()
+    beat_file(settings, name).touch()
 
 
 def _beats(name: str) -> Callable[[Settings], bool]:
-    return lambda settings: time.time() - (settings.jobs_folder / f"{name}.beat").stat().st_mtime < _BEAT_SECONDS
+    return lambda settings: time.time() - beat_file(settings, name).stat().st_mtime < _BEAT_SECONDS
 
 
 _CHECKS: dict[str, Callable[[Settings], bool]] = {

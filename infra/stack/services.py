@@ -52,7 +52,7 @@ class Service:
 
 def services(settings: Settings) -> list[Service]:
     """All services of these settings and those that were added, in the order in which a person thinks of them."""
-    added = () if settings.stack.runs_elsewhere else added_names(settings)
+    added = added_names(settings)
     java, python = str(java_home() / "bin" / "java"), str(settings.installed / "env" / "bin" / "python")
     state, flink, registry, kafka, redis = (
         settings.state,
@@ -156,8 +156,15 @@ def added_file(settings: Settings) -> Path:
     return settings.state / "added_services"
 
 
+def beat_file(settings: Settings, name: str) -> Path:
+    """What a service of ours touches while it works."""
+    return settings.jobs_folder / f"{name}.beat"
+
+
 def added_names(settings: Settings) -> tuple[str, ...]:
-    """The names of services that were added."""
+    """The names of services that were added; where others start them, of those that have said a word."""
+    if settings.stack.runs_elsewhere:
+        return tuple(name for name in SHOP if beat_file(settings, name).exists())
     file = added_file(settings)
     return tuple(file.read_text("utf-8").split()) if file.exists() else ()
 

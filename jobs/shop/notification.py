@@ -1,7 +1,7 @@
 """The service that tells users how their orders ended: `python -m jobs.shop.notification`.
 
-A notification is a line of JSON at the end of `notifications.jsonl` in the state folder, where a mail program would stand. Each is written
-at least once: lines are on disk before the group's offsets are committed, and after a crash between the two the file's last 2,000
+A notification is a line of JSON at the end of `shop/notifications.jsonl` in the state folder, where a mail program would stand. Each is
+written at least once: lines are on disk before the group's offsets are committed, and after a crash between the two the file's last 2,000
 lines tell which events were written already. So one crash, or many in a row, doubles nothing; a group that is reset further back than
 that tells users again.
 """
@@ -96,7 +96,7 @@ def _last_byte(file: Path) -> bytes:
 
 def file_of(settings: Settings) -> Path:
     """Where the notifications lie."""
-    return settings.state / "notifications.jsonl"
+    return settings.shop_folder / "notifications.jsonl"
 
 
 def subscriber(settings: Settings) -> Subscriber:

@@ -20,13 +20,13 @@ from jsonschema.validators import validator_for
 from infra.config import ROOT, Settings, load_settings
 from infra.contracts.load import load_contracts
 from infra.stack.fork_client import VARIABLE
-from infra.stack.services import SHOP, TASKMANAGERS, flink_configuration, flink_environment, kafka_properties, services
+from infra.stack.services import SHOP, TASKMANAGERS, added_file, flink_configuration, flink_environment, kafka_properties, services
 
 COMPOSE_FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load(COMPOSE_FILE.read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SETTINGS = load_settings({})
-PROJECT = ("apply", "jobmanager", *TASKMANAGERS, "keeper", "meter", "shell")
+PROJECT = ("apply", "jobmanager", *TASKMANAGERS, "keeper", "meter", *SHOP, "shell")
 SPECIFICATION = get_builtin_schema("vendor.compose-spec")
 
 
@@ -128,7 +128,7 @@ def test_nothing_is_started_in_a_circle() -> None:
 
 
 def test_the_parts_are_those_of_the_embedded_stack_and_three_more() -> None:
-    embedded = {service.name for service in services(SETTINGS) if service.name not in SHOP}
+    embedded = {service.name for service in services(SETTINGS)} | set(SHOP)
     here = {"broker" if name == "kafka" else name for name in SERVICES}
     assert here - embedded == {"kafka-ui", "iceberg-rest", "apply", "shell"}
     assert embedded - here == {"forkserver"}  # its socket would have to be shared; without it Flink starts each worker by itself
@@ -169,6 +169,7 @@ def test_ports_are_published_on_loopback_and_are_those_of_the_settings() -> None
         "registry": [SETTINGS.registry.port, SETTINGS.registry.management_port],
         "redis": [SETTINGS.redis.port],
         "jobmanager": [SETTINGS.flink.rest_port],
+        "shop-http": [SETTINGS.shop_http.port],
     }
     for name, ports in wanted.items():
         assert published(name) == [("127.0.0.1", str(port), str(port)) for port in ports]
@@ -250,7 +251,10 @@ def test_flinks_scripts_get_the_environment_of_the_embedded_one() -> None:
 def test_what_must_outlive_a_container_lies_in_a_volume() -> None:
     here = yaml.safe_load(COMPOSE["configs"]["flink"]["content"])
     kept = [here[f"execution.checkpointing.{name}"].removeprefix("file://") for name in ("dir", "savepoint-dir")]
-    folders = (SETTINGS.feast_repo, SETTINGS.jobs_folder, ROOT / "models" / "published")
+    folders = (
+        *(SETTINGS.feast_repo, SETTINGS.jobs_folder, SETTINGS.read_models.folder, SETTINGS.shop_folder),
+        ROOT / "models" / "published",
+    )
     kept += [seen_by_a_container(str(folder)) for folder in folders]
     kept.append(str(Path(container_settings().lake.warehouse.removeprefix("file://")).parent))
     for name in PROJECT:
@@ -272,6 +276,7 @@ def test_containers_find_each_other_by_settings_alone() -> None:
     assert settings.registry.confluent_url == ui["KAFKA_CLUSTERS_0_SCHEMAREGISTRY"]
     assert settings.kafka.servers == ui["KAFKA_CLUSTERS_0_BOOTSTRAPSERVERS"]
     assert (settings.redis.host, settings.flink.rest_url) == ("redis", "http://jobmanager:18081")
+    assert settings.shop_http.host in SERVICES
     assert settings.score_events == SETTINGS.score_events
     assert {"redis", "jobmanager", "registry", "kafka", "iceberg-rest"} <= set(SERVICES)
 
@@ -298,7 +303,9 @@ def test_flink_and_python_reach_the_rest_catalog_by_the_same_settings() -> None:
 
 
 def test_topics_come_from_the_contracts_alone() -> None:
-    text = yaml.safe_dump(COMPOSE)  # without its comments
+    # inventory and shipping are services, too
+    others = {name: service for name, service in SERVICES.items() if name not in SHOP}
+    text = yaml.safe_dump({**COMPOSE, "services": others})  # without its comments
     assert broker_properties()["auto.create.topics.enable"] == "false"
     assert shlex.join(SERVICES["apply"]["command"]) == "./streamhouse apply"
     assert SERVICES["jobmanager"]["depends_on"]["apply"]["condition"] == "service_completed_successfully"
@@ -306,10 +313,14 @@ def test_topics_come_from_the_contracts_alone() -> None:
         assert not re.search(rf"\b{re.escape(topic)}\b", text)
 
 
-@pytest.mark.parametrize("name", ["keeper", "meter"])
-def test_a_service_of_our_own_is_started_as_the_embedded_one(name: str) -> None:
-    (embedded,) = [service.command for service in services(SETTINGS) if service.name == name]
+@pytest.mark.parametrize("name", ["keeper", "meter", *SHOP])
+def test_a_service_of_our_own_is_started_and_asked_as_the_embedded_one(name: str, tmp_path: Path) -> None:
+    settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path)})
+    added_file(settings).write_text("\n".join(SHOP), "utf-8")
+    (embedded,) = [service.command for service in services(settings) if service.name == name]
     assert SERVICES[name]["command"] == [seen_by_a_container(part) for part in embedded]
+    assert SERVICES[name]["healthcheck"]["test"][-1].endswith(f"assert answers(load_settings(), '{name}')")
+    assert SERVICES[name].get("profiles") == (["shop"] if name in SHOP else None)
 
 
 def test_commands_name_programs_that_the_image_has() -> None:

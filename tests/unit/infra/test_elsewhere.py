@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
-from infra.stack import stack, supervise
+from infra.stack import added, health, stack, supervise
 from infra.stack.doctor import examine
 from infra.stack.report import status
+from infra.stack.services import beat_file, services
 from tests.ports import free_ports
 
 SERVICES = {"jobmanager", "taskmanager", "standby", "redis", "registry", "keeper", "meter"}
@@ -53,3 +55,21 @@ def test_reset_says_who_deletes_instead(settings: Settings, monkeypatch: pytest.
     with pytest.raises(StreamhouseError, match="docker compose down --volumes"):
         reset(yes=True)
     assert settings.state.exists()
+
+
+def test_the_shops_services_are_seen_where_others_start_them(settings: Settings) -> None:
+    with pytest.raises(StreamhouseError, match=r"expected order, payment to run, none answers; start them where .*--profile shop up"):
+        added.add(settings, ["order", "payment"], print)
+    assert {one.name for one in services(settings)} == SERVICES
+    said: list[str] = []
+    for name in ("order", "payment"):
+        health.beat(settings, name)
+    added.add(settings, ["order", "payment"], said.append)
+    assert [sentence.split()[0] for sentence in said] == ["order", "payment"]
+    assert {one.name for one in services(settings)} == {*SERVICES, "order", "payment"}
+    with pytest.raises(StreamhouseError, match=r"expected no answer, got one of order; end them where they run, .*shop stop order"):
+        added.remove(settings, ["order"])
+    os.utime(beat_file(settings, "order"), (0, 0))
+    assert {line.name: line.state for line in status(settings).services}.items() >= {"order": "silent", "payment": "up"}.items()
+    added.remove(settings, ["order"])
+    assert {one.name for one in services(settings)} == {*SERVICES, "payment"}
