@@ -14,12 +14,13 @@ from infra.contracts.contract import Example, Topic
 from infra.contracts.events import Rejected
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from jobs.participants import aggregates
+from jobs.participants import aggregates, participants
 from jobs.patterns import replies
 from jobs.patterns.message import Codec, Envelope, Message, encode
-from jobs.shop import messages
+from jobs.shop import analytics, messages, notification, project
 
 CONTRACTS = load_contracts()
+PARTICIPANTS = participants(load_settings({})).values()
 AGGREGATES = aggregates(load_settings({})).values()
 TYPES = [kind for aggregate in AGGREGATES for kind in (*aggregate.commands, *aggregate.events)]
 TYPES += [replies.CommandAccepted, replies.CommandRefused]
@@ -52,6 +53,17 @@ def test_a_valid_example_is_read_and_written_again_as_it_is(topic: Topic, exampl
 def test_each_type_of_a_topic_has_an_example_and_a_struct(topic: Topic) -> None:
     shown = {(envelope.type, envelope.data.version) for e in topic.valid if isinstance(envelope := decoded(topic, e), Envelope)}
     assert shown == set(topic.events) == set(codec(topic).types)
+
+
+def test_a_contract_names_the_services_that_write_and_read_its_topic() -> None:
+    reads = {(topic, one.name) for one in PARTICIPANTS for topic in one.topics}
+    reads |= {(topic, project.NAME) for projection in project.PROJECTIONS for topic in projection.topics}
+    reads |= {(messages.OrderPlaced.topic, group) for group in (analytics.GROUP, notification.GROUP)}
+    assert {(topic, name) for topic, name in reads if name not in CONTRACTS.topics[topic].consumers} == set()
+    owners = [(one.name, one.aggregate) for one in PARTICIPANTS if one.aggregate is not None]
+    writes = {(topic, name) for name, owned in owners for topic in (owned.topic, f"{owned.command_topic}-dlq", "aggregate-snapshots")}
+    writes |= {(replies.CommandAccepted.topic, name) for name, _ in owners} | {(one.dead_letters, one.name) for one in PARTICIPANTS}
+    assert {(topic, name) for topic, name in writes if name not in CONTRACTS.topics[topic].producers} == set()
 
 
 @pytest.mark.parametrize(("topic", "example"), REFUSED, ids=lambda of: of.name)
