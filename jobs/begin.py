@@ -8,7 +8,7 @@ aborts what was left open, reads them, and goes on with the first record that th
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from filelock import FileLock, Timeout
@@ -17,6 +17,8 @@ from infra.config import Settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest
+from jobs import accepted_losses
+from jobs.accepted_losses import Loss
 from jobs.answered import answered, first_unanswered, without
 from jobs.archive_columns import ARCHIVED
 from jobs.committed_records import end_offsets, first_offsets
@@ -98,16 +100,18 @@ def score_events(settings: Settings, *, accept_loss: bool) -> Begin:
 
 def archive_topics(settings: Settings, *, accept_loss: bool) -> Begin:
     """As `_behind_tables`."""
-    return _behind_tables(settings, ARCHIVED["archive_topics"], accept_loss=accept_loss)
+    return _behind_tables(settings, "archive_topics", accept_loss=accept_loss)
 
 
 def archive_shop(settings: Settings, *, accept_loss: bool) -> Begin:
     """As `_behind_tables`."""
-    return _behind_tables(settings, ARCHIVED["archive_shop"], accept_loss=accept_loss)
+    return _behind_tables(settings, "archive_shop", accept_loss=accept_loss)
 
 
-def _behind_tables(settings: Settings, topics: Iterable[str], *, accept_loss: bool) -> Begin:
+def _behind_tables(settings: Settings, job: str, *, accept_loss: bool) -> Begin:
     """Behind the last record of each partition in each table: a snapshot holds all that a checkpoint read, or nothing of it.
+
+    A loss that is accepted is noted: the tables do not tell it from ends of transactions.
 
     Raises:
         RecordsCutError: see `after_the_cut`.
@@ -118,12 +122,15 @@ def _behind_tables(settings: Settings, topics: Iterable[str], *, accept_loss: bo
 
     wanted: dict[tuple[str, int], int] = {}
     count = 0
-    for name in topics:
+    for name in ARCHIVED[job]:
         topic = load_contracts().topics[name]
         ends = log_ends(settings, topic.archive)
         wanted |= {(name, partition): ends.get(partition, (0, 0))[1] for partition in range(topic.partitions)}
         count += sum(end for _, end in ends.values())
     offsets = after_the_cut(settings, wanted, "archived", accept_loss=accept_loss)
+    if cut := {place: low for place, low in offsets.items() if low > wanted[place]}:
+        last = end_offsets(settings, cut)
+        accepted_losses.note(settings, job, [Loss(*place, wanted[place], low, last[place]) for place, low in cut.items()])
     return Begin(offsets, {}, f"the tables hold the topics up to {count:,} offsets")
 
 

@@ -9,7 +9,9 @@ from dataclasses import asdict, fields
 from functools import partial
 from itertools import pairwise
 
+import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyiceberg.catalog import Catalog
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.io.pyarrow import ArrowScan, _dataframe_to_data_files
@@ -24,7 +26,7 @@ from infra.config import Settings
 from lakehouse.append import fitted
 from lakehouse.catalog import forgotten, load_table, open_catalog
 from lakehouse.errors import LakehouseError
-from lakehouse.receipts import Receipt, missing_parent, unknown
+from lakehouse.receipts import APPEND, Receipt, missing_parent, unknown
 from lakehouse.tables import ARCHIVES, RECEIPTS
 
 MERGE_FILES = 50
@@ -85,6 +87,36 @@ def ledger(settings: Settings, table: str) -> list[Receipt]:
     recorded = {row.snapshot_id for row in rows}
     rows += [row for row in new if row.snapshot_id not in recorded]
     return sorted(rows, key=lambda row: (row.sequence_number, row.topic_partition))
+
+
+def appended(settings: Settings, table: str, partition: int, first: int, end: int) -> NDArray[np.int64]:
+    """What was ever appended to one topic partition of an archive table and meets the offsets `first <= offset < end`.
+
+    (k, 3): the lowest offset, the highest and how many records, of each append. Only what meets the offsets is in memory.
+
+    Raises:
+        LakehouseError: as `receipts`.
+
+    """
+    where = f"operation = '{APPEND}' and topic_partition = {partition:d} and last_offset >= {first:d} and first_offset < {end:d}"
+    columns = ("first_offset", "last_offset", "records")
+    with open_catalog(settings) as catalog:
+        new = unknown(catalog, settings, table, lambda held: _recorded(load_table(catalog, settings, RECEIPTS.name), table, held))
+        book = load_table(catalog, settings, RECEIPTS.name)  # read last, as in `ledger`
+        rows = book.scan(f"table_name = '{table}' and {where}", selected_fields=("snapshot_id", *columns)).to_arrow()
+    known = set(rows["snapshot_id"].to_pylist())
+    unrecorded = [
+        (row.first_offset, row.last_offset, row.records)
+        for row in new
+        if (row.operation, row.topic_partition) == (APPEND, partition)
+        and row.first_offset is not None
+        and row.last_offset is not None
+        and row.last_offset >= first
+        and row.first_offset < end
+        and row.snapshot_id not in known
+    ]
+    recorded = np.column_stack([rows[name].to_numpy() for name in columns])
+    return np.concatenate([recorded, np.array(unrecorded, np.int64).reshape(-1, 3)])
 
 
 def _recorded(book: IcebergTable, table: str, held: IcebergTable) -> Collection[int]:

@@ -6,29 +6,31 @@ No consumer group is needed: where to go on stands beside the rows. A batch of r
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from sqlalchemy import Engine
 
 from infra.config import Settings
 from infra.contracts.events import Rejected
-from infra.errors import StreamhouseError
-from jobs.committed_records import committed_ends, first_offsets
+from jobs.committed_records import committed_ends
 from jobs.patterns.database import reading, writing
 from jobs.patterns.patience import never, patient
 from jobs.patterns.projection import Projection, is_of_others
 from jobs.patterns.read_models import Place, create, move, positions, refuse, write
 from jobs.patterns.recorded import Recorded
+from jobs.patterns.topic_cut import first_kept
+
+if TYPE_CHECKING:
+    from jobs.patterns.archived_records import ArchivedRecord
 
 log = logging.getLogger("project")
 
 BATCH = 5_000
 _LOOK_SECONDS = 0.2  # how soon a request to stop is seen
 _ASK_SECONDS = 10.0
-_SECOND_LOOK_SECONDS = 1.0
 _CLIENT = {
     "group.id": "streamhouse-project",  # demanded by the client; nothing is committed, so no group moves
     "enable.auto.commit": False,
@@ -41,12 +43,29 @@ _CLIENT = {
 }
 
 
-class TopicCutError(StreamhouseError):
-    """A topic does not hold what a projection reads next."""
-
-
 def nothing(_: str) -> None:
     """Nobody looks on."""
+
+
+@dataclass
+class _Batch:
+    """What one transaction is made of. `unread`: by place, records that nobody can read; `taken`: all records."""
+
+    projection: Projection
+    events: list[Recorded] = field(default_factory=list)
+    unread: dict[Place, int] = field(default_factory=dict)
+    taken: int = 0
+
+    def take(self, place: Place, offset: int, value: bytes | None, headers: Iterable[tuple[str, Any]] | None, kafka_ms: int) -> None:
+        """The next record."""
+        self.taken += 1
+        read = self.projection.codec.decode(value, headers)
+        if not isinstance(read, Rejected):
+            self.events.append(Recorded(read, *place, offset, kafka_ms))
+        elif not is_of_others(read):
+            self.unread[place] = self.unread.get(place, 0) + 1
+            where = (self.projection, offset, place[1], place[0], read.message)
+            log.warning("projection %s passes offset %d of partition %d of %s: %s", *where)
 
 
 @dataclass
@@ -65,31 +84,35 @@ class Projecting:
     """Where this process left the version."""
     _intended: dict[Place, int] = field(default_factory=dict)
     _consumer: Consumer | None = None
+    _archived: Iterator[tuple[list[ArchivedRecord], int]] | None = None
+    """What is read before the topics are: of one place, what its topic lost."""
+    _place: Place = ("", 0)
 
     def step(self, until: Mapping[Place, int] | None = None) -> int:
-        """Take what is there, `batch` records at most, none from `until` on; answers how many were taken.
+        """Take what is there, `batch` records at most, none from `until` on, which stays the same; answers how many were taken.
 
         Raises:
-            TopicCutError: a topic does not hold what is next.
+            TopicCutError: neither topic nor archive holds what is next.
             RivalError: another process moves this version.
             KafkaException, DBAPIError: broker or database are away; the next step begins anew.
 
         """
         try:
             if self._consumer is None:
-                self._begin()
-            return self._take(until)
+                self._begin(until)
+            return self._take(until) if self._archived is None else self._take_archived(self._archived)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
         """Leave the topics."""
+        self._archived = None
         if self._consumer is not None:
             self._consumer.close()
             self._consumer = None
 
-    def _begin(self) -> None:
+    def _begin(self, until: Mapping[Place, int] | None) -> None:
         settings, projection = self.settings, self.projection
         self._consumer = Consumer({**settings.kafka.client(), **_CLIENT})
         places = [(topic, number) for topic in projection.topics for number in partitions(self._consumer, topic)]
@@ -101,65 +124,73 @@ class Projecting:
             if found.get(place) not in (left, self._intended.get(place, left)):
                 refuse(projection, place, left, found.get(place))
         following = {place: found[place] for place in (self.held or places)}
-        _refuse_gaps(settings, projection, following)
+        first = first_kept(settings, projection, following)
         self.held, self._intended = following, {}
-        self._consumer.assign([TopicPartition(*place, offset) for place, offset in following.items()])
+        for place, offset in following.items():
+            end = first[place] if until is None else min(first[place], until[place])
+            if offset < end:
+                self._read_archive(place, first[place], end)
+                return
+        kept = [TopicPartition(*place, offset) for place, offset in following.items() if offset >= first[place]]
+        self._consumer.assign(kept)  # of the others nothing more is wanted
+
+    def _read_archive(self, place: Place, first: int, end: int) -> None:
+        from jobs.patterns.archived_records import Cut, archived  # what reads tables takes memory, and is seldom needed
+
+        cut = Cut(self.projection, place, self.held[place], first, end)
+        self._archived, self._place = archived(self.settings, cut, self.batch), place
+
+    def _take_archived(self, rest: Iterator[tuple[list[ArchivedRecord], int]]) -> int:
+        records, following = next(rest, ([], None))
+        if following is None:
+            self.close()  # and begin anew: there may be more of it, and retention may have gone on
+            return 0
+        batch = _Batch(self.projection)
+        for record in records:
+            batch.take(self._place, record.offset, record.value, record.headers, record.kafka_ms)
+        self._commit({**self.held, self._place: following}, batch)
+        return batch.taken
 
     def _take(self, until: Mapping[Place, int] | None) -> int:
         assert self._consumer is not None
         messages = self._consumer.consume(1, timeout=_LOOK_SECONDS)
         if messages:
             messages += self._consumer.consume(self.batch - 1, timeout=0.0)
-        after, unread, events, taken = dict(self.held), dict[Place, int](), list[Recorded](), 0
+        after, batch = dict(self.held), _Batch(self.projection)
         for message in messages:
             place, offset = (message.topic() or "", message.partition() or 0), message.offset() or 0
             end = until[place] if until is not None else offset + 1
             if (error := message.error()) is not None:
+                if error.code() == KafkaError._AUTO_OFFSET_RESET and self._is_cut(place):
+                    self.close()  # and begin anew, with the archive
+                    return 0
                 if error.code() != KafkaError._PARTITION_EOF:
-                    self._refuse(error)
+                    raise KafkaException(error)
                 after[place] = max(after[place], min(offset, end) if until is not None else offset)
             elif offset >= end:
                 after[place] = max(after[place], end)
             else:
-                after[place], taken = offset + 1, taken + 1
-                read = self._read(message, place, offset)
-                if isinstance(read, Recorded):
-                    events.append(read)
-                elif not is_of_others(read):
-                    unread[place] = unread.get(place, 0) + 1
-                    log.warning(
-                        "projection %s passes offset %d of partition %d of %s: %s",
-                        self.projection,
-                        offset,
-                        place[1],
-                        place[0],
-                        read.message,
-                    )
-        if after != self.held:
-            self.reached("read")
-            self._commit(after, unread, events)
-        return taken
+                after[place] = offset + 1
+                batch.take(place, offset, message.value(), message.headers(), message.timestamp()[1])  # type: ignore[arg-type]
+        self._commit(after, batch)
+        return batch.taken
 
-    def _read(self, message: Message, place: Place, offset: int) -> Recorded | Rejected:
-        envelope = self.projection.codec.decode(message.value(), message.headers())  # type: ignore[arg-type]  # a list of pairs
-        if isinstance(envelope, Rejected):
-            return envelope
-        return Recorded(envelope, *place, offset, message.timestamp()[1])
-
-    def _commit(self, after: dict[Place, int], unread: Mapping[Place, int], events: list[Recorded]) -> None:
+    def _commit(self, after: dict[Place, int], batch: _Batch) -> None:
+        if after == self.held:
+            return
+        self.reached("read")
         self._intended = after
         with writing(self.database) as connection:
-            move(connection, self.projection, self.held, after, unread)
+            move(connection, self.projection, self.held, after, batch.unread)
             self.reached("moved")
-            write(connection, self.projection, events)
+            write(connection, self.projection, batch.events)
             self.reached("written")
         self.held = after
         self.reached("committed")
 
-    def _refuse(self, error: KafkaError) -> None:
-        if error.code() == KafkaError._AUTO_OFFSET_RESET:
-            _refuse_gaps(self.settings, self.projection, self.held)
-        raise KafkaException(error)
+    def _is_cut(self, place: Place) -> bool:
+        """Whether retention took what is next, while it was under way."""
+        return self.held[place] < first_kept(self.settings, self.projection, self.held)[place]
 
 
 def catch_up(
@@ -237,27 +268,3 @@ def ends_of(settings: Settings, projection: Projection) -> dict[Place, int]:
     finally:
         consumer.close()
     return committed_ends(settings, places)
-
-
-def _refuse_gaps(settings: Settings, projection: Projection, held: Mapping[Place, int]) -> None:
-    for attempt in range(2):
-        first, ends = first_offsets(settings, held), committed_ends(settings, held)
-        if attempt or all(ends[place] >= following for place, following in held.items()):
-            break
-        time.sleep(_SECOND_LOOK_SECONDS)  # a broker that comes back may not know its ends yet
-    for place, following in held.items():
-        _refuse_gap(projection, place, following, first[place], ends[place])
-
-
-def _refuse_gap(projection: Projection, place: Place, following: int, first: int, end: int) -> None:
-    topic, partition = place
-    expected = f"projection {projection}: expected offset {following} next in partition {partition} of {topic}"
-    if following < first:
-        message = (
-            f"{expected}, which begins at {first}: retention took what lies between, and rows without it would be wrong;"
-            f" put the records back from the archive, or make the topic's retention longer and build the read model from a new topic"
-        )
-        raise TopicCutError(message)
-    if following > end:
-        message = f"{expected}, which ends at {end}: the topic was made anew or lost records; drop this version and build it again"
-        raise TopicCutError(message)

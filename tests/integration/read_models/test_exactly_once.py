@@ -15,8 +15,9 @@ from sqlalchemy import text, update
 from jobs.committed_records import committed_ends
 from jobs.patterns.database import is_sqlite, reading, writing
 from jobs.patterns.lag import lags
-from jobs.patterns.project import Projecting, TopicCutError, catch_up
+from jobs.patterns.project import Projecting, catch_up
 from jobs.patterns.read_models import RivalError, _positions, move, positions, switch, wait_for
+from jobs.patterns.topic_cut import TopicCutError
 from tests.integration.read_models.shop import PARTITIONS, Shop, as_stored, planted
 from tests.order_events import expected_predictions, expected_summaries, lives, predictions_of, repeated
 from tests.postgres import Postgres

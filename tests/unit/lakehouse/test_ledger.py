@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import pyarrow as pa
 import pytest
 from pyiceberg.table import Table
 
@@ -11,7 +12,7 @@ from infra.config import Settings
 from lakehouse import ledger as book
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.chain import Kind, broken
-from lakehouse.ledger import KEPT_MS, ledger, record
+from lakehouse.ledger import KEPT_MS, appended, ledger, record
 from lakehouse.receipts import EXPIRED, receipts
 from lakehouse.tables import ARCHIVES
 from tests.lake import put_records, rewrite_records
@@ -45,6 +46,20 @@ def test_receipts_are_copied_once_and_outlive_their_snapshots(lake: Settings, ac
     assert broken(ledger(lake, ARCHIVE)) == []
     assert [r.topic_partition for r in ledger(lake, "user_actions_dlq")] == [1]
     assert ledger(lake, "predictions") == []
+
+
+def test_what_was_appended_is_told_from_the_ledger_and_from_snapshots_that_are_not_in_it_yet(lake: Settings, actions: Rows) -> None:
+    for offset in range(0, 12, 3):
+        put_records(lake, ARCHIVE, pa.concat_tables([actions(0, range(offset, offset + 3)), actions(1, [offset])]))
+        if offset == 3:
+            record(lake)
+            expire(lake, keep=1)
+    rewrite_records(lake, ARCHIVE, lambda rows: rows.slice(1))
+    assert sorted(appended(lake, ARCHIVE, 0, 0, 100).tolist()) == [[0, 2, 3], [3, 5, 3], [6, 8, 3], [9, 11, 3]]
+    assert sorted(appended(lake, ARCHIVE, 0, 5, 9).tolist()) == [[3, 5, 3], [6, 8, 3]]
+    assert record(lake) > 0
+    assert sorted(appended(lake, ARCHIVE, 1, 4, 100).tolist()) == [[6, 6, 1], [9, 9, 1]]
+    assert appended(lake, ARCHIVE, 2, 0, 100).shape == (0, 3)
 
 
 def test_a_snapshot_that_expired_before_it_was_recorded_is_a_missing_link_for_good(lake: Settings, actions: Rows) -> None:
