@@ -7,8 +7,8 @@ records is handed out: the table has to reach over all that the topic lost, hold
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import numpy as np
@@ -69,40 +69,43 @@ class ArchivedRecord:
     kafka_ms: int
 
 
-def archived(settings: Settings, cut: Cut, batch: int) -> Iterator[tuple[list[ArchivedRecord], int]]:
-    """The next records that the topic lost, `batch` at a time, in order, and each time the offset behind them; a stretch at most.
+def archived(settings: Settings, cuts: Iterable[Cut], batch: int) -> Iterator[tuple[Place, list[ArchivedRecord], int]]:
+    """What topics lost, a place after the other, each in order: `batch` records at a time, and the offset behind them.
 
-    The last time comes what ends the stretch: no record, and its end.
+    What ends a stretch is its end alone, without a record.
 
     Raises:
         TopicCutError: the archive does not hold all of them, as far as can be known.
         KafkaException: the broker does not answer.
 
     """
-    try:
-        yield from _archived(settings, cut, batch)
-    except LakehouseError as error:
-        cut.refuse(f"its archive cannot be read: {error}", "then start again: it goes on where it is")
+    for cut in cuts:
+        for start in range(cut.following, cut.end, STRETCH):
+            stretch = replace(cut, following=start, end=min(cut.end, start + STRETCH))
+            try:
+                yield from _stretch(settings, stretch, batch)
+            except LakehouseError as error:
+                stretch.refuse(f"its archive cannot be read: {error}", "then start again: it goes on where it is")
 
 
-def _archived(settings: Settings, cut: Cut, batch: int) -> Iterator[tuple[list[ArchivedRecord], int]]:
+def _stretch(settings: Settings, cut: Cut, batch: int) -> Iterator[tuple[Place, list[ArchivedRecord], int]]:
     topic, partition = cut.place
     declared = load_contracts().topics.get(topic)
     if declared is None or declared.table is None:
         cut.refuse("no table archives the topic", "make its retention longer, and build the read model from a new topic")
-    table, end = declared.table, min(cut.end, cut.following + STRETCH)
-    receipts = appended(settings, table, partition, cut.following, end)  # before the state that must hold what they say
+    table = declared.table
+    receipts = appended(settings, table, partition, cut.following, cut.end)  # before the state that must hold what they say
     pinned = snapshot(settings, table)
-    plan = None if pinned is None else plan_log(settings, table, _COLUMNS, pinned)
-    if pinned is None or plan is None:
+    if pinned is None:
         cut.refuse(f"its archive, table {table}, is empty", _remedy(cut))
+    plan = plan_log(settings, table, _COLUMNS, pinned)
     _refuse_short(settings, cut, table, plan)
-    _look_through(settings, cut, table, pinned, receipts, end)
-    for rows in read_planned(plan, partition, cut.following, end):
+    _look_through(settings, cut, table, pinned, receipts)
+    for rows in read_planned(plan, partition, cut.following, cut.end):
         for start in range(0, len(rows), batch):
             records = _records(rows.slice(start, batch))
-            yield records, records[-1].offset + 1
-    yield [], end
+            yield cut.place, records, records[-1].offset + 1
+    yield cut.place, [], cut.end
 
 
 def _refuse_short(settings: Settings, cut: Cut, table: str, plan: LogPlan) -> None:
@@ -140,12 +143,12 @@ def _remedy(cut: Cut) -> str:
     )
 
 
-def _look_through(settings: Settings, cut: Cut, table: str, pinned: int, receipts: NDArray[np.int64], end: int) -> None:
+def _look_through(settings: Settings, cut: Cut, table: str, pinned: int, receipts: NDArray[np.int64]) -> None:
     """Refuse a stretch of which the table holds an offset twice or fewer records than were once added to it, by its offsets alone."""
     partition = cut.place[1]
     first, last, added = receipts.T
     held, rows, before = np.zeros(len(receipts), np.int64), 0, -1
-    start, stop = min([cut.following, *first.tolist()]), max([end - 1, *last.tolist()]) + 1
+    start, stop = min([cut.following, *first.tolist()]), max([cut.end - 1, *last.tolist()]) + 1
     for piece in read_log(settings, table, partition, start, stop, ["topic_offset"], pinned):
         offsets = piece.column("topic_offset").to_numpy()
         twice = np.flatnonzero(np.diff(offsets, prepend=before) == 0)
@@ -156,7 +159,7 @@ def _look_through(settings: Settings, cut: Cut, table: str, pinned: int, receipt
             )
         before = int(offsets[-1])
         held += np.searchsorted(offsets, last, "right") - np.searchsorted(offsets, first, "left")
-        rows += int(np.searchsorted(offsets, end) - np.searchsorted(offsets, cut.following))
+        rows += int(np.searchsorted(offsets, cut.end) - np.searchsorted(offsets, cut.following))
     for i in np.flatnonzero(held < added)[:1].tolist():
         cut.refuse(
             f"its archive, table {table}, has {held[i]} of the {added[i]} records that were added to it at offsets {first[i]} to {last[i]}",
@@ -165,7 +168,7 @@ def _look_through(settings: Settings, cut: Cut, table: str, pinned: int, receipt
     log.info(
         "projection %s reads %d records of partition %d of %s, offsets %d to %d, from its archive; %d offsets there have no row: ends of"
         " transactions, records that were taken back; that none was lost before it was archived is not proven",
-        *(cut.projection, rows, partition, cut.place[0], cut.following, end - 1, end - cut.following - rows),
+        *(cut.projection, rows, partition, cut.place[0], cut.following, cut.end - 1, cut.end - cut.following - rows),
     )
 
 

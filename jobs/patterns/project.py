@@ -84,9 +84,8 @@ class Projecting:
     """Where this process left the version."""
     _intended: dict[Place, int] = field(default_factory=dict)
     _consumer: Consumer | None = None
-    _archived: Iterator[tuple[list[ArchivedRecord], int]] | None = None
-    """What is read before the topics are: of one place, what its topic lost."""
-    _place: Place = ("", 0)
+    _archived: Iterator[tuple[Place, list[ArchivedRecord], int]] | None = None
+    """What topics lost, which is read before them."""
 
     def step(self, until: Mapping[Place, int] | None = None) -> int:
         """Take what is there, `batch` records at most, none from `until` on, which stays the same; answers how many were taken.
@@ -126,29 +125,26 @@ class Projecting:
         following = {place: found[place] for place in (self.held or places)}
         first = first_kept(settings, projection, following)
         self.held, self._intended = following, {}
-        for place, offset in following.items():
-            end = first[place] if until is None else min(first[place], until[place])
-            if offset < end:
-                self._read_archive(place, first[place], end)
-                return
+        ends = first if until is None else {place: min(low, until[place]) for place, low in first.items()}
+        if cut := {place: end for place, end in ends.items() if following[place] < end}:
+            from jobs.patterns.archived_records import Cut, archived  # what reads tables takes memory, and is seldom needed
+
+            cuts = [Cut(projection, place, following[place], first[place], end) for place, end in cut.items()]
+            self._archived = archived(settings, cuts, self.batch)
+            return
         kept = [TopicPartition(*place, offset) for place, offset in following.items() if offset >= first[place]]
         self._consumer.assign(kept)  # of the others nothing more is wanted
 
-    def _read_archive(self, place: Place, first: int, end: int) -> None:
-        from jobs.patterns.archived_records import Cut, archived  # what reads tables takes memory, and is seldom needed
-
-        cut = Cut(self.projection, place, self.held[place], first, end)
-        self._archived, self._place = archived(self.settings, cut, self.batch), place
-
-    def _take_archived(self, rest: Iterator[tuple[list[ArchivedRecord], int]]) -> int:
-        records, following = next(rest, ([], None))
-        if following is None:
-            self.close()  # and begin anew: there may be more of it, and retention may have gone on
+    def _take_archived(self, rest: Iterator[tuple[Place, list[ArchivedRecord], int]]) -> int:
+        some = next(rest, None)
+        if some is None:
+            self.close()  # and begin anew: retention may have gone on
             return 0
+        place, records, following = some
         batch = _Batch(self.projection)
         for record in records:
-            batch.take(self._place, record.offset, record.value, record.headers, record.kafka_ms)
-        self._commit({**self.held, self._place: following}, batch)
+            batch.take(place, record.offset, record.value, record.headers, record.kafka_ms)
+        self._commit({**self.held, place: following}, batch)
         return batch.taken
 
     def _take(self, until: Mapping[Place, int] | None) -> int:

@@ -33,6 +33,7 @@ _PROGRAM = """
 import logging, os, signal, sys
 from dataclasses import replace
 from infra.config import load_settings
+from infra.errors import StreamhouseError
 from jobs.patterns import database, project
 from jobs.shop.order_summaries import ORDER_SUMMARIES
 
@@ -51,7 +52,7 @@ settings, projection = load_settings(), replace(ORDER_SUMMARIES, topics=(orders,
 opened = database.open_database(settings)
 try:
     project.catch_up(settings, opened, projection, projecting=project.Projecting(settings, opened, projection, int(batch), reached))
-except project.StreamhouseError as error:
+except StreamhouseError as error:
     print(error)
     sys.exit(1)
 """
