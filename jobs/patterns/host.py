@@ -29,7 +29,6 @@ from confluent_kafka import (
 from infra.clock import Clock
 from infra.config import Settings
 from infra.contracts.load import load_contracts
-from infra.contracts.partitioner import partition_of
 from infra.errors import StreamhouseError
 from jobs.committed_records import first_offsets
 from jobs.patterns.aggregate import Held
@@ -55,7 +54,7 @@ class _Part:
     """One partition number in this process's hands.
 
     `positions`: by topic, the next offset to read. `at_end`: topics that are read to their end. `latest_ms`: by topic, the broker's time of
-    the latest record that was read.
+    the latest record that was read. `inbox_end`: the inbox ends there at least, for this process sent what lies before it.
     """
 
     owned: Owned
@@ -63,6 +62,7 @@ class _Part:
     positions: dict[str, int]
     at_end: set[str] = field(default_factory=set)
     latest_ms: dict[str, int] = field(default_factory=dict)
+    inbox_end: int = 0
 
     def heard_until(self, now: int) -> int:
         """What was said before this time (ms) is read, on every topic."""
@@ -109,7 +109,7 @@ class Host:
             except (NotCommitted, KafkaException) as error:
                 log.warning("%s begins anew: %s", self._participant.name, error)
                 self._failed += 1
-                stop.wait(min(_LONGEST_PAUSE, 0.1 * 2**self._failed))
+                stop.wait(min(_LONGEST_PAUSE, 0.1 * 2 ** min(self._failed, 10)))
             finally:
                 self._close()
 
@@ -145,49 +145,54 @@ class Host:
 
     def _take(self, messages: Sequence[Message]) -> None:
         read: dict[int, list[Message]] = {}
+        ends: dict[tuple[int, str], int] = {}
         for message in messages:
             error, topic, number = message.error(), message.topic() or "", int(message.partition() or 0)
             part = self._parts.get(number)
             if error is None:
+                ends.pop((number, topic), None)
                 if part is not None and int(message.offset() or 0) >= part.positions[topic]:  # else it came before a rebalance
                     read.setdefault(number, []).append(message)
                     part.at_end.discard(topic)
             elif error.code() == KafkaError._PARTITION_EOF:
-                if part is not None:
-                    part.at_end.add(topic)
+                ends[number, topic] = int(message.offset() or 0)
             else:
                 raise _fault(self._participant, error, f"{topic}, partition {number}")
-        for number, part in list(self._parts.items()):
-            self._do(number, part, read.get(number, []))
+        for number, some in read.items():
+            for topic in self._do(number, self._parts[number], some):
+                ends.pop((number, topic), None)
+        for (number, topic), offset in ends.items():
+            part = self._parts.get(number)
+            if part is not None and (topic != self._participant.command_topic or offset >= part.inbox_end):
+                part.at_end.add(topic)
+        self._pass_deadlines()
 
-    def _do(self, number: int, part: _Part, messages: Sequence[Message]) -> None:
-        now, outgoing = self._clock(), list[Outgoing]()
+    def _do(self, number: int, part: _Part, messages: Sequence[Message]) -> set[str]:
+        """Take records of one partition and commit what follows; answers the topics of which some are to be read again."""
+        now, outgoing, again = self._clock(), list[Outgoing](), set[str]()
         positions = dict(part.positions)
         began = time.monotonic()
         for i, message in enumerate(messages):
             if time.monotonic() - began > _LONG_SECONDS:  # the group gives up a member that reads nothing for ten minutes
-                self._put_back(number, part, messages[i:])
+                again = self._put_back(number, part, messages[i:])
                 break
             record = _incoming(message)
             outgoing += part.owned.take(record, now, time.sleep)
             positions[record.topic] = record.offset + 1
             part.latest_ms[record.topic] = max(part.latest_ms.get(record.topic, 0), record.kafka_ms)
-        self._expect_own(outgoing)
-        # what lies on the topics already was said before a deadline that passes now, and is heard first; another partition may hold it
-        outgoing += part.owned.expired(min(one.heard_until(now) for one in self._parts.values()))
-        if messages or outgoing:
-            self._commit(number, part, outgoing, positions)
+        self._commit(number, part, outgoing, positions)
+        return again
 
-    def _expect_own(self, outgoing: Sequence[Outgoing]) -> None:
-        """Commands to aggregates of this process are heard before their deadlines pass, too: its inbox ends behind them."""
-        for one in outgoing:
-            if one.topic == self._participant.command_topic and one.key is not None:
-                there = self._parts.get(partition_of(one.key, self._partitions))
-                if there is not None:
-                    there.at_end.discard(one.topic)
+    def _pass_deadlines(self) -> None:
+        """What lies on the topics already was said before a deadline that passes now, and is heard first, whichever partition it is in."""
+        now = self._clock()
+        heard = min((part.heard_until(now) for part in self._parts.values()), default=0)
+        for number, part in list(self._parts.items()):
+            if outgoing := part.owned.expired(heard):
+                self._commit(number, part, outgoing, part.positions)
 
-    def _put_back(self, number: int, part: _Part, messages: Sequence[Message]) -> None:
-        """Read these again, behind what is committed first."""
+    def _put_back(self, number: int, part: _Part, messages: Sequence[Message]) -> set[str]:
+        """Read these again, behind what is committed first; answers their topics."""
         first: dict[str, int] = {}
         for message in messages:
             first.setdefault(message.topic() or "", int(message.offset() or 0))
@@ -195,6 +200,7 @@ class Host:
             part.at_end.discard(topic)
             assert self._consumer is not None
             self._consumer.seek(TopicPartition(topic, number, offset))
+        return set(first)
 
     def _commit(self, number: int, part: _Part, outgoing: Sequence[Outgoing], positions: dict[str, int]) -> None:
         assert self._consumer is not None
@@ -203,8 +209,12 @@ class Host:
             outgoing = [replace(one, partition=number) if one.topic == aggregate.topic else one for one in outgoing]
         last = commit(part.producer, self._consumer, outgoing, [TopicPartition(topic, number, at) for topic, at in positions.items()])
         part.positions = positions
-        if aggregate is not None and aggregate.topic in last:
-            part.owned.end = max(part.owned.end, last[aggregate.topic] + 1)
+        for (topic, there), offset in last.items():
+            if aggregate is not None and topic == aggregate.topic:
+                part.owned.end = max(part.owned.end, offset + 1)
+            elif topic == self._participant.command_topic and there in self._parts:  # its own commands are heard before deadlines, too
+                self._parts[there].inbox_end = max(self._parts[there].inbox_end, offset + 1)
+                self._parts[there].at_end.discard(topic)
         self._failed = 0
         self._committed(number, outgoing)
 

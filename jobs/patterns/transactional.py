@@ -46,22 +46,26 @@ def owning_producer(settings: Settings, transactional_id: str, most_bytes: int) 
     return producer
 
 
-def commit(producer: Producer, consumer: Consumer, sent: Sequence[Outgoing], offsets: Sequence[TopicPartition]) -> dict[str, int]:
-    """Send records and commit them with the offsets, if the consumer's group still is in its generation; by topic, the last offset sent to.
+def commit(
+    producer: Producer, consumer: Consumer, sent: Sequence[Outgoing], offsets: Sequence[TopicPartition]
+) -> dict[tuple[str, int], int]:
+    """Send records and commit them with the offsets, if the consumer's group still is in its generation.
+
+    Answers by topic and partition the last offset that was sent to.
 
     Raises:
         NotCommitted, KafkaException: begin anew with another producer.
 
     """
     failures: list[KafkaError] = []
-    last: dict[str, int] = {}
+    last: dict[tuple[str, int], int] = {}
 
     def delivered(error: KafkaError | None, message: Message) -> None:
         if error is not None:
             failures.append(error)
         else:
-            topic, offset = message.topic() or "", int(message.offset() or 0)
-            last[topic] = max(last.get(topic, 0), offset)
+            place = message.topic() or "", int(message.partition() or 0)
+            last[place] = max(last.get(place, 0), int(message.offset() or 0))
 
     producer.begin_transaction()
     for one in sent:

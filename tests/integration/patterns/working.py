@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -13,13 +14,13 @@ from jobs.patterns.participant import Participant
 
 
 @contextmanager
-def working(settings: Settings, participant: Participant) -> Iterator[list[BaseException]]:
-    """It works inside the block; what ended it is in the list."""
+def working(settings: Settings, participant: Participant, pause: float = 0.0) -> Iterator[list[BaseException]]:
+    """It works inside the block, and pauses for so many seconds between two batches; what ended it is in the list."""
     stop, ended = threading.Event(), list[BaseException]()
 
     def run() -> None:
         try:
-            Host(settings, participant, system_clock).run(stop)
+            Host(settings, participant, system_clock, beat=lambda: time.sleep(pause)).run(stop)
         except BaseException as error:
             ended.append(error)
 
