@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal
 
@@ -49,9 +50,12 @@ def decide(warehouse: Warehouse, command: Message, now_ms: int) -> Sequence[Mess
         case ReserveStock(warehouse_id, order_id, user_id, items, deadline):
             if now_ms > deadline:
                 return [InventoryFailed(warehouse_id, order_id, user_id, "inventory missed its deadline")]
-            short = next((item for item in items if item.quantity > warehouse.stock.get(item.sku, 0)), None)
+            wanted = Counter[str]()  # whoever sends a command may name an article in several items
+            for item in items:
+                wanted[item.sku] += item.quantity
+            short = next((sku for sku, quantity in wanted.items() if quantity > warehouse.stock.get(sku, 0)), None)
             if short is not None:
-                return [InventoryFailed(warehouse_id, order_id, user_id, f"out of stock: {short.sku}")]
+                return [InventoryFailed(warehouse_id, order_id, user_id, f"out of stock: {short}")]
             return [InventoryReserved(warehouse_id, order_id, user_id, items)]
         case CancelReservation(warehouse_id, order_id, user_id, reason):
             return [InventoryFailed(warehouse_id, order_id, user_id, reason)]  # nothing is set aside after this
