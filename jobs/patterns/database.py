@@ -14,7 +14,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from infra.config import Settings
 from infra.errors import SettingsError
 
-_INODE = "inode"
+_INODES = "inodes"
 _WRITES, _WHOLE = "streamhouse_writes", "streamhouse_whole"
 _DDL_LOCK = 7_305_119_634  # any number that nothing else in the database locks
 _LOCK_SECONDS = 10  # a process that was stopped inside a transaction holds up nobody for longer
@@ -81,19 +81,26 @@ def _sqlite(url: URL) -> Engine:
     engine = create_engine(url, connect_args={"timeout": _LOCK_SECONDS})
 
     file = Path(url.database or "")
+    files = [file, *(file.with_name(f"{file.name}-{end}") for end in ("wal", "shm"))]
 
     @event.listens_for(engine, "connect")
     def connected(connection: Any, kept: ConnectionPoolEntry) -> None:  # noqa: ANN401 - sqlite3's own
         connection.isolation_level = None  # the driver would begin transactions when it likes; `begun` does
         connection.execute("PRAGMA journal_mode = WAL")  # readers and the writer do not wait for each other
         connection.execute("PRAGMA synchronous = NORMAL")  # a power cut may take the last transactions, rows and positions alike
-        kept.info[_INODE] = _inode(file)
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchall()  # from now on its log lies beside the file
+        kept.info[_INODES] = [_inode(one) for one in files]
 
     @event.listens_for(engine, "checkout")
     def checked_out(_: object, kept: ConnectionPoolEntry, __: object) -> None:
         # a connection would read on in a file that a person has deleted or put another in the place of
-        if _inode(file) != kept.info[_INODE]:
-            raise DisconnectionError
+        known = kept.info[_INODES]
+        if _inode(file) == known[0]:
+            return
+        for one, inode in zip(files[1:], known[1:], strict=True):
+            if inode is not None and _inode(one) == inode:  # the log of the file that went would be taken for the new one's
+                one.unlink(missing_ok=True)
+        raise DisconnectionError
 
     @event.listens_for(engine, "begin")
     def begun(connection: Connection) -> None:
