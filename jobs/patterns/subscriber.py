@@ -14,13 +14,15 @@ from typing import Protocol
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka import Message as Record
+from sqlalchemy.exc import DBAPIError
 
 from infra.config import Settings
 from infra.contracts.events import Rejected
 from infra.errors import StreamhouseError
-from jobs.committed_records import first_offsets
+from jobs.committed_records import end_offsets, first_offsets
 from jobs.patterns.event_log import headers_of, recorded
 from jobs.patterns.message import Codec, Message
+from jobs.patterns.patience import why
 from jobs.patterns.recorded import Recorded
 
 log = logging.getLogger("subscriber")
@@ -48,13 +50,13 @@ class Batch:
 class Listener(Protocol):
     """What a service does with events."""
 
-    def begin(self, first: Mapping[Place, int]) -> Mapping[Place, int]:
-        """These partitions are this process's now, each with the offset with which its records begin.
+    def begin(self, held: Mapping[Place, tuple[int, int]]) -> Mapping[Place, int]:
+        """These partitions are this process's now, each with the offset at which it begins and that behind its last record.
 
         Answers from where it needs to hear, where that may lie before its group's offset.
 
         Raises:
-            StreamhouseError: records that it needs to hear are gone.
+            StreamhouseError: records that it needs to hear are gone, or it has heard more than there is.
 
         """
 
@@ -97,9 +99,10 @@ class Subscriber:
             except StreamhouseError:
                 raise
             except Exception as error:
-                log.warning("%s begins anew: %r", self._group, error, exc_info=not isinstance(error, KafkaException))
+                known = isinstance(error, KafkaException | DBAPIError)
+                log.warning("%s begins anew: %s", self._group, why(error) if known else repr(error), exc_info=not known)
                 self._failed += 1
-                stop.wait(min(_LONGEST_PAUSE, 0.1 * 2**self._failed))
+                stop.wait(min(_LONGEST_PAUSE, 0.1 * 2 ** min(self._failed, 10)))
             finally:
                 self._fault = None
                 consumer.close()
@@ -147,7 +150,7 @@ class Subscriber:
             consumer.commit(offsets=offsets, asynchronous=False)
             if self._positions.keys() == after.keys():  # else the commit brought a rebalance
                 self._positions, self._committed = after, dict(after)
-        self._failed = 0
+            self._failed = 0
         self._beat()
 
     def _read(self, message: Record) -> Recorded | None:
@@ -164,9 +167,9 @@ class Subscriber:
             answer = consumer.committed(given, timeout=_ANSWER_SECONDS)
             committed = {(place.topic, place.partition): place.offset for place in answer if place.offset >= 0}
             places = [(place.topic, place.partition) for place in given]
-            first = first_offsets(self._settings, places)
+            first, ends = first_offsets(self._settings, places), end_offsets(self._settings, places)
             starts = {**first, **committed}
-            for place, needed in self._listener.begin(first).items():
+            for place, needed in self._listener.begin({place: (first[place], ends[place]) for place in places}).items():
                 starts[place] = min(starts[place], needed)
             self._positions, self._committed = starts, committed
             consumer.assign([TopicPartition(*place, offset) for place, offset in starts.items()])

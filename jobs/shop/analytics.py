@@ -62,27 +62,30 @@ class Counting:
         self._database = database
         self._next: dict[Place, int] = {}
 
-    def begin(self, first: Mapping[Place, int]) -> Mapping[Place, int]:
+    def begin(self, held: Mapping[Place, tuple[int, int]]) -> Mapping[Place, int]:
         """Where the counts stand: nothing behind that is left out, wherever the group stands. They begin with what there is.
 
         Raises:
-            StreamhouseError: retention took records behind those that were counted.
+            StreamhouseError: retention took records behind those that were counted, or the topic was made anew.
 
         """
         with changing_tables(self._database) as connection:
             _metadata.create_all(connection)
-            rows = [{"topic": topic, "topic_partition": partition, "next_offset": _NOTHING} for topic, partition in first]
+            rows = [{"topic": topic, "topic_partition": partition, "next_offset": _NOTHING} for topic, partition in held]
             connection.execute(_insert(self._database, _positions).on_conflict_do_nothing(), rows)
         with reading(self._database) as connection:
             found = {(topic, partition): offset for topic, partition, offset in connection.execute(sa.select(_positions))}
-        self._next = {place: found[place] for place in first}
+        self._next = {place: found[place] for place in held}
         for place, offset in self._next.items():
-            if _NOTHING < offset < first[place]:
-                text = f"order_counts: expected offset {offset} next in partition {place[1]} of {place[0]}, which begins at {first[place]}"
-                tables = ", ".join(sorted(_metadata.tables))
-                text += f": what lies between is gone and cannot be counted; drop the tables {tables}, and counts begin with what there is"
+            first, end = held[place]
+            if offset != _NOTHING and not first <= offset <= end:
+                text = (
+                    f"order_counts: expected offset {offset} next in partition {place[1]} of {place[0]}, which holds {first} to {end - 1}"
+                )
+                text += ": what lies between is gone and cannot be counted" if offset < first else ": the topic was made anew"
+                text += f"; drop the tables {', '.join(sorted(_metadata.tables))}, and counts begin with what there is"
                 raise StreamhouseError(text)
-        return {place: max(first[place], offset) for place, offset in self._next.items()}
+        return {place: max(held[place][0], offset) for place, offset in self._next.items()}
 
     def handle(self, batch: Batch) -> None:
         """Count what was not counted yet, and note how far that is.

@@ -35,7 +35,7 @@ class Notifying:
         self._file = file
         self._written: dict[str, None] = {}  # the latest
 
-    def begin(self, first: Mapping[Place, int]) -> Mapping[Place, int]:
+    def begin(self, held: Mapping[Place, tuple[int, int]]) -> Mapping[Place, int]:
         """Look at what was written, by whichever process; the group's offsets alone say what is next."""
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._file.touch()

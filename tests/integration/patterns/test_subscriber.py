@@ -27,8 +27,8 @@ class Hearing:
     def __init__(self, *faults: Exception) -> None:
         self.faults, self.heard, self.begun = list(faults), list[str](), list[set[Place]]()
 
-    def begin(self, first: Mapping[Place, int]) -> Mapping[Place, int]:
-        self.begun.append(set(first))
+    def begin(self, held: Mapping[Place, tuple[int, int]]) -> Mapping[Place, int]:
+        self.begun.append(set(held))
         return {}
 
     def handle(self, batch: Batch) -> None:

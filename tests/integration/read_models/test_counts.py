@@ -19,7 +19,7 @@ from jobs.shop import messages as m
 from jobs.shop.analytics import Counting, OvertakenError, counts, hour_of
 from jobs.shop.messages import STATUS
 
-PLACES = {("orders", 0): 0, ("orders", 1): 0}
+PLACES = {("orders", 0): (0, 1_000), ("orders", 1): (0, 1_000)}
 AT = 1_710_325_333_000
 
 
@@ -107,15 +107,17 @@ def test_a_process_that_was_overtaken_counts_nothing(database: sa.Engine) -> Non
 
 
 def test_counts_begin_with_what_a_topic_still_holds_and_leave_no_gap(database: sa.Engine) -> None:
-    counting = Counting(database)
-    assert counting.begin({("orders", 0): 4}) == {("orders", 0): 4}
+    counting, place = Counting(database), ("orders", 0)
+    assert counting.begin({place: (4, 5)}) == {place: 4}
     event = Recorded(Envelope(derived_id("t", "1"), AT, "t", "c", m.OrderShipped("o", "u")), "orders", 0, 4, AT)
-    counting.handle(Batch((event,), {}, {("orders", 0): 5}))
-    assert Counting(database).begin({("orders", 0): 5}) == {("orders", 0): 5}
+    counting.handle(Batch((event,), {}, {place: 5}))
+    assert Counting(database).begin({place: (5, 5)}) == {place: 5}
     with pytest.raises(
-        StreamhouseError, match=r"expected offset 5 next .* begins at 9: .*drop the tables order_counts, order_counts_positions"
+        StreamhouseError, match=r"expected offset 5 next .* holds 9 to 19: .*drop the tables order_counts, order_counts_positions"
     ):
-        Counting(database).begin({("orders", 0): 9})
+        Counting(database).begin({place: (9, 20)})
+    with pytest.raises(StreamhouseError, match=r"expected offset 5 next .* holds 0 to 3: the topic was made anew"):
+        Counting(database).begin({place: (0, 4)})
 
 
 def test_before_anything_was_counted_that_is_said(database: sa.Engine) -> None:

@@ -28,7 +28,7 @@ def batch(*events: Recorded) -> Batch:
 
 def begun(file: Path) -> Notifying:
     notifying = Notifying(file)
-    assert notifying.begin({("orders", 0): 0}) == {}
+    assert notifying.begin({("orders", 0): (0, 9)}) == {}
     return notifying
 
 
