@@ -109,18 +109,16 @@ def _stretch(settings: Settings, cut: Cut, batch: int) -> Iterator[tuple[Place, 
 
 
 def _refuse_short(settings: Settings, cut: Cut, table: str, plan: LogPlan) -> None:
-    """Refuse a table that begins behind what is read next, ends before what the topic still holds, or lacks what somebody gave up.
+    """Refuse a table that ends before what the topic still holds, or lacks what somebody gave up.
 
+    Its job reads a topic from offset 0 on unless a person gave up what was cut, so what lies before its first row was taken back.
     Projections read what is written in transactions, so a single offset may be the broker's mark behind the last record.
     """
     topic, partition = cut.place
     spans = [(low, high + 1) for first, last, low, high, _ in plan.files if first <= partition <= last]
     if not spans:
         cut.refuse(f"its archive, table {table}, holds nothing of this partition", _remedy(cut))
-    begin, end = min(low for low, _ in spans), max(high for _, high in spans)
-    if begin > cut.following:
-        got = f"its archive, table {table}, begins at {begin}: it was begun when retention had taken the rest"
-        cut.refuse(got, "build the read model from a new topic")
+    end = max(high for _, high in spans)
     if end < cut.first and not Loss(topic, partition, end, cut.first, end_offsets(settings, [cut.place])[cut.place]).may_be_a_mark:
         cut.refuse(f"its archive, table {table}, ends before {end}", _remedy(cut))
     for loss in accepted(settings, _job(topic), cut.place, cut.following, cut.first):
