@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,9 @@ from jobs import cli_shop, interrupts
 from jobs.cli_groups import app as groups
 from jobs.cli_history import app as history
 from jobs.dlq.commands import app as dlq
+
+if TYPE_CHECKING:
+    from jobs.patterns.lag import Lag
 
 _INTERRUPTED = 130
 
@@ -83,19 +86,23 @@ def status(as_json: Annotated[bool, typer.Option("--json", help="for programs")]
 
     settings = load_settings()
     report = look(settings)
-    behind = []
+    behind: list[Lag] = []
+    untold = ""
     if any(line.name == "broker" and line.state == "up" for line in report.services) or not settings.kafka.is_embedded:
         from jobs.shop.lags import read_model_lags
 
-        behind = read_model_lags(settings)
+        behind, untold = read_model_lags(settings)
     if as_json:
         models = [{"name": lag.name, "version": lag.version, "live": lag.is_live, "behind": lag.records} for lag in behind]
-        _say(json.dumps({**report.as_dict(), "readModels": models}))
+        troubles = [*report.troubles, *([untold] if untold else [])]
+        _say(json.dumps({**report.as_dict(), "well": not troubles, "troubles": troubles, "readModels": models}))
     else:
         report.show()
         for lag in behind:
             _say(f"read model {lag}")
-    raise typer.Exit(0 if report.is_well else 1)
+        if untold:
+            _say(untold)
+    raise typer.Exit(0 if report.is_well and not untold else 1)
 
 
 @app.command()

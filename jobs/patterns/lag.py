@@ -17,14 +17,19 @@ from jobs.patterns.read_models import Place, live_version, positions, unreadable
 class Lag:
     """A version of a read model. `behind`: by place, the offsets up to the committed end that it has not passed.
 
-    `is_live`: readers see it. `unreadable`: records that it has passed and nobody can read.
+    `live`: the version that readers see. `unreadable`: records that it has passed and nobody can read.
     """
 
     name: str
     version: int
-    is_live: bool
+    live: int | None
     behind: Mapping[Place, int]
     unreadable: int
+
+    @property
+    def is_live(self) -> bool:
+        """Whether readers see it."""
+        return self.version == self.live
 
     @property
     def records(self) -> int:
@@ -32,7 +37,9 @@ class Lag:
         return sum(self.behind.values())
 
     def __str__(self) -> str:
-        seen = "live" if self.is_live else "not seen by readers"
+        seen = "live" if self.is_live else "not seen by readers yet"
+        if self.live is not None and self.live > self.version:
+            seen = f"replaced by {self.live}; `./streamhouse shop drop {self.name} {self.version}` forgets it"
         rest = f"; {self.unreadable:,} unreadable records passed" if self.unreadable else ""
         return f"{self.name} version {self.version} ({seen}): {self.records:,} records behind{rest}"
 
@@ -49,6 +56,6 @@ def lags(settings: Settings, database: Engine, name: str) -> list[Lag]:
         found = [(v, positions(connection, name, v), unreadable(connection, name, v)) for v in versions(connection, name)]
     ends = committed_ends(settings, {place for _, at, _ in found for place in at})
     return [
-        Lag(name, version, version == live, {place: max(0, ends[place] - following) for place, following in sorted(at.items())}, unread)
+        Lag(name, version, live, {place: max(0, ends[place] - following) for place, following in sorted(at.items())}, unread)
         for version, at, unread in found
     ]

@@ -6,6 +6,7 @@ No consumer group is needed: where to go on stands beside the rows. A batch of r
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ log = logging.getLogger("project")
 
 BATCH = 5_000
 _LOOK_SECONDS = 0.2  # how soon a request to stop is seen
+_IDLE_SECONDS = 1.0  # how soon it is seen that a version was dropped, or its file deleted, while no records come
 _ASK_SECONDS = 10.0
 _CLIENT = {
     "group.id": "streamhouse-project",  # demanded by the client; nothing is committed, so no group moves
@@ -104,6 +106,16 @@ class Projecting:
             self.close()
             raise
 
+    def look(self) -> None:
+        """See that the version is where it was left.
+
+        Raises:
+            RivalError, DBAPIError: as `step`.
+
+        """
+        with reading(self.database) as connection:
+            self._compare(positions(connection, self.projection.name, self.projection.version))
+
     def close(self) -> None:
         """Leave the topics."""
         self._archived = None
@@ -119,9 +131,7 @@ class Projecting:
             create(self.database, projection, places)
         with reading(self.database) as connection:
             found = positions(connection, projection.name, projection.version)
-        for place, left in self.held.items():  # a commit whose answer was lost may have been one all the same
-            if found.get(place) not in (left, self._intended.get(place, left)):
-                refuse(projection, place, left, found.get(place))
+        self._compare(found)
         following = {place: found[place] for place in (self.held or places)}
         first = first_kept(settings, projection, following)
         self.held, self._intended = following, {}
@@ -134,6 +144,11 @@ class Projecting:
             return
         kept = [TopicPartition(*place, offset) for place, offset in following.items() if offset >= first[place]]
         self._consumer.assign(kept)  # of the others nothing more is wanted
+
+    def _compare(self, found: Mapping[Place, int]) -> None:
+        for place, left in self.held.items():  # a commit whose answer was lost may have been one all the same
+            if found.get(place) not in (left, self._intended.get(place, left)):
+                refuse(self.projection, place, left, found.get(place))
 
     def _take_archived(self, rest: Iterator[tuple[Place, list[ArchivedRecord], int]]) -> int:
         some = next(rest, None)
@@ -231,9 +246,12 @@ def follow(
 
     """
     own = projecting or Projecting(settings, database, projection)
+    looked = time.monotonic()
     try:
         while not stopped():
-            patient(own.step, stopped)
+            if patient(own.step, stopped) == 0 and time.monotonic() - looked > _IDLE_SECONDS:
+                patient(own.look, stopped)
+                looked = time.monotonic()
     finally:
         own.close()
 

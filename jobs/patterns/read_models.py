@@ -82,7 +82,9 @@ def create(database: Engine, projection: Projection, places: Iterable[Place]) ->
 
 
 def positions(connection: Connection, name: str, version: int) -> dict[Place, int]:
-    """By place, the offset that a version reads next."""
+    """By place, the offset that a version reads next; empty where there is no such version."""
+    if not inspect(connection).has_table(_positions.name):
+        return {}
     c = _positions.c
     found = connection.execute(select(c.topic, c.topic_partition, c.next_offset).where(*_of(name, version)))
     return {(topic, partition): following for topic, partition, following in found}
@@ -127,10 +129,10 @@ def refuse(projection: Projection, place: Place, expected: int, got: int | None)
         RivalError: always.
 
     """
-    what = "was dropped" if got is None else f"is at {got}: another process moves it"
+    what = "was dropped" if got is None else f"is at {got}: another process moves it, and one only may"
     message = (
         f"projection {projection}: expected to be at offset {expected} of partition {place[1]} of {place[0]}, it {what};"
-        " this process stops and has changed nothing; run one only"
+        " this process stops and has changed nothing"
     )
     raise RivalError(message)
 

@@ -16,7 +16,7 @@ from jobs.patterns.database import is_sqlite, reading
 from jobs.patterns.patience import never, patient
 from jobs.patterns.project import catch_up, ends_of, follow
 from jobs.patterns.projection import Projection
-from jobs.patterns.read_models import create, drop, live_version, positions, switch, versions
+from jobs.patterns.read_models import drop, live_version, positions, switch, versions
 
 log = logging.getLogger("project")
 
@@ -46,10 +46,16 @@ class Compared:
     columns: tuple[str, ...]
 
 
-def keep(settings: Settings, database: Engine, projection: Projection, stopped: Callable[[], bool]) -> None:
+def keep(
+    settings: Settings,
+    database: Engine,
+    projection: Projection,
+    stopped: Callable[[], bool],
+    shown: Callable[[], None] = lambda: None,
+) -> None:
     """What a service does: follow the topics until stopped, and show readers this version once it says what the one before says.
 
-    Readers see the first version of all from the start, empty as it is.
+    The first version of all is shown once it has caught up; `shown` is called when readers see this version.
 
     Raises:
         DiffersError: it says something else; `rebuild` with `accept` shows it all the same.
@@ -57,6 +63,7 @@ def keep(settings: Settings, database: Engine, projection: Projection, stopped: 
 
     """
     patient(lambda: _shown(settings, database, projection, stopped), stopped)
+    shown()
     follow(settings, database, projection, stopped)
 
 
@@ -67,8 +74,9 @@ def _shown(settings: Settings, database: Engine, projection: Projection, stopped
         message = f"projection {projection}: expected the version that readers see or a later one, they see {live}; run its code"
         raise StreamhouseError(message)
     if live is None:
-        create(database, projection, ())
-        switch(database, projection)
+        catch_up(settings, database, projection, stopped=stopped)
+        if not stopped():
+            switch(database, projection)
     elif live < projection.version:
         try:
             rebuild(settings, database, projection, stopped=stopped)

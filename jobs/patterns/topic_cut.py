@@ -35,7 +35,7 @@ def first_kept(settings: Settings, projection: Projection, following: Mapping[Pl
         if offset > ends[place]:
             message = (
                 f"{wanted(projection, place, offset)}, which ends at {ends[place]}: the topic was made anew or lost records;"
-                " drop this version and build it again"
+                f" `./streamhouse shop drop {projection.name} {projection.version} --live`, and its service builds it anew"
             )
             raise TopicCutError(message)
     return first

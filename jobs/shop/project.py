@@ -22,33 +22,49 @@ from jobs.shop.order_predictions import ORDER_PREDICTIONS
 from jobs.shop.order_summaries import ORDER_SUMMARIES
 
 NAME = "read-models"
+_AGAIN_SECONDS = 2.0
 PROJECTIONS: Sequence[Projection] = (ORDER_SUMMARIES, ORDER_PREDICTIONS)
 
 log = logging.getLogger("project")
 
 
 def keep_all(settings: Settings, projections: Sequence[Projection], stop: threading.Event) -> None:
-    """Each in a thread of its own until `stop`; the first that fails stops them all.
+    """Each in a thread of its own until `stop`. One that cannot go on says why, is tried again, and holds up no other.
 
-    Raises:
-        StreamhouseError, DBAPIError: what it failed of.
-
+    While there is such a one the service gives no sign of life, so `status` names it.
     """
-    database, beat = open_database(settings), beating(settings, NAME)
+    database, beat, failing = open_database(settings), beating(settings, NAME), dict[str, str]()
 
     def stopped() -> bool:
-        beat()
+        if not failing:
+            beat()
         return stop.is_set()
+
+    def keep_on(projection: Projection) -> None:
+        while not stop.is_set():
+            try:
+                keep(settings, database, projection, stopped, lambda: _forget(failing, projection.name))
+            except (StreamhouseError, DBAPIError) as error:
+                text = f"{why(error)}; see read_models.url" if isinstance(error, DBAPIError) else str(error)
+                if failing.get(projection.name) != text:
+                    log.error("%s", text)
+                failing[projection.name] = text
+                stop.wait(_AGAIN_SECONDS)
 
     try:
         with ThreadPoolExecutor(len(projections)) as threads:
-            under_way = [threads.submit(keep, settings, database, projection, stopped) for projection in projections]
+            under_way = [threads.submit(keep_on, projection) for projection in projections]
             wait(under_way, return_when=FIRST_EXCEPTION)
             stop.set()
         for future in under_way:
             future.result()
     finally:
         database.dispose()
+
+
+def _forget(failing: dict[str, str], name: str) -> None:
+    if failing.pop(name, None) is not None:
+        log.info("read model %s goes on", name)
 
 
 def main() -> None:
@@ -61,9 +77,6 @@ def main() -> None:
         keep_all(load_settings(), PROJECTIONS, stop)
     except StreamhouseError as error:
         log.error("%s", error)
-        sys.exit(1)
-    except DBAPIError as error:
-        log.error("%s; see read_models.url", why(error))
         sys.exit(1)
 
 

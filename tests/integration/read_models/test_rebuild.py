@@ -165,7 +165,7 @@ def test_a_rebuild_that_was_cut_off_ahead_of_a_live_one_that_stands_still_is_mad
     assert shop.seen(shop.summaries) == as_stored(expected_summaries(events))
 
 
-def test_a_service_shows_its_first_version_at_once_and_a_later_one_when_it_is_equal(shop: Shop) -> None:
+def test_a_service_shows_its_first_version_when_it_has_caught_up_and_a_later_one_when_it_is_equal(shop: Shop) -> None:
     events = lives(27, 30)
     stops = [threading.Event(), threading.Event()]
     with ThreadPoolExecutor(2) as threads:

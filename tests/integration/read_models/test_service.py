@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy.exc import DBAPIError
 
 from infra.config import ROOT, Settings, load_settings
+from infra.stack.services import beat_file
 from jobs.patterns.database import open_database, reading
 from jobs.patterns.lag import lags
 from jobs.patterns.patience import why
-from jobs.shop.project import PROJECTIONS
+from jobs.patterns.projection import Projection, Row
+from jobs.patterns.read_models import drop, live_version
+from jobs.patterns.rebuild import rebuild
+from jobs.patterns.recorded import Recorded
+from jobs.shop.order_summaries import fold as fold_order
+from jobs.shop.project import NAME, PROJECTIONS, keep_all
 from tests.brokers import embedded_broker
-from tests.integration.read_models.shop import as_stored, new_shop
+from tests.integration.read_models.shop import Shop, as_stored, new_shop
 from tests.order_events import expected_predictions, expected_summaries, lives, predictions_of
 from tests.ports import free_ports
 
@@ -48,6 +59,57 @@ def test_the_service_keeps_all_read_models_over_a_broker_that_comes_back(tmp_pat
         if service is not None and service.poll() is None:
             service.kill()
             service.communicate()
+
+
+def test_a_read_model_that_is_dropped_or_differs_is_built_anew_or_told_and_holds_up_no_other(shop: Shop) -> None:
+    first, other = shop.summaries, shop.joined
+    events = lives(33, 20)
+    shop.send([*events, *predictions_of(33, events)])
+    wrong = replace(first, version=2, parts=(replace(first.parts[0], fold=_stubborn),))
+    with _serving(shop, first, other):
+        _until(lambda: _shown(shop, first) == 1 and _shown(shop, other) == 1)
+        drop(shop.database, first.name, 1, live=True)  # nothing is sent: it is seen all the same
+        _until(lambda: _shown(shop, first) == 1)
+        assert shop.seen(first) == as_stored(expected_summaries(events))
+    beat = beat_file(shop.settings, NAME)
+    with _serving(shop, wrong, other):
+        shop.send(lives(34, 5, first=500))
+        _until(lambda: any(name >= "order-00500" for name in shop.seen(other)))
+        beat.unlink(missing_ok=True)
+        time.sleep(3)
+        assert not beat.exists()  # so `status` names the service
+        assert _shown(shop, first) == 1
+        rebuild(shop.settings, shop.database, wrong, accept=True)
+        _until(beat.exists)
+
+
+@contextlib.contextmanager
+def _serving(shop: Shop, *projections: Projection) -> Iterator[None]:
+    stop = threading.Event()
+    with ThreadPoolExecutor(1) as threads:
+        service = threads.submit(keep_all, shop.settings, projections, stop)
+        try:
+            yield
+        finally:
+            stop.set()
+        service.result(30)
+
+
+def _stubborn(row: Row | None, event: Recorded) -> Row | None:
+    """Every order stays as it was placed."""
+    return fold_order(None, event) if row is None else row
+
+
+def _shown(shop: Shop, projection: Projection) -> int | None:
+    with reading(shop.database) as connection:
+        return live_version(connection, projection.name)
+
+
+def _until(what: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 60
+    while not what():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 def test_a_password_is_in_nothing_that_is_said(tmp_path: Path) -> None:
