@@ -44,6 +44,9 @@ def show_aggregate(
     from jobs.participants import aggregates
     from jobs.patterns.show import show
 
+    if sum(limit is not None for limit in (at, offset, version)) > 1:
+        message = "aggregate show: expected one of --at, --offset and --version, got several; leave out the others"
+        raise StreamhouseError(message)
     settings = load_settings()
     known = aggregates(settings)
     with asking("aggregate show"):
@@ -120,9 +123,11 @@ def rebuild_model(
 
     The service does this by itself when a projection's version has risen; where the two are meant to differ, a person accepts it.
     """
+    from jobs.patterns.project import ends_of
     from jobs.patterns.rebuild import rebuild
 
     with _read_models(name) as (settings, database, projection), asking("shop rebuild"):
+        ends_of(settings, projection)  # a person waits for a broker that is away for seconds, where a service would for ever
         rebuild(settings, database, projection, accept=accept)
     typer.echo(f"{projection} is what readers see")
 
@@ -156,7 +161,7 @@ def serve(
 def command(
     kind: Annotated[str, typer.Argument(metavar="COMMAND", help="as CreditWallet, ReceiveStock, PlaceOrder, OpenAccount")],
     data: Annotated[str, typer.Argument(help="its data, as a JSON object")],
-    command_id: Annotated[str | None, typer.Option("--id", help="a text that names it: sent again, it is accepted once")] = None,
+    command_id: Annotated[str | None, typer.Option("--id", help="its id, or a text that names it: sent again, it is accepted once")] = None,
     expected_version: Annotated[int | None, typer.Option(min=0, help="refused unless the aggregate has it")] = None,
     seconds: Annotated[float, typer.Option(min=0.1, help="how long to wait for the answer")] = 10.0,
 ) -> None:

@@ -23,14 +23,14 @@ ACCEPTED, REFUSED = 0, 1
 def send(
     settings: Settings, known: Iterable[Aggregate], kind: str, data: str, name: str | None, expected_version: int | None, seconds: float
 ) -> int:
-    """Send it and print what became of it; answers 1 when it was refused.
+    """Send it and print what became of it; answers 1 when it was refused. `name`: a command's id, or any text that becomes one.
 
     Raises:
         StreamhouseError: no command is called so, its data does not fit, or no answer came in time.
 
     """
     command = _read(known, kind, data)
-    command_id = str(uuid.uuid4()) if name is None else derived_id(f"command {kind}", name)
+    command_id = _id_of(kind, name)
     with Commands(settings, system_clock, "streamhouse/command", seconds=seconds) as commands:
         reply = commands.execute(command, command_id, expected_version=expected_version)
     about = f"{kind} to {escape(command.aggregate_id)}"
@@ -40,6 +40,16 @@ def send(
     text = f"{about}: refused at version {reply.aggregate_version}, {reply.reason}: {escape(reply.message)}"
     Console(soft_wrap=True, stderr=True).print(text, highlight=False)
     return REFUSED
+
+
+def _id_of(kind: str, name: str | None) -> str:
+    """An id that was told stays itself, so that who got no answer can send the same command again."""
+    if name is None:
+        return str(uuid.uuid4())
+    try:
+        return str(uuid.UUID(name))
+    except ValueError:
+        return derived_id(f"command {kind}", name)
 
 
 def _read(known: Iterable[Aggregate], kind: str, data: str) -> Message:

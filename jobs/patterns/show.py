@@ -56,6 +56,9 @@ def show(
         held = folded(known[kind], (event.envelope for event in events))
     else:
         held = store.load(aggregate_id, until)
+    if version is not None and 0 < held.version < version:
+        message = f"{kind} {aggregate_id!r}: expected its version {version}, the latest is {held.version}"
+        raise StreamhouseError(message)
     if as_json:
         sys.stdout.buffer.write(_document(kind, aggregate_id, held, events if history else None) + b"\n")
         return FOUND if held.version else UNKNOWN
@@ -63,8 +66,7 @@ def show(
     if not held.version:
         console.print(f"{kind} {escape(aggregate_id)}: no event{'' if until.is_now else ' by then'}", highlight=False)
         return UNKNOWN
-    fewer = f" (it has no version {version} yet)" if version is not None and version > held.version else ""
-    console.print(f"{kind} {escape(aggregate_id)}, version {held.version}{fewer}", highlight=False)
+    console.print(f"{kind} {escape(aggregate_id)}, version {held.version}", highlight=False)
     for line in _state(held.state):
         console.print(escape(line), highlight=False)
     if history:
@@ -78,8 +80,8 @@ def _state(state: object) -> Iterator[str]:
         if not isinstance(value, dict):
             yield f"  {name}: {_short(name, value)}"
             continue
-        yield f"  {name}: {len(value)}"
-        for key in list(value)[:_SHOWN]:
+        yield f"  {name}: {len(value):,} {'entry' if len(value) == 1 else 'entries'}"
+        for key in sorted(value)[:_SHOWN]:
             yield f"    {key}: {_short(key, value[key])}"
         if len(value) > _SHOWN:
             yield f"    ... and {len(value) - _SHOWN:,} more; --json tells all"
@@ -100,10 +102,12 @@ def said(data: Message, *without: str) -> str:
 def _short(name: str, value: Any) -> str:  # noqa: ANN401 - JSON
     if name == "deadline" and isinstance(value, int):
         return rfc3339(value)[11:19]
+    if isinstance(value, list | tuple) and not value:
+        return "none"
     if isinstance(value, list | tuple):
         return "; ".join(_short("", item) for item in value)
     if isinstance(value, dict):
-        return " ".join(_short(key, inner) for key, inner in value.items())
+        return " ".join(f"{key} {_short(key, inner)}" for key, inner in value.items())
     return str(value)
 
 
@@ -136,6 +140,6 @@ def _print_history(console: Console, events: list[Recorded]) -> None:
         envelope = event.envelope
         console.print(
             f"{envelope.aggregate_version:>6}  {rfc3339(envelope.at)}  [bold]{envelope.type:<18}[/]  {escape(said(envelope.data))}"
-            f"  [dim]at {event.partition}:{event.offset}, because of {escape(envelope.causation_id or 'nobody')}[/]",
+            f"  [dim]at {event.partition}:{event.offset}, by command {escape(envelope.causation_id or 'unknown')}[/]",
             highlight=False,
         )

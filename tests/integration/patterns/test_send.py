@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from infra.config import Settings
@@ -40,11 +42,20 @@ def test_a_person_sends_commands_and_sees_what_became_of_them(topics: Settings, 
     assert "balance: 101" in out
     assert "AccountOpened" in out
     assert "cents 1 " in out
-    assert shown("a", version=9) == FOUND
-    assert "it has no version 9 yet" in capsys.readouterr().out
+    with pytest.raises(StreamhouseError, match="account 'a': expected its version 9, the latest is 2"):
+        shown("a", version=9)
     assert shown("nobody") == UNKNOWN
     with pytest.raises(StreamhouseError, match="kind 'purse': expected one of account"):
         show(topics, KNOWN, "purse", "a", None, None, None, history=False, archive=False, as_json=False)
+
+
+def test_a_command_that_had_no_answer_is_sent_again_under_the_id_that_was_told(topics: Settings, serve: Serve) -> None:
+    with pytest.raises(NoReply, match="no reply within 1 s") as refused:
+        send(topics, KNOWN.values(), "OpenAccount", '{"accountId": "a", "cents": 100}', None, None, 1.0)
+    (told,) = re.findall(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", str(refused.value))
+    serve("account")
+    assert send(topics, KNOWN.values(), "OpenAccount", '{"accountId": "a", "cents": 100}', told, None, 30.0) == ACCEPTED
+    assert KafkaEventStore(topics, ACCOUNT).load("a").state.balance == 100
 
 
 @pytest.mark.parametrize(
