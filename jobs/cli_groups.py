@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from infra.config import load_settings
+from infra.errors import StreamhouseError
 from jobs.asking import asking
 
 app = typer.Typer(
@@ -31,6 +32,9 @@ def list_groups(
 
     with asking("groups"):
         parts = [part for part in groups.parts(load_settings(), 15.0) if group in (None, part.group)]
+    if group is not None and not parts:
+        message = f"group {group!r}: expected one that has read a topic; `./streamhouse groups list` names them"
+        raise StreamhouseError(message)
     if as_json:
         typer.echo(json.dumps([dataclasses.asdict(part) for part in parts]))
         return

@@ -76,7 +76,7 @@ def show_listing(chains: Chains, option: str = "") -> None:
         _say(console, f"{numbers['unreadable']:,} records of the topics are no dead letter and no note; they are left alone")
     if numbers["groups"]:
         shows = f"./streamhouse dlq show {numbers['groups'][0]['example']}{option} shows one"
-        _say(console, f"{shows}, ./streamhouse dlq replay{option} sends them again")
+        _say(console, f"{shows}, ./streamhouse dlq replay{option} --all sends them again")
 
 
 def show_others(others: Mapping[str, Mapping[str, int]]) -> None:

@@ -75,7 +75,7 @@ class Reader:
             with reading(self._database) as connection:
                 return question(connection)
 
-        text = "the read model does not answer, or was not built yet; see that `python -m jobs.shop.project` runs, and ask again"
+        text = "the read model does not answer, or was not built yet; see that read-models runs (`./streamhouse shop up`), and ask again"
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):  # a thread that hangs is left behind, and counts until it ends
                 return await asyncio.get_running_loop().run_in_executor(self._threads, answered)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import msgspec
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
 from jobs.patterns.message import Id
+from jobs.shop.http.bodies import Status
 from jobs.shop.http.problems import Problem
 
 IDEMPOTENCY_KEY_PATTERN = r"^[\x21-\x7e]{1,128}$"
@@ -149,4 +150,6 @@ def _invalid(what: str, error: msgspec.ValidationError) -> Problem:
         reason = "missing_field"
     else:
         reason = "invalid_value"
+    if "enum value" in text:
+        text += f", expected one of {', '.join(get_args(Status))}"
     return Problem(422, reason, f"{what}: {text[:1].lower()}{text[1:]}; see /openapi.json")
