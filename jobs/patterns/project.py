@@ -49,6 +49,10 @@ def nothing(_: str) -> None:
     """Nobody looks on."""
 
 
+def never_mind() -> None:
+    """Nothing to do meanwhile."""
+
+
 @dataclass
 class _Batch:
     """What one transaction is made of. `unread`: by place, records that nobody can read; `taken`: all records."""
@@ -238,8 +242,11 @@ def follow(
     stopped: Callable[[], bool],
     *,
     projecting: Projecting | None = None,
+    idle: Callable[[], None] = never_mind,
 ) -> None:
     """Stay behind the topics' ends until stopped, which ends the batch that is under way first. Broker and database may go and come.
+
+    `idle` is called about once a second while no records come; what it raises ends this.
 
     Raises:
         TopicCutError, RivalError: as `Projecting.step`.
@@ -251,6 +258,7 @@ def follow(
         while not stopped():
             if patient(own.step, stopped) == 0 and time.monotonic() - looked > _IDLE_SECONDS:
                 patient(own.look, stopped)
+                patient(idle, stopped)
                 looked = time.monotonic()
     finally:
         own.close()

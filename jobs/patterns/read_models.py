@@ -129,10 +129,10 @@ def refuse(projection: Projection, place: Place, expected: int, got: int | None)
         RivalError: always.
 
     """
-    what = "was dropped" if got is None else f"is at {got}: another process moves it, and one only may"
+    what, remedy = ("was dropped", "") if got is None else (f"is at {got}: another process moves it", "; run one only")
     message = (
         f"projection {projection}: expected to be at offset {expected} of partition {place[1]} of {place[0]}, it {what};"
-        " this process stops and has changed nothing"
+        f" this process stops and has changed nothing{remedy}"
     )
     raise RivalError(message)
 

@@ -16,7 +16,7 @@ from jobs.patterns.database import is_sqlite, reading
 from jobs.patterns.patience import never, patient
 from jobs.patterns.project import catch_up, ends_of, follow
 from jobs.patterns.projection import Projection
-from jobs.patterns.read_models import drop, live_version, positions, switch, versions
+from jobs.patterns.read_models import RivalError, drop, live_version, positions, switch, versions
 
 log = logging.getLogger("project")
 
@@ -64,7 +64,16 @@ def keep(
     """
     patient(lambda: _shown(settings, database, projection, stopped), stopped)
     shown()
-    follow(settings, database, projection, stopped)
+    follow(settings, database, projection, stopped, idle=lambda: _refuse_unseen(database, projection))
+
+
+def _refuse_unseen(database: Engine, projection: Projection) -> None:
+    """A version that was dropped before this process began to follow it is there again, and readers see none."""
+    with reading(database) as connection:
+        live = live_version(connection, projection.name)
+    if live is None:
+        message = f"projection {projection}: expected that readers see a version, they see none: it was dropped, and is shown again"
+        raise RivalError(message)
 
 
 def _shown(settings: Settings, database: Engine, projection: Projection, stopped: Callable[[], bool]) -> None:

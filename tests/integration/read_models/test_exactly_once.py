@@ -159,7 +159,7 @@ def test_a_topic_that_ends_before_what_was_read_stops_it(shop: Shop) -> None:
     projection = shop.summaries
     catch_up(shop.settings, shop.database, projection)
     planted(shop, update(_positions).values(next_offset=10_000))
-    with pytest.raises(TopicCutError, match="the topic was made anew or lost records; drop this version"):
+    with pytest.raises(TopicCutError, match=r"the topic was made anew or lost records; .*shop drop order_summaries 1 --live"):
         catch_up(shop.settings, shop.database, projection)
 
 

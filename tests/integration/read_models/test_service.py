@@ -61,7 +61,9 @@ def test_the_service_keeps_all_read_models_over_a_broker_that_comes_back(tmp_pat
             service.communicate()
 
 
-def test_a_read_model_that_is_dropped_or_differs_is_built_anew_or_told_and_holds_up_no_other(shop: Shop) -> None:
+def test_a_read_model_that_is_dropped_or_differs_is_built_anew_or_told_and_holds_up_no_other(
+    shop: Shop, caplog: pytest.LogCaptureFixture
+) -> None:
     first, other = shop.summaries, shop.joined
     events = lives(33, 20)
     shop.send([*events, *predictions_of(33, events)])
@@ -75,6 +77,7 @@ def test_a_read_model_that_is_dropped_or_differs_is_built_anew_or_told_and_holds
     with _serving(shop, wrong, other):
         shop.send(lives(34, 5, first=500))
         _until(lambda: any(name >= "order-00500" for name in shop.seen(other)))
+        _until(lambda: "look at both, then" in caplog.text)
         beat.unlink(missing_ok=True)
         time.sleep(3)
         assert not beat.exists()  # so `status` names the service
