@@ -88,7 +88,7 @@ def test_a_command_is_repaired_sent_again_and_accepted_and_the_plain_listing_nam
     )
     said = dlq(topics, out, "list", *ACCOUNTS)
     assert re.search(r"validate +unknown_version +2 +3 ", said)
-    assert "./streamhouse dlq replay --topic account-commands sends them again" in said
+    assert "./streamhouse dlq replay --topic account-commands --all sends them again" in said
     assert "0 would be accepted now, 3 refused again" in dlq(topics, out, "replay", *ACCOUNTS, "--all", "--dry-run")
     assert "3 would be accepted now" in dlq(topics, out, "replay", *ACCOUNTS, "--all", "--dry-run", *MEND)
     assert found(topics, "command-replays") == []
