@@ -7,6 +7,7 @@ drop the three tables; a group that is reset forward is told what was left out a
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,8 @@ from jobs.patterns.subscriber import Batch, Place, Subscriber
 from jobs.serve import beating
 from jobs.shop.listening import run
 from jobs.shop.messages import STATUS, OrderCancelled, OrderPaid, OrderShipped
+
+log = logging.getLogger("analytics")
 
 GROUP = "analytics"
 _NOTHING = -1  # no record of the partition was counted yet
@@ -122,7 +125,10 @@ class Counting:
             elif isinstance(data, OrderShipped | OrderCancelled):
                 ended.add(data.order_id)
                 if isinstance(data, OrderShipped):
-                    revenue[key] += paid.get(data.order_id, prices.get(data.order_id, 0))
+                    cents = paid.get(data.order_id, prices.get(data.order_id))
+                    if cents is None:
+                        log.warning("order %s was shipped, and the event that it was paid is gone: its price is not counted", data.order_id)
+                    revenue[key] += cents or 0
         insert = _insert(self._database, _counts)
         added = {
             "orders": _counts.c.orders + insert.excluded.orders,

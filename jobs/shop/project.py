@@ -9,6 +9,7 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
+from confluent_kafka import KafkaException
 from sqlalchemy.exc import DBAPIError
 
 from infra.config import Settings, load_settings
@@ -44,8 +45,9 @@ def keep_all(settings: Settings, projections: Sequence[Projection], stop: thread
         while not stop.is_set():
             try:
                 keep(settings, database, projection, stopped, lambda: _forget(failing, projection.name))
-            except (StreamhouseError, DBAPIError) as error:
-                text = f"{why(error)}; see read_models.url" if isinstance(error, DBAPIError) else str(error)
+            except (StreamhouseError, DBAPIError, KafkaException) as error:
+                text = str(error) if isinstance(error, StreamhouseError) else why(error)
+                text += "; see read_models.url" if isinstance(error, DBAPIError) else ""
                 if failing.get(projection.name) != text:
                     log.error("%s", text)
                 failing[projection.name] = text
