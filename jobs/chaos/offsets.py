@@ -28,12 +28,12 @@ class _Standing:
     job: str
     fell: float | None = None  # when it was first seen below `offset`, while that job ran
     to: int = 0
-    at: int = 0  # the job's last checkpoint then
-    last: int = 0  # and the last time that it was still below
+    checkpoint: int = 0  # the job's newest one when it was last seen below
+    completed: int = 0  # how many completed meanwhile; not by their numbers, which those that failed have, too
 
     def stays(self, now: float) -> bool:
         """Whether it fell and the job had the time and the checkpoints to make up for it, and did not."""
-        return self.fell is not None and now - self.fell > _BACK_SECONDS and self.last - self.at >= _BACK_CHECKPOINTS
+        return self.fell is not None and now - self.fell > _BACK_SECONDS and self.completed >= _BACK_CHECKPOINTS
 
 
 class Falls:
@@ -59,8 +59,10 @@ class Falls:
             self._standing[place] = _Standing(offset, job)
             return
         if before.fell is None:
-            before.fell, before.to, before.at = now, offset, checkpoint
-        before.last = checkpoint
+            before.fell, before.to = now, offset
+        elif checkpoint > before.checkpoint:
+            before.completed += 1
+        before.checkpoint = checkpoint
 
     def backwards(self, now: float) -> list[str]:
         """The falls that were not made up for in time, a sentence each."""
@@ -78,7 +80,7 @@ def _sentence(place: Place, standing: _Standing) -> str:
     group, topic, partition = place
     where = f"group {group}, topic {topic}, partition {partition}"
     fell = f"committed offset fell from {standing.offset} to {standing.to} while job {standing.job} ran"
-    return f"{where}: {fell}, and stayed below for {_BACK_SECONDS:.0f} s and {standing.last - standing.at} checkpoints"
+    return f"{where}: {fell}, and stayed below for {_BACK_SECONDS:.0f} s and {standing.completed} checkpoints"
 
 
 class Groups:

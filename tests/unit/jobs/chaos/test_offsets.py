@@ -33,6 +33,13 @@ def test_a_fall_is_told_once_two_more_checkpoints_did_not_make_up_for_it() -> No
     assert len(seen((0, 9, "a"), (1, 5, "a"), (2, 6, "a"), (3, 6, "a")).backwards(100)) == 1
 
 
+def test_checkpoints_that_failed_make_up_for_nothing() -> None:
+    falls = Falls()
+    for now, offset, checkpoint in ((0, 9, 5), (1, 5, 5), (14, 5, 8), (15, 10, 8)):  # 6 and 7 failed; what 8 commits comes a moment later
+        falls.see(HERE, offset, "a", checkpoint, now)
+    assert (falls.backwards(100), falls.stale) == ([], 1)
+
+
 def test_a_fall_is_not_told_of_a_job_that_completed_no_checkpoint_since() -> None:
     falls = seen((0, 9, "a"), (1, 5, "a"), (20, 5, "a"), (40, 5, "a"), (41, 10, "a"), checkpoints=False)
     assert (falls.backwards(100), falls.stale) == ([], 1)
