@@ -174,7 +174,7 @@ class Host:
         began = time.monotonic()
         for i, message in enumerate(messages):
             if time.monotonic() - began > _LONG_SECONDS:  # the group gives up a member that reads nothing for ten minutes
-                again = self._put_back(number, part, messages[i:])
+                again = self._put_back(number, messages[i:])
                 break
             record = _incoming(message)
             outgoing += part.owned.take(record, now, time.sleep)
@@ -191,14 +191,13 @@ class Host:
             if outgoing := part.owned.expired(heard):
                 self._commit(number, part, outgoing, part.positions)
 
-    def _put_back(self, number: int, part: _Part, messages: Sequence[Message]) -> set[str]:
+    def _put_back(self, number: int, messages: Sequence[Message]) -> set[str]:
         """Read these again, behind what is committed first; answers their topics."""
         first: dict[str, int] = {}
         for message in messages:
             first.setdefault(message.topic() or "", int(message.offset() or 0))
+        assert self._consumer is not None
         for topic, offset in first.items():
-            part.at_end.discard(topic)
-            assert self._consumer is not None
             self._consumer.seek(TopicPartition(topic, number, offset))
         return set(first)
 
