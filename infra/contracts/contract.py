@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +50,31 @@ class Example:
 
 
 @dataclass(frozen=True)
+class Deprecation:
+    """A version that is on its way out: the last day on which it may be sent, who answers for the change, and what to send instead."""
+
+    ends: date
+    owner: str
+    replacement: tuple[str, int]
+
+
+@dataclass(frozen=True)
+class Upcast:
+    """How an event of the version before becomes one of this version: fields of `data` by their names on the wire.
+
+    `renamed`: old name to new; `filled`: what a field holds that the version before does not have. A field of neither keeps its name, and
+    one that this version does not have is let go.
+    """
+
+    renamed: Mapping[str, str] = field(default_factory=dict)
+    filled: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Topic:
     """One contract file. `retention_ms` None: kept without limit; `events`: (type, version) that may lie on it.
+
+    `deprecations` and `upcasts` belong to some of `events`: those that are on their way out, and those that follow a version.
 
     `cleanup`: `delete` what is past its retention, or `compact`, which keeps each key's latest record; `table` None: it is not archived.
     """
@@ -75,6 +99,12 @@ class Topic:
     table: str | None
     valid: tuple[Example, ...]
     invalid: tuple[Example, ...]
+    deprecations: Mapping[tuple[str, int], Deprecation] = field(default_factory=dict)
+    upcasts: Mapping[tuple[str, int], Upcast] = field(default_factory=dict)
+
+    def versions(self, event_type: str) -> tuple[int, ...]:
+        """The versions of an event type that may lie on it, ascending."""
+        return tuple(sorted(version for kind, version in self.events if kind == event_type))
 
     @property
     def archive(self) -> str:

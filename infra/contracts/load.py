@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from infra.contracts.contract import Contracts, EventSchema, EventTime, Example, Key, Topic
+from infra.contracts.contract import Contracts, Deprecation, EventSchema, EventTime, Example, Key, Topic, Upcast
 from infra.contracts.rules import RULES
 from infra.errors import StreamhouseError
 
@@ -95,6 +95,7 @@ def _topic(file: Path, folder: Path) -> Topic:
         message = f"{file}: expected name {file.stem!r}, as the file is called, got {name!r}; rename one of them"
         raise ContractError(message)
     key = fields.part("key", {"field", "partitioner"})
+    events = {_event(part): part for part in fields.parts("events", {"type", "version", "deprecated", "upcast"})}
     examples = fields.part("examples", {"valid", "invalid"})
     beside = folder / "examples" / name
     return Topic(
@@ -113,7 +114,7 @@ def _topic(file: Path, folder: Path) -> Topic:
         timestamp_type=fields.text("timestamp_type"),
         compatibility=fields.text("compatibility"),
         dead_letter_topic=fields.optional_text("dead_letter_topic"),
-        events=tuple((event.text("type"), event.number("version")) for event in fields.parts("events", {"type", "version"})),
+        events=tuple(events),
         event_time=_event_time(fields),
         table=fields.text_or_null("table"),
         valid=tuple(_example(beside / "valid" / text) for text in examples.texts("valid")),
@@ -121,7 +122,27 @@ def _topic(file: Path, folder: Path) -> Topic:
             _invalid_example(part, beside / "invalid")
             for part in examples.parts("invalid", {"name", "file", "step", "reason", "partition", "kafka_time", "headers"})
         ),
+        deprecations={event: _deprecation(part) for event, part in events.items() if part.get("deprecated") is not None},
+        upcasts={event: _upcast(part) for event, part in events.items() if part.get("upcast") is not None},
     )
+
+
+def _event(part: _Fields) -> tuple[str, int]:
+    return part.text("type"), part.number("version")
+
+
+def _deprecation(event: _Fields) -> Deprecation:
+    part = event.part("deprecated", {"ends", "owner", "replacement"})
+    instead = part.part("replacement", {"type", "version"})
+    return Deprecation(part.day("ends"), part.text("owner"), _event(instead))
+
+
+def _upcast(event: _Fields) -> Upcast:
+    part = event.part("upcast", {"renamed", "filled"})
+    filled = part.get("filled") or {}
+    if not isinstance(filled, dict):
+        raise part.refused("filled", "a mapping of fields to values", filled)
+    return Upcast({} if part.get("renamed") is None else part.texts_by_name("renamed"), filled)
 
 
 def _event_time(fields: _Fields) -> EventTime | None:
@@ -219,6 +240,12 @@ class _Fields:
         if isinstance(value, date):
             return round(datetime(value.year, value.month, value.day, tzinfo=UTC).timestamp() * 1000)
         raise self.refused(key, "a date or a time such as 2015-01-01T00:00:00Z", value)
+
+    def day(self, key: str) -> date:
+        value = self.get(key)
+        if isinstance(value, date) and not isinstance(value, datetime):
+            return value
+        raise self.refused(key, "a day such as 2027-06-30", value)
 
     def texts(self, key: str) -> tuple[str, ...]:
         value = self.get(key)

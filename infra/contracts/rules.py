@@ -11,6 +11,7 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import SchemaError, best_match
 
 from infra.contracts.contract import LETTER_ENVELOPE_BYTES, LETTER_KEY_BYTES, Contracts, EventSchema
+from infra.contracts.version_rules import VERSION_RULES
 
 DAY_MS = 86_400_000
 ENVELOPE = ("eventType", "eventId", "timestamp", "version", "source", "correlationId", "data")
@@ -258,7 +259,7 @@ RULES: Mapping[str, Rule] = {
         invalid_examples_name_their_refusal,
         event_types_lie_on_one_topic,
     )
-}
+} | VERSION_RULES
 
 
 def _objects(part: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
