@@ -38,18 +38,31 @@ def _plan_features(settings: Settings) -> list[Change]:
     return apply.plan(settings)
 
 
+def _plan_contracts(settings: Settings) -> list[Change]:
+    from jobs import contract_history
+
+    return contract_history.plan(settings)
+
+
+def _apply_contracts(settings: Settings) -> list[Change]:
+    from jobs import contract_history
+
+    return contract_history.apply(settings)
+
+
 def _apply_features(settings: Settings) -> list[Change]:
     from features import apply
 
     return apply.apply(settings)
 
 
-# in this order: a feature view names its table, an archive its topic
+# in this order: a feature view names its table, an archive its topic; and what actions are decoded by changes when all else is there
 PARTS: Mapping[str, Part] = {
     "topics": Part(topics.plan, topics.apply),
     "schemas": Part(registry.plan, registry.apply),
     "tables": Part(migrate.plan, migrate.apply),
     "features": Part(_plan_features, _apply_features),
+    "contracts": Part(_plan_contracts, _apply_contracts),
 }
 
 

@@ -14,8 +14,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from infra.contracts.codec import DEPTH, EventTimeWindow, decode_user_action, event_milliseconds, nests_deeper
+from infra.contracts.codec import DEPTH, event_milliseconds, nests_deeper
 from infra.contracts.events import UserAction
+from infra.contracts.in_effect import Contract
 from jobs.archive_columns import EVENT_TOPICS, LETTER_TOPICS
 from jobs.patterns.message import CAUSATION, VERSION
 
@@ -125,14 +126,14 @@ NO_HEADERS: Headers = MappingProxyType({})
 
 
 def archive_row(
-    topic: str, value: bytes | None, kafka_ms: int, window: EventTimeWindow, key: bytes | None = None, headers: Headers = NO_HEADERS
+    topic: str, value: bytes | None, kafka_ms: int, contract: Contract, key: bytes | None = None, headers: Headers = NO_HEADERS
 ) -> Row:
     """The typed columns of one record and `event_ms`; columns that do not apply or do not decode are missing.
 
     Key and headers tell something of records on `EVENT_TOPICS` alone.
     """
     if topic == "user-actions":
-        event = decode_user_action(value)
+        event = contract.at(kafka_ms).decoder.decode(value)
         if not isinstance(event, UserAction):
             return {"event_ms": kafka_ms}
         data = event.data
@@ -146,7 +147,7 @@ def archive_row(
         return {
             **_envelope(event, str(event.event_id)),
             **columns,
-            "event_ms": _believed(event_milliseconds(event.timestamp), kafka_ms, window),
+            "event_ms": _believed(event_milliseconds(event.timestamp), kafka_ms, contract),
         }
     if value is None or nests_deeper(value, DEPTH):
         return {"event_ms": kafka_ms}
@@ -156,7 +157,7 @@ def archive_row(
         flat = _event(decoded.data, key, headers) if isinstance(decoded, _Event) else _flat(decoded.data)
     except (msgspec.MsgspecError, ValueError):
         return {"event_ms": kafka_ms}
-    return {**_envelope(decoded, decoded.event_id), **flat, "event_ms": _believed(event_ms, kafka_ms, window)}
+    return {**_envelope(decoded, decoded.event_id), **flat, "event_ms": _believed(event_ms, kafka_ms, contract)}
 
 
 def _envelope(event: UserAction | _Prediction | _DeadLetter | _Note | _Event, event_id: str) -> Row:
@@ -233,5 +234,6 @@ def _dead_letter(data: _DeadLetterData) -> Row:
     }
 
 
-def _believed(event_ms: int, kafka_ms: int, window: EventTimeWindow) -> int:
+def _believed(event_ms: int, kafka_ms: int, contract: Contract) -> int:
+    window = contract.at(kafka_ms).window
     return event_ms if window.not_before <= event_ms <= kafka_ms + window.ahead else kafka_ms

@@ -18,6 +18,7 @@ from features.online import OnlineStore
 from infra.config import Settings
 from infra.stack import flink_rest, health
 from jobs.archived_log import TABLE
+from jobs.contract_history import in_effect
 from jobs.folded_archive import EVERYTHING, folded, offline_enricher
 from jobs.log_rows import log_rows
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC, Topic, rules
@@ -59,7 +60,7 @@ def feature_log(settings: Settings, snapshot_id: int, store: Store, committed: C
 
     `store` is emptied first and holds the users' histories afterwards; `committed` as in Enricher.
     """
-    source_rules, enrich = rules(), offline_enricher(store, committed)
+    source_rules, enrich = rules(in_effect(settings)), offline_enricher(store, committed)
     for partition, (first, end) in sorted(log_ends(settings, TABLE, snapshot_id).items()):
         for part in folded(settings, snapshot_id, partition, first, end, enrich, source_rules):
             if part.accepted.events:

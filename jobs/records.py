@@ -7,16 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.contracts.codec import EventTimeWindow
+from infra.contracts.in_effect import Contract
 
 
 @dataclass(frozen=True)
 class Rules:
-    """What the contract of the source topic demands beside its schema; `dead_letter_bytes`: what its dead-letter topic takes."""
+    """What the contract of the source topic demands beside its schema; `contract`: by which each record is decoded, and
+    which event times are believed of it; `dead_letter_bytes`: what the dead-letter topic takes.
+    """
 
     topic: str
     partitions: int
-    window: EventTimeWindow
+    contract: Contract
     dead_letter_bytes: int
 
 

@@ -12,7 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from features.enrich import Batch, Enricher
 from features.online import OnlineStore
 from infra.config import Settings
-from infra.contracts.codec import EventTimeWindow
+from infra.contracts.in_effect import Contract, of_files
 from infra.contracts.load import load_contracts
 from infra.contracts.replays import HEADER
 from jobs.committed_records import first_offsets, read_to_end
@@ -25,15 +25,15 @@ GROUP = "score_events"
 _COMMITTED_FOR = 1.0  # seconds that an answer about committed offsets is good for
 
 
-def rules() -> Rules:
-    """The source topic's contract as the path applies it."""
+def rules(contract: Contract | None = None) -> Rules:
+    """What the path asks of the source topic's records: to be decoded by `contract`, by this code's own files if none is given."""
     topics = load_contracts().topics
     topic = topics[SOURCE_TOPIC]
-    window, letters = topic.event_time, topics.get(topic.dead_letter_topic or "")
-    if window is None or letters is None:
-        message = f"the contract of {SOURCE_TOPIC} states no {'event-time window' if window is None else 'dead-letter topic'}"
+    letters = topics.get(topic.dead_letter_topic or "")
+    if letters is None:
+        message = f"the contract of {SOURCE_TOPIC} states no dead-letter topic"
         raise ValueError(message)
-    return Rules(topic.name, topic.partitions, EventTimeWindow(window.not_before_ms, window.ahead_ms), letters.max_message_bytes)
+    return Rules(topic.name, topic.partitions, contract or of_files(), letters.max_message_bytes)
 
 
 def models_folder(settings: Settings) -> Path:
@@ -51,9 +51,11 @@ def model(settings: Settings) -> Model:
     return published_model(models_folder(settings), settings.score_events.model)
 
 
-def enricher(settings: Settings, sleep: Callable[[float], None], *, topic: str = SOURCE_TOPIC, group: str = GROUP) -> Enricher:
-    """The enrich step of one worker that reads `topic` in the consumer group `group`."""
-    source, source_rules = Topic(settings, topic, group), rules()
+def enricher(
+    settings: Settings, sleep: Callable[[float], None], source_rules: Rules, *, topic: str = SOURCE_TOPIC, group: str = GROUP
+) -> Enricher:
+    """The enrich step of one worker that reads `topic` in the consumer group `group`; what it folds again it decodes by `source_rules`."""
+    source = Topic(settings, topic, group)
 
     def records(partition: int, first: int, end: int) -> Iterator[Records]:
         low = source.low(partition)

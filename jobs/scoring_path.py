@@ -21,7 +21,7 @@ from features.enrich import Batch, Enriched, session_hash
 from features.history import NEVER
 from features.online import ACTIVITY, PROFILE
 from features.profile import ProfileValues, profiles_at
-from infra.contracts.codec import check_event_time, decode_user_action, event_milliseconds, rfc3339
+from infra.contracts.codec import check_event_time, event_milliseconds, rfc3339
 from infra.contracts.events import Rejected, UserAction
 from infra.contracts.partitioner import partition_of
 from jobs.dead_letter import SOURCE, answer_id, dead_letter
@@ -127,19 +127,21 @@ def answer(records: Records, rules: Rules, enrich: Enrich, model: Model, now_ms:
 
 def accept(records: Records, rules: Rules) -> tuple[Accepted, dict[int, Rejected]]:
     """Decode and validate each record; refusals by their position."""
-    decoded = [decode_user_action(value) for value in records.values]
+    decoded = rules.contract.decode(records.values, records.kafka_ms)
     refused = {i: event for i, event in enumerate(decoded) if isinstance(event, Rejected)}
     events = [event for event in decoded if not isinstance(event, Rejected)]
     at = np.delete(np.arange(len(decoded)), list(refused))
     times = np.array([event_milliseconds(event.timestamp) for event in events], np.int64)
     partition, kafka_ms = records.partition[at], records.kafka_ms[at]
     # what the two checks below ask, of all at once
-    window, count = rules.window, rules.partitions
-    fits = (window.not_before <= times) & (times - window.ahead <= kafka_ms)
+    (not_before, ahead), count = rules.contract.windows(kafka_ms), rules.partitions
+    fits = (not_before <= times) & (times - ahead <= kafka_ms)
     fits &= np.array([partition_of(event.data.user_id, count) for event in events], np.int64) == partition
     if not fits.all():
         for j in np.flatnonzero(~fits).tolist():
-            bad = check_event_time(int(times[j]), int(kafka_ms[j]), window) or check_partition(events[j], int(partition[j]), rules)
+            moment = int(kafka_ms[j])
+            window, event = rules.contract.at(moment).window, events[j]
+            bad = check_event_time(int(times[j]), moment, window) or check_partition(event, int(partition[j]), rules)
             assert bad is not None
             refused[int(at[j])] = bad
         events = [event for event, is_good in zip(events, fits.tolist(), strict=True) if is_good]

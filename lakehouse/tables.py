@@ -9,7 +9,7 @@ from lakehouse.archives import ARCHIVES, LOG_ORDER, POSITION, USER_ACTIONS
 from lakehouse.errors import LakehouseError
 from lakehouse.table import Column, Table
 
-__all__ = ["ARCHIVES", "FEATURE_LOG", "RECEIPTS", "TABLES", "USER_ACTIONS", "USER_PROFILES", "Column", "Table"]
+__all__ = ["ARCHIVES", "CONTRACT_CHANGES", "FEATURE_LOG", "RECEIPTS", "TABLES", "USER_ACTIONS", "USER_PROFILES", "Column", "Table"]
 __all__ += ["declared", "is_scores_table", "scores_table"]
 
 _COUNTED = {
@@ -96,7 +96,25 @@ RECEIPTS = Table(
     properties=MappingProxyType({"commit.retry.num-retries": "0"}),
 )
 
-TABLES = ARCHIVES | {t.name: t for t in (FEATURE_LOG, USER_PROFILES, RECEIPTS)}
+CONTRACT_CHANGES = Table(
+    "contract_changes",
+    "The contracts of user-actions, from when each holds: by what archived actions are decoded. `apply` writes it.",
+    "data-platform",
+    "unlimited",
+    (
+        Column("change_id", "string", "Which change it is; the event id of its announcement.", "UUID"),
+        Column(
+            "state", "string", "intended: about to be announced; announced: holds from effective_from on; withdrawn: it never was.", "name"
+        ),
+        Column("effective_from", "timestamptz", "From which broker time of a record on it holds; null: for all before, too.", "UTC"),
+        Column("sha256", "string", "Hash of the document.", "hexadecimal"),
+        Column("document", "string", "All that decoding needs: events, upcasts, deprecations, event-time window, schemas.", "JSON"),
+        Column("written", "timestamptz", "When the row was written.", "UTC"),
+    ),
+    sort=("written",),
+)
+
+TABLES = ARCHIVES | {t.name: t for t in (FEATURE_LOG, USER_PROFILES, RECEIPTS, CONTRACT_CHANGES)}
 
 
 _SCORES = re.compile(r"scores_([a-z][a-z0-9_]{0,63})_v([1-9][0-9]{0,8})\Z")

@@ -178,7 +178,7 @@ class Archive:
     """The archive tables behind their topics: each call writes what came since the last, a snapshot per step."""
 
     def __init__(self, settings: Settings, step: int = 100_000) -> None:
-        self._settings, self._step, self._window = settings, step, rules().window
+        self._settings, self._step, self._window = settings, step, rules().contract
         self._next: dict[str, list[int]] = {}
 
     def follow(self, topic: str) -> int:
@@ -212,10 +212,10 @@ class Archive:
 
 def archived(topic: str, messages: Sequence[Message]) -> pa.Table:
     """Messages as rows of the topic's archive table, as archive_topics writes them."""
-    window = rules().window
+    contract = rules().contract
     headers: list[Any] = [message.headers() or () for message in messages]
     typed = [
-        archive_row(topic, message.value(), message.timestamp()[1], window, message.key(), dict(head))
+        archive_row(topic, message.value(), message.timestamp()[1], contract, message.key(), dict(head))
         for message, head in zip(messages, headers, strict=True)
     ]
     columns: dict[str, Any] = {

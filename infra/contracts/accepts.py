@@ -1,7 +1,7 @@
 """Whether one JSON Schema accepts every value that another does. Pure.
 
-What the contracts use of draft 7 is compared keyword by keyword; a keyword that is not known here counts as narrower where it differs, so that
-the answer "accepts" can be relied on.
+What the contracts use of draft 7 is compared keyword by keyword; a keyword that is not known here counts as narrower where it differs, so
+that the answer "accepts" can be relied on.
 """
 
 from __future__ import annotations
@@ -49,8 +49,12 @@ def _object(old: Schema, new: Schema, prefix: str) -> Iterator[str]:
             yield from narrower(field, after[name], f"{prefix}{name}")
         elif new.get("additionalProperties", True) is False:
             yield f"{prefix}{name}: there -> not there"
-    if old.get("additionalProperties", True) is not False and new.get("additionalProperties", True) is False:
-        yield f"{prefix or 'the value'}: open -> closed"
+    if old.get("additionalProperties", True) is not False:
+        if new.get("additionalProperties", True) is False:
+            yield f"{prefix or 'the value'}: open -> closed"
+        for name in after:
+            if name not in before:
+                yield f"{prefix}{name}: anything -> described"
 
 
 def _loosens(keyword: str, old: Schema, before: Any, after: Any) -> bool:  # noqa: ANN401 - any keyword's value

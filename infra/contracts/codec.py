@@ -1,4 +1,4 @@
-"""Bytes to events. Decoding is a function of the bytes alone and never raises on bad data: it answers `Rejected`."""
+"""What all decoders share: the refusal of bad data, as a value, the depth that is followed, and times."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from infra.contracts.events import Rejected, UserAction
+from infra.contracts.events import Rejected
 
-_user_action = msgspec.json.Decoder(UserAction)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _FIRST, _LAST = -62_135_596_800_000, 253_402_300_799_999  # the years 1 to 9999, which a datetime can hold
@@ -25,8 +24,7 @@ _NO_BRACKETS = bytes(set(range(256)) - set(b"[{]}"))
 _BLOCK = 1 << 16  # brackets that are looked at in one go, so that a value that swells to hundreds of megabytes does not do so again here
 _PAST_A_LIMIT = re.compile(r"Expected `\w+` [<>]=? ")  # how the decoder calls a number that its field does not allow
 _PAST_ANY_NUMBER = "out of range"  # how the decoder calls 1e400 and integers of more than 4,300 digits
-_MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
-_KNOWN = {"UserAction": (1,)}
+MESSAGE_LIMIT = 300  # characters of a decoder's own message that reach the dead letter
 
 
 class _Header(msgspec.Struct, rename="camel"):
@@ -46,31 +44,6 @@ class EventTimeWindow:
 
     not_before: int
     ahead: int
-
-
-def decode_user_action(value: bytes | None) -> UserAction | Rejected:
-    """Decode one value of topic user-actions; unknown fields are ignored.
-
-    Refused: tombstones, bytes that are no UTF-8 or no strict JSON (NaN, Infinity, lone surrogates), nesting past
-    `DEPTH`, missing fields, wrong types, event types and versions that no contract names.
-    """
-    if value is None:
-        return Rejected("decode", "tombstone", "the value is null; user-actions is a log, a deletion has no meaning in it")
-    try:
-        if not value.isascii():
-            value.decode("utf-8")
-        if nests_deeper(value, DEPTH):
-            return Rejected("decode", "too_deep", f"the value nests deeper than {DEPTH} arrays and objects")
-        event = _user_action.decode(value)
-    except UnicodeDecodeError as error:
-        return Rejected("decode", "not_utf8", f"the value is no UTF-8: {error.reason} at byte {error.start}")
-    except msgspec.ValidationError as error:
-        return refusal(value, str(error), _KNOWN)
-    except msgspec.DecodeError as error:
-        return Rejected("decode", "invalid_json", str(error)[:_MESSAGE_LIMIT])
-    if event.event_type != "UserAction" or event.version != 1:
-        return _unknown(event.event_type, event.version, _KNOWN) or Rejected("decode", "wrong_type", "version is no whole number")
-    return event
 
 
 def nests_deeper(value: bytes, limit: int) -> bool:
@@ -99,15 +72,15 @@ def refusal(value: bytes, message: str, known: Mapping[str, Collection[int]]) ->
         header = _header.decode(value)
     except msgspec.ValidationError as error:
         reason = "wrong_type" if " - at `$" in str(error) else "not_an_object"
-        return Rejected("decode", reason, str(error)[:_MESSAGE_LIMIT])
+        return Rejected("decode", reason, str(error)[:MESSAGE_LIMIT])
     except msgspec.DecodeError as error:  # a fault behind what did not fit
-        return Rejected("decode", "invalid_json", str(error)[:_MESSAGE_LIMIT])
+        return Rejected("decode", "invalid_json", str(error)[:MESSAGE_LIMIT])
     if (
         isinstance(header.event_type, str)
         and isinstance(header.version, int)
-        and (unknown := _unknown(header.event_type, header.version, known))
+        and (stranger := unknown(header.event_type, header.version, known))
     ):
-        return unknown
+        return stranger
     if "missing required field" in message:
         reason = "missing_field"
     elif _PAST_ANY_NUMBER in message or (
@@ -118,11 +91,12 @@ def refusal(value: bytes, message: str, known: Mapping[str, Collection[int]]) ->
     ):
         reason = "wrong_type"
     else:
-        return Rejected("validate", "invalid_value", message[:_MESSAGE_LIMIT])
-    return Rejected("decode", reason, message[:_MESSAGE_LIMIT])
+        return Rejected("validate", "invalid_value", message[:MESSAGE_LIMIT])
+    return Rejected("decode", reason, message[:MESSAGE_LIMIT])
 
 
-def _unknown(event_type: str, version: int, known: Mapping[str, Collection[int]]) -> Rejected | None:
+def unknown(event_type: str, version: int, known: Mapping[str, Collection[int]]) -> Rejected | None:
+    """The refusal of an event type or version that is not among those known; None where it is."""
     if event_type not in known:
         names = ", ".join(f"'{name}'" for name in sorted(known))
         return Rejected(

@@ -12,6 +12,10 @@ Identifier = Annotated[str, Meta(min_length=1, max_length=128)]
 ActionName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,63}\Z")]
 
 
+SHAPE = 1
+"""The version of UserAction whose names the fields below have. Events of all others are read as if they were of it."""
+
+
 class UserActionData(Struct, rename="camel", frozen=True, gc=False):
     """What a user did. `platform` and `lifecycle` travel with the action because they change from visit to visit."""
 
@@ -23,7 +27,7 @@ class UserActionData(Struct, rename="camel", frozen=True, gc=False):
 
 
 class UserAction(Struct, rename="camel", frozen=True, gc=False):
-    """Topic user-actions, event type UserAction, version 1. `timestamp`: when the user acted."""
+    """An event of topic user-actions. `timestamp`: when the user acted; `version`: the one that it was sent in."""
 
     event_type: Annotated[str, Meta(max_length=128)]
     event_id: UUID

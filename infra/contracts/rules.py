@@ -238,7 +238,7 @@ def _broken(where: object, expected: str, got: str, remedy: str) -> str:
     return f"{where}: expected {expected}, got {got}; {remedy}"
 
 
-RULES: Mapping[str, Rule] = {
+RULES: Mapping[str, Rule] = dict(VERSION_RULES) | {
     rule.__name__: rule
     for rule in (
         topic_names_are_kebab_case,
@@ -259,7 +259,7 @@ RULES: Mapping[str, Rule] = {
         invalid_examples_name_their_refusal,
         event_types_lie_on_one_topic,
     )
-} | VERSION_RULES
+}
 
 
 def _objects(part: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -8,6 +8,7 @@ from itertools import pairwise
 from jsonschema import Draft7Validator
 
 from infra.contracts.accepts import narrower
+from infra.contracts.actions import EVENT, TOPIC, misfits
 from infra.contracts.contract import Contracts, EventSchema, Topic, Upcast
 from infra.contracts.lineage import data_fields, required_fields
 
@@ -41,7 +42,7 @@ def versions_follow_from_each_other(contracts: Contracts) -> Iterator[str]:
                 where = f"{topic.file}: {event_type} {new}"
                 upcast = topic.upcasts.get((event_type, new))
                 if upcast is None:
-                    yield f"{where}: expected `upcast`, how version {old} becomes {new}, got nothing; write it, or {{}} where all names stay"
+                    yield f"{where}: expected `upcast`, how {old} becomes {new}, got nothing; write it, or {{}} where all names stay"
                 elif (event_type, old) in contracts.schemas and (event_type, new) in contracts.schemas:
                     before, after = contracts.schemas[event_type, old], contracts.schemas[event_type, new]
                     yield from (f"{where}: upcast: {what}" for what in _misfits(before, after, upcast))
@@ -78,4 +79,22 @@ def _not_deprecated(topic: Topic, event_type: str, old: int, new: int, before: E
         )
 
 
-VERSION_RULES: Mapping[str, Rule] = {rule.__name__: rule for rule in (deprecations_name_what_follows, versions_follow_from_each_other)}
+def actions_can_be_decoded(contracts: Contracts) -> Iterator[str]:
+    """The decoder is made of the contract, while jobs run: what it cannot be made of is refused here."""
+    topic = contracts.topics.get(TOPIC)
+    if topic is None:
+        return
+    for version in topic.versions(EVENT):
+        if (EVENT, version) in contracts.schemas:
+            for what in misfits(topic, contracts.schemas[EVENT, version]):
+                yield f"{topic.file}: {what}"
+    for event in topic.events:
+        if event[0] != EVENT:
+            yield f"{topic.file}: expected {EVENT} alone, got {event[0]}; give it a topic of its own"
+    if topic.event_time is None:
+        yield f"{topic.file}: expected event_time, which actions are held to, got none; state not_before and ahead"
+
+
+VERSION_RULES: Mapping[str, Rule] = {
+    rule.__name__: rule for rule in (deprecations_name_what_follows, versions_follow_from_each_other, actions_can_be_decoded)
+}

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from infra.contracts.codec import EventTimeWindow
+from infra.contracts.in_effect import Contract
 from jobs.archive_columns import COLUMNS, ENVELOPE, EVENT_TOPICS
 from jobs.archive_rows import NO_HEADERS, Row, archive_row
 from jobs.audit.topic_log import Headers, Step, milliseconds
@@ -50,13 +50,13 @@ class Compared:
     """By offset the record's and the row's bytes, where they differ."""
 
 
-def typed_rows(topic: str, step: Step, window: EventTimeWindow) -> list[Row]:
+def typed_rows(topic: str, step: Step, contract: Contract) -> list[Row]:
     """The typed columns that each record's bytes give."""
     records = zip(step.values, step.kafka_ms.tolist(), strict=True)
     if topic not in EVENT_TOPICS:
-        return [archive_row(topic, value, kafka_ms, window) for value, kafka_ms in records]
+        return [archive_row(topic, value, kafka_ms, contract) for value, kafka_ms in records]
     told = zip(records, python_values(step.key), step.headers or repeat(NO_HEADERS, len(step)), strict=True)
-    return [archive_row(topic, value, kafka_ms, window, key, headers) for (value, kafka_ms), key, headers in told]
+    return [archive_row(topic, value, kafka_ms, contract, key, headers) for (value, kafka_ms), key, headers in told]
 
 
 def compare(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared: Compared) -> None:

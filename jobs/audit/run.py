@@ -22,9 +22,9 @@ from jobs.audit.rows import Side, dropped
 from jobs.audit.second_look import still_missing
 from jobs.audit.spill import BUCKET
 from jobs.audit.strand import Strand, Work
+from jobs.contract_history import in_effect
 from jobs.findings import Finding, Findings, Unproven
 from jobs.processes import Progress, all_done
-from jobs.scoring_parts import rules
 from jobs.table_log import END
 
 PROCESSES = 2
@@ -100,22 +100,22 @@ def audit(settings: Settings, *, settled: bool = False, progress: Progress = lam
         processes = PROCESSES if total > _LITTLE else 0
     with workers.begun(settings, processes) as (pool, passed):
         outcome = _Outcome()
-        _follow(pool, pinned, outcome, lambda: progress(passed(), total))
+        _follow(settings, pool, pinned, outcome, lambda: progress(passed(), total))
         _join(pool, pinned, outcome, tail_is_fine=runs and not settled)
     if outcome.missing and runs and not settled:
         answering = [p for topic in ANSWERS for p in pinned[topic].partitions]
-        outcome.missing = still_missing(settings, outcome.missing, answering, rules().window, _SECOND_LOOK_SECONDS)
+        outcome.missing = still_missing(settings, outcome.missing, answering, in_effect(settings), _SECOND_LOOK_SECONDS)
     report = _report(pinned, outcome, settled=settled, scorer_runs=runs)
     report.seconds = time.monotonic() - began
     return report
 
 
-def _follow(pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, tick: Callable[[], None]) -> None:
+def _follow(settings: Settings, pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, tick: Callable[[], None]) -> None:
     ends = {p.partition: p.end for p in pinned[ACTIONS].partitions}
     bits = max(0, math.ceil(math.log2(max(1, sum(ends.values())) / _EVENTS_AT_ONCE)))
-    window = rules().window
+    contract = in_effect(settings)
     works = [
-        Work(p, len(topic.partitions), topic.table, topic.snapshot_id, ends, bits, window)
+        Work(p, len(topic.partitions), topic.table, topic.snapshot_id, ends, bits, contract)
         for topic in pinned.values()
         for p in topic.partitions
     ]

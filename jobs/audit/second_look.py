@@ -9,7 +9,7 @@ from contextlib import closing
 from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from infra.config import Settings
-from infra.contracts.codec import EventTimeWindow
+from infra.contracts.in_effect import Contract
 from jobs.audit.answers import answers
 from jobs.audit.pins import Pin, unreachable
 from jobs.audit.replays import Place
@@ -19,9 +19,7 @@ from jobs.audit.topic_log import steps
 _PAUSE = 0.25
 
 
-def still_missing(
-    settings: Settings, missing: Iterable[Place], answering: Iterable[Pin], window: EventTimeWindow, seconds: float
-) -> set[Place]:
+def still_missing(settings: Settings, missing: Iterable[Place], answering: Iterable[Pin], contract: Contract, seconds: float) -> set[Place]:
     """Of unanswered places those that no answer behind the pinned ends answers within `seconds`.
 
     Raises:
@@ -34,7 +32,7 @@ def still_missing(
         for (topic, partition), start in read.items():
             end = _end(settings, topic, partition)
             for step in steps(settings, topic, partition, start, end):
-                rows, _ = answers(topic, partition, step, typed_rows(topic, step, window))
+                rows, _ = answers(topic, partition, step, typed_rows(topic, step, contract))
                 left -= set(rows[["action_partition", "offset"]].tolist())
             read[topic, partition] = max(start, end)
         if time.monotonic() >= deadline:

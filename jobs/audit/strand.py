@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from infra.config import Settings
-from infra.contracts.codec import EventTimeWindow
+from infra.contracts.in_effect import Contract
 from jobs.archive_columns import COLUMNS, ENVELOPE
 from jobs.archive_rows import Row
 from jobs.audit.answers import Order, actions, answers, event_prints, misplaced, rescore
@@ -38,7 +38,7 @@ class Work:
     snapshot_id: int | None
     action_ends: dict[int, int]
     event_bits: int
-    window: EventTimeWindow
+    contract: Contract
 
 
 @dataclass
@@ -82,7 +82,7 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     models = PublishedModels(models_folder(settings))
 
     def take(step: Step, rows: pa.Table, *, is_cut: bool) -> None:
-        typed = typed_rows(pin.topic, step, work.window)
+        typed = typed_rows(pin.topic, step, work.contract)
         compare(side, step, typed, rows, compared)
         _take(strand, work, spill, step, typed, models, is_cut=is_cut)
 

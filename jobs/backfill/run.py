@@ -23,6 +23,7 @@ from infra.errors import StreamhouseError
 from jobs.archived_log import TABLE, archived
 from jobs.backfill.scored import scored
 from jobs.backfill.seam import Seam, SeamError, behind_the_seam, refuse_another_topic, seams
+from jobs.contract_history import in_effect
 from jobs.folded_archive import archived_profiles, fold_records, offline_enricher
 from jobs.processes import Progress
 from jobs.replay.history import History, pinned
@@ -160,7 +161,7 @@ def _fill_partition(
     )
     taken = outcome.before.get(partition, 0)
     enrich = offline_enricher(MemoryStore())  # of this partition alone: no other needs its users
-    for part in fold_records(log, partition, enrich, rules()):
+    for part in fold_records(log, partition, enrich, rules(in_effect(settings))):
         end = int(part.records.offset[-1]) + 1
         if end > taken:
             new = scored(part, taken, model, profiles)

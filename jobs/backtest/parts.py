@@ -20,6 +20,7 @@ from features.memory_store import MemoryStore
 from features.profile_history import ProfileHistory
 from infra.config import Settings
 from jobs import processes
+from jobs.contract_history import in_effect
 from jobs.folded_archive import Folded, archived_profiles, folded, offline_enricher
 from jobs.published_models import published_model
 from jobs.records import Rules
@@ -101,7 +102,7 @@ def begin(settings: Settings, snapshots: Snapshots, models: Models) -> None:
     )
     assert candidate is not None
     profiles = archived_profiles(settings, snapshots["user_profiles"])
-    _worker = _Worker(settings, snapshots, rules(), candidate, champion, profiles)
+    _worker = _Worker(settings, snapshots, rules(in_effect(settings)), candidate, champion, profiles)
 
 
 def backtest_partition(partition: int, span: Span) -> PartOfBacktest:

@@ -10,10 +10,11 @@ import numpy as np
 
 from infra.clock import Clock
 from infra.config import Settings
-from infra.contracts.codec import decode_user_action
 from infra.contracts.events import Rejected
+from infra.contracts.in_effect import decode_user_action
 from infra.contracts.partitioner import partition_of
 from infra.contracts.replays import HEADER, Replay, encode_replay
+from jobs.contract_history import in_effect
 from jobs.dlq import to_participant
 from jobs.dlq.chains import Chains, State, Wanted, chained, is_spent
 from jobs.dlq.edit import Edit, EditError, apply_edit
@@ -122,12 +123,12 @@ def rehearse(
         EditError: as in `replay`.
 
     """
-    outcome, rehearsal = Outcome(), Rehearsal()
+    outcome, rehearsal, source_rules = Outcome(), Rehearsal(), rules(in_effect(settings))
     fit = [letter for letter in chosen if not is_spent(chains, letter.place, settings.dlq.max_retries, wanted)]
     rehearsal.quarantined = len(chosen) - len(fit)
     progress(rehearsal.quarantined)
     for batch, done in _batches(settings, source, fit, chains, edit, outcome):
-        refused = to_participant.judged(source, batch, clock()) if source.participants else _judged(batch, rules(), clock())
+        refused = to_participant.judged(source, batch, clock()) if source.participants else _judged(batch, source_rules, clock())
         rehearsal.refused.update(f"{why.step}: {why.reason}" for why in refused.values())
         rehearsal.accepted += len(batch) - len(refused)
         progress(done)
@@ -163,7 +164,7 @@ def _batches(
     """What one transaction sends at a time, and how many letters are done with it; what cannot be sent is counted in `outcome`."""
     batch: list[Outgoing] = []
     size = done = 0
-    source_rules = rules()
+    source_rules = rules(in_effect(settings))
     for letter, original in originals(settings, source, letters):
         done += 1
         if original is None:

@@ -10,7 +10,8 @@ import pandas as pd
 from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
-from infra.contracts.codec import EventTimeWindow
+from infra.config import load_settings
+from infra.contracts.in_effect import Contract
 from jobs.archive_columns import COLUMNS, ENVELOPE, EVENT_TOPICS
 from jobs.archive_rows import NO_HEADERS, archive_row
 
@@ -52,7 +53,7 @@ def result(topics: Sequence[str]) -> Any:  # noqa: ANN401 - a pyflink type
 class ArchiveRecords(ScalarFunction):
     """Every column that the tables need goes through here and back, so that the planner runs it once."""
 
-    _window: EventTimeWindow
+    _contract: Contract
 
     def __init__(self, topics: Sequence[str]) -> None:
         super().__init__()
@@ -60,10 +61,10 @@ class ArchiveRecords(ScalarFunction):
         self._reads_headers = not set(topics).isdisjoint(EVENT_TOPICS)
 
     def open(self, function_context: FunctionContext) -> None:
-        """Read the contracts."""
-        from jobs.scoring_parts import rules
+        """Follow the contracts."""
+        from infra.contracts.changes import Changes, Followed
 
-        self._window = rules().window
+        self._contract = Followed(Changes(load_settings()))
 
     def eval(self, *columns: pd.Series[Any]) -> pd.DataFrame:
         """One batch: the passed columns in, the row out."""
@@ -72,7 +73,7 @@ class ArchiveRecords(ScalarFunction):
         if self._reads_headers:
             headers = (dict(zip(*pair, strict=True)) for pair in zip(passed["header_names"], passed["header_values"], strict=True))
         records = zip(passed["topic"], passed["record_value"], passed["kafka_ms"], passed["record_key"], headers, strict=True)
-        rows = [archive_row(topic, value, kafka_ms, self._window, key, head) for topic, value, kafka_ms, key, head in records]
+        rows = [archive_row(topic, value, kafka_ms, self._contract, key, head) for topic, value, kafka_ms, key, head in records]
         answer: dict[str, Any] = dict(passed)
         answer["event_ms"] = [row["event_ms"] for row in rows]
         for name in self._typed:

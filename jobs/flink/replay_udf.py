@@ -58,11 +58,12 @@ class ReplayJoined(ScalarFunction):
 
     def open(self, function_context: FunctionContext) -> None:
         """Read the contracts; models are loaded once a prediction names them."""
+        from jobs.contract_history import in_effect
         from jobs.published_models import PublishedModels
         from jobs.replay.joined import First
         from jobs.scoring_parts import models_folder, rules
 
-        self._rules, self._models, self._first = rules(), PublishedModels(models_folder(load_settings())), First()
+        self._rules, self._models, self._first = rules(in_effect(load_settings())), PublishedModels(models_folder(load_settings())), First()
 
     def eval(self, *columns: pd.Series[Any]) -> pd.DataFrame:
         """One batch: `COLUMNS` in, the row out."""

@@ -49,11 +49,13 @@ class AnswerRecords(ScalarFunction):
 
     def open(self, function_context: FunctionContext) -> None:
         """Load the model and connect; never at import, never in the client."""
+        from infra.contracts.changes import Changes, Followed
         from jobs.scoring_parts import enricher, model, rules
 
         here = load_settings()
         settings = replace(here, score_events=replace(here.score_events, model=self._model_name))
-        self._rules, self._model, self._enrich = rules(), model(settings), enricher(settings, time.sleep)
+        self._rules, self._model = rules(Followed(Changes(settings))), model(settings)
+        self._enrich = enricher(settings, time.sleep, self._rules)
         gc.collect()
         gc.freeze()  # what start-up left is never garbage; a full collection over it takes tens of milliseconds
 

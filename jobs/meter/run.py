@@ -17,6 +17,7 @@ from confluent_kafka import KafkaException
 
 from infra.clock import system_clock
 from infra.config import Settings, load_settings
+from infra.contracts.changes import Changes, Followed
 from infra.stack import health, measured
 from infra.stack.measured import Doing, Measured
 from jobs.answered import PREDICTIONS
@@ -118,7 +119,7 @@ class Following:
         self._tell(_FOLDS, now=True)
         ends = source.ends_of_predictions(settings)
         self._read_profiles()
-        meter, start = Meter(settings.meter.every, rules(), self._models.find), dict[int, int]()
+        meter, start = Meter(settings.meter.every, rules(Followed(Changes(settings))), self._models.find), dict[int, int]()
         for partition, records, end in source.past(settings):
             meter.begin(partition)
             for some in records:

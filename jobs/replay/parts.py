@@ -13,6 +13,7 @@ from features.memory_store import MemoryStore
 from features.profile_history import ProfileHistory
 from infra.config import Settings
 from jobs import processes
+from jobs.contract_history import in_effect
 from jobs.folded_archive import archived_profiles, folded, offline_enricher
 from jobs.offset_ranges import NONE, without
 from jobs.published_models import PublishedModels
@@ -89,7 +90,7 @@ _worker: _Worker
 def begin(settings: Settings, snapshots: Snapshots, what: Chosen, batch: int) -> None:
     """Begin this process; `batch`: rows in one call of a model."""
     global _worker
-    _worker = _Worker(settings, snapshots, what, batch, rules(), PublishedModels(models_folder(settings)))
+    _worker = _Worker(settings, snapshots, what, batch, rules(in_effect(settings)), PublishedModels(models_folder(settings)))
 
 
 def replay_part(part: Part) -> Outcome:
@@ -106,7 +107,7 @@ def replay_part(part: Part) -> Outcome:
 def replay_topic(part: Part) -> Outcome:
     """Some offsets of a partition of the topic as they were served; predictions that came late are looked at last."""
     do, outcome, done = _worker, Outcome(), part.span[0]
-    for some in topic_stretches(do.settings, part.partition, part.span, do.what, COLUMNS, do.rules.window):
+    for some in topic_stretches(do.settings, part.partition, part.span, do.what, COLUMNS, do.rules.contract):
         one = replay_served(part.partition, some.records, do.rules, published(some.predictions), do.models.find, do.batch)
         if some.again:  # these records were counted before, as unanswered
             late = some.predictions["action_offset"].to_numpy()
@@ -140,7 +141,7 @@ def refold_part(part: Part, first: int) -> Refolded:
         vectors = compare_vectors(some, chosen, said, do.profiles, do.rules, do.models.find)
         outcome.merge([vectors, compare_log(some, chosen, log.below(last + 1), do.logged.get(part.partition, 0))])
         inside = pa.array(np.isin(said.offset, batch.offset[chosen]))
-        outcome.findings.extend(compare_columns(part.partition, rows.filter(inside), do.rules.window))
+        outcome.findings.extend(compare_columns(part.partition, rows.filter(inside), do.rules.contract))
         processes.advance(last + 1 - done)
         done = last + 1
     processes.advance(end - done)

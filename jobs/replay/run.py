@@ -14,6 +14,7 @@ from infra.contracts.load import load_contracts
 from jobs import processes
 from jobs.archive_rows import archive_row
 from jobs.committed_records import read_all
+from jobs.contract_history import in_effect
 from jobs.offset_ranges import NONE, Ranges, holds, of_offsets
 from jobs.processes import Progress
 from jobs.replay.chosen import Chosen
@@ -23,7 +24,7 @@ from jobs.replay.parts import Part, begin, parts_of, refold_part, replay_part, r
 from jobs.replay.refolded import Refolded
 from jobs.replay.served import Outcome, Place, difference
 from jobs.replay.topic_source import topic_spans
-from jobs.scoring_parts import SOURCE_TOPIC, rules
+from jobs.scoring_parts import SOURCE_TOPIC
 from lakehouse.read import read
 
 LETTERS = "user-actions-dlq"
@@ -156,9 +157,9 @@ def _letters_of_topic(settings: Settings) -> Callable[[int, int, int], Ranges]:
     @cache
     def known() -> Mapping[int, Ranges]:
         offsets: dict[int, list[int]] = {}
-        window = rules().window
+        contract = in_effect(settings)
         for message in read_all(settings, LETTERS, load_contracts().topics[LETTERS].partitions):
-            row = archive_row(LETTERS, message.value(), message.timestamp()[1], window)
+            row = archive_row(LETTERS, message.value(), message.timestamp()[1], contract)
             if row.get("source_topic") == SOURCE_TOPIC:
                 offsets.setdefault(row["source_partition"], []).append(row["source_offset"])
         return {partition: of_offsets(np.array(some, np.int64)) for partition, some in offsets.items()}

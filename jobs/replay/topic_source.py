@@ -11,7 +11,7 @@ import pyarrow as pa
 from confluent_kafka import Message, TopicPartition
 
 from infra.config import Settings
-from infra.contracts.codec import EventTimeWindow
+from infra.contracts.in_effect import Contract
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs.archive_rows import Row, archive_row
@@ -62,7 +62,7 @@ def topic_spans(settings: Settings) -> dict[int, Span]:
 
 
 def topic_stretches(
-    settings: Settings, partition: int, span: Span, what: Chosen, columns: Sequence[str], window: EventTimeWindow
+    settings: Settings, partition: int, span: Span, what: Chosen, columns: Sequence[str], contract: Contract
 ) -> Iterator[Stretch]:
     """Chosen records in offset order, each time with the predictions for them that came in order; late ones at the end, if only none.
 
@@ -70,15 +70,15 @@ def topic_stretches(
         KafkaException: the broker does not answer.
 
     """
-    waiting = _Waiting(_predictions(settings, partition, window), partition)
+    waiting = _Waiting(_predictions(settings, partition, contract), partition)
     done = span[0]
     for messages in _steps(settings, partition, span):
         end = (messages[-1].offset() or 0) + 1
-        yield Stretch(*_chosen(messages, waiting.below(done, end), what, columns, window), waiting.last)
+        yield Stretch(*_chosen(messages, waiting.below(done, end), what, columns, contract), waiting.last)
         done = end
     waiting.below(done, span[1])
     late = waiting.late(span)
-    yield Stretch(*_chosen([], [], what, columns, window), waiting.last, again=True)
+    yield Stretch(*_chosen([], [], what, columns, contract), waiting.last, again=True)
     if late:
         offsets = sorted({row["action_offset"] for row in late})
         wanted = set(offsets)
@@ -87,7 +87,7 @@ def topic_stretches(
             there = {message.offset() for message in some}
             rows = sorted((row for row in late if row["action_offset"] in there), key=lambda row: row["action_offset"])
             if some:
-                yield Stretch(*_chosen(some, rows, what, columns, window), waiting.last, again=True)
+                yield Stretch(*_chosen(some, rows, what, columns, contract), waiting.last, again=True)
 
 
 @dataclass
@@ -131,11 +131,11 @@ class _Waiting:
         return [row for row in both if span[0] <= row["action_offset"] < span[1]]
 
 
-def _predictions(settings: Settings, partition: int, window: EventTimeWindow) -> Iterator[Row]:
+def _predictions(settings: Settings, partition: int, contract: Contract) -> Iterator[Row]:
     first = first_offsets(settings, [("predictions", partition)])["predictions", partition]
     for messages in read_to_end(settings, [TopicPartition("predictions", partition, first)]):
         for message in messages:
-            yield archive_row("predictions", message.value(), message.timestamp()[1], window)
+            yield archive_row("predictions", message.value(), message.timestamp()[1], contract)
 
 
 def _steps(settings: Settings, partition: int, span: Span) -> Iterator[list[Message]]:
@@ -151,11 +151,9 @@ def _steps(settings: Settings, partition: int, span: Span) -> Iterator[list[Mess
         yield waiting
 
 
-def _chosen(
-    messages: list[Message], rows: list[Row], what: Chosen, columns: Sequence[str], window: EventTimeWindow
-) -> tuple[Records, pa.Table]:
+def _chosen(messages: list[Message], rows: list[Row], what: Chosen, columns: Sequence[str], contract: Contract) -> tuple[Records, pa.Table]:
     if what.by_time:
-        times = [archive_row(SOURCE_TOPIC, m.value(), m.timestamp()[1], window)["event_ms"] for m in messages]
+        times = [archive_row(SOURCE_TOPIC, m.value(), m.timestamp()[1], contract)["event_ms"] for m in messages]
         messages = [m for m, fits in zip(messages, what.holds(np.array(times, np.int64)).tolist(), strict=True) if fits]
         fitting = what.holds(np.array([row["event_ms"] for row in rows], np.int64)).tolist()
         rows = [row for row, fits in zip(rows, fitting, strict=True) if fits]

@@ -20,8 +20,8 @@ from sqlalchemy import Engine, func, select
 
 from infra.clock import system_clock
 from infra.config import Settings
-from infra.contracts.codec import decode_user_action
 from infra.contracts.events import UserAction
+from infra.contracts.in_effect import decode_user_action
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.plain_http import NO_AUTHORITIES

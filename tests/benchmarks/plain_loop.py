@@ -42,7 +42,7 @@ def run(settings: Settings, name: str, batch_rows: int, is_over: Callable[[], bo
     topic, fill_seconds = source(name), settings.score_events.bundle_milliseconds / 1000
     predictions, dead_letters = sinks(name)
     source_rules, scorer = rules(), model(settings)
-    enrich = enricher(settings, time.sleep, topic=topic, group=name)
+    enrich = enricher(settings, time.sleep, source_rules, topic=topic, group=name)
     consumer = Consumer(
         {
             **settings.kafka.client(),

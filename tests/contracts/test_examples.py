@@ -8,25 +8,18 @@ import numpy as np
 import pytest
 from jsonschema import Draft7Validator
 
-from infra.contracts.codec import EventTimeWindow
 from infra.contracts.contract import Example
 from infra.contracts.events import Rejected
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from jobs.dead_letter import dead_letter
-from jobs.records import Records, Rules
+from jobs.records import Records
+from jobs.scoring_parts import rules
 from jobs.scoring_path import accept
 
 CONTRACTS = load_contracts()
 TOPIC = CONTRACTS.topics["user-actions"]
-assert TOPIC.event_time is not None
-LETTERS = CONTRACTS.topics["user-actions-dlq"]
-RULES = Rules(
-    TOPIC.name,
-    TOPIC.partitions,
-    EventTimeWindow(TOPIC.event_time.not_before_ms, TOPIC.event_time.ahead_ms),
-    LETTERS.max_message_bytes,
-)
+RULES = rules()
 FAR_AHEAD = 4_000_000_000_000  # Kafka's time where it does not matter
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -74,6 +75,29 @@ def write(path: str, text: str) -> Callable[[Path], None]:
 def unused_schema(folder: Path) -> None:
     text = (folder / "schemas/prediction.v1.schema.json").read_text("utf-8")
     (folder / "schemas/prediction.v2.schema.json").write_text(text, "utf-8")
+
+
+def second_version(**event: Any) -> Callable[[Path], None]:
+    """Version 2 of UserAction: platform is called device there; `event` adds to what its topic says of the two."""
+
+    def edit(folder: Path) -> None:
+        file = folder / "schemas/user-action.v1.schema.json"
+        document = json.loads(file.read_text("utf-8"))
+        document["properties"]["version"]["const"] = 2
+        fields = document["properties"]["data"]["properties"]
+        fields["device"] = fields.pop("platform")
+        (folder / "schemas/user-action.v2.schema.json").write_text(json.dumps(document), "utf-8")
+        old = {"type": "UserAction", "version": 1} | event.get("old", {})
+        edit_topic("user-actions", events=[old, {"type": "UserAction", "version": 2} | event.get("new", {})])(folder)
+
+    return edit
+
+
+def ending(version: int = 2, owner: str = "web-platform") -> dict[str, Any]:
+    return {"deprecated": {"ends": date(2031, 1, 31), "owner": owner, "replacement": {"type": "UserAction", "version": version}}}
+
+
+RENAMED = {"upcast": {"renamed": {"platform": "device"}}}
 
 
 def refusal(**values: Any) -> list[dict[str, Any]]:
@@ -149,6 +173,36 @@ BREAKERS: dict[str, list[tuple[Callable[[Path], None], str]]] = {
         (edit_examples("predictions", invalid=refusal(reason="enum")), "refuse it by 'enum', got required"),
         (edit_examples("predictions", invalid=refusal(step="publish")), "a step of decode, validate, schema"),
         (edit_examples("predictions", invalid=refusal(step="decode")), "the topic has no dead letters, got 'decode'"),
+    ],
+    "deprecations_name_what_follows": [
+        (second_version(old=ending(3), new=RENAMED), "a replacement among the events of a topic, got UserAction 3"),
+        (second_version(old=ending(1), new=RENAMED), "a replacement among the events of a topic, got UserAction 1"),
+        (second_version(old=ending(owner=""), new=RENAMED), "expected an owner"),
+        (second_version(old=ending(), new=RENAMED | ending(1)), "a replacement that outlives it, got UserAction 2"),
+    ],
+    "versions_follow_from_each_other": [
+        (second_version(old=ending()), "expected `upcast`, how 1 becomes 2"),
+        (second_version(new=RENAMED), "expected `deprecated`, as version 2 has no platform"),
+        (second_version(old=ending() | RENAMED, new=RENAMED), "UserAction 1: expected no upcast"),
+        (
+            second_version(old=ending(), new={"upcast": {"renamed": {"platform": "gadget"}}}),
+            "expected platform in version 1 alone and gadget",
+        ),
+        (second_version(old=ending(), new={"upcast": {"renamed": {"platform": "lifecycle"}}}), "expected a new name, got lifecycle"),
+        (second_version(old=ending(), new={"upcast": {"filled": {"lifecycle": "x"}}}), "that 1 lacks, got lifecycle"),
+        (second_version(old=ending(), new={"upcast": {"filled": {"device": 7}}}), "to fit its schema, got 7"),
+    ],
+    "actions_can_be_decoded": [
+        (
+            edit_schema("user-action", lambda s: s["properties"]["data"]["properties"]["platform"].update(format="color")),
+            "got data.platform: format color",
+        ),
+        (edit_schema("user-action", lambda s: s["properties"]["data"]["required"].remove("sessionId")), "required field that is sessionId"),
+        (
+            edit_schema("user-action", lambda s: s["properties"]["data"]["properties"]["platform"].update(type="integer")),
+            "expected platform to be a text",
+        ),
+        (edit_topic("user-actions", event_time=None), "expected event_time"),
     ],
     "event_types_lie_on_one_topic": [
         (

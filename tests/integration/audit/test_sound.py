@@ -76,7 +76,7 @@ def test_answers_that_came_behind_the_pinned_ends_fill_the_holes(clean: Settings
     answered = {(p, o) for p, o in read_places(clean) if o % 5 == 0}
     before = [Pin(topic, p, 0, 0, None) for topic in ANSWERS for p in range(PARTITIONS)]
     missing = answered | {(1, 10**6)}
-    assert still_missing(clean, missing, before, rules().window, seconds=0.0) == {(1, 10**6)}
+    assert still_missing(clean, missing, before, rules().contract, seconds=0.0) == {(1, 10**6)}
 
 
 def read_places(settings: Settings) -> set[tuple[int, int]]:

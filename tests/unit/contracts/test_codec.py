@@ -13,13 +13,13 @@ from infra.contracts.codec import (
     DEPTH,
     EventTimeWindow,
     check_event_time,
-    decode_user_action,
     event_milliseconds,
     nests_deeper,
     refusal,
     rfc3339,
 )
 from infra.contracts.events import Rejected, UserAction
+from infra.contracts.in_effect import decode_user_action
 
 WINDOW = EventTimeWindow(not_before=1_420_070_400_000, ahead=86_400_000)
 

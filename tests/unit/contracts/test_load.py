@@ -31,7 +31,7 @@ def test_the_contracts_say_what_the_system_rests_on() -> None:
     commands = {f"{name}-commands" for name in ("order", "payment", "inventory", "shipping", "account")}
     events = {"orders", "payments", "inventory", "shipping", "accounts"}
     scoring = {"user-actions", "predictions", "user-actions-dlq", "user-actions-replays"}
-    beside = {"command-replies", "command-replays", "aggregate-snapshots"}
+    beside = {"command-replies", "command-replays", "aggregate-snapshots", "contract-changes"}
     assert set(topics) == scoring | events | commands | {f"{name}-dlq" for name in commands} | beside
     assert {name for name, topic in topics.items() if topic.table is None} == commands | beside
     assert {name for name, topic in topics.items() if topic.cleanup == "compact"} == {"aggregate-snapshots"}

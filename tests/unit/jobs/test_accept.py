@@ -7,15 +7,25 @@ import itertools
 import numpy as np
 import orjson
 
-from infra.contracts.codec import check_event_time, decode_user_action, event_milliseconds
+from infra.contracts.codec import check_event_time, event_milliseconds
 from infra.contracts.events import Rejected
+from infra.contracts.in_effect import decode_user_action
 from infra.contracts.partitioner import partition_of
 from jobs.records import Records
 from jobs.scoring_parts import rules
 from jobs.scoring_path import accept, check_partition
 
 RULES = rules()
-KAFKA_MS = [-(2**63), -1, 0, RULES.window.not_before, 1_710_325_333_000, 1_710_325_333_000 - RULES.window.ahead, 2**63 - 1]
+WINDOW = RULES.contract.at(0).window
+KAFKA_MS = [
+    -(2**63),
+    -1,
+    0,
+    WINDOW.not_before,
+    1_710_325_333_000,
+    1_710_325_333_000 - WINDOW.ahead,
+    2**63 - 1,
+]
 TIMES = [
     "2024-03-13T10:22:13Z",
     "2024-03-13T10:22:13.0019+14:00",
@@ -44,7 +54,7 @@ def test_a_batch_is_accepted_as_its_records_one_by_one() -> None:
     for i, (value, received, lies_in) in enumerate(both):
         event = decode_user_action(value)
         if not isinstance(event, Rejected):
-            bad = check_event_time(event_milliseconds(event.timestamp), received, RULES.window) or check_partition(event, lies_in, RULES)
+            bad = check_event_time(event_milliseconds(event.timestamp), received, WINDOW) or check_partition(event, lies_in, RULES)
             event = bad or event
         expected[i] = event
     assert refused == {i: event for i, event in expected.items() if isinstance(event, Rejected)}

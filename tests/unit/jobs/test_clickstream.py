@@ -9,8 +9,8 @@ import pytest
 from pyarrow import csv
 
 from infra.config import ROOT
-from infra.contracts.codec import decode_user_action
 from infra.contracts.events import Rejected
+from infra.contracts.in_effect import decode_user_action
 from infra.errors import StreamhouseError
 from jobs.clickstream import open_clickstream, profiles, rows
 

@@ -73,7 +73,7 @@ def test_tables_and_columns_can_be_listed(shop: Settings) -> None:
 @pytest.mark.parametrize(
     ("sql", "says"),
     [
-        ("SELECT 1 FROM clicks", "table `clicks`: expected one of account_commands_dlq, accounts, feature_log"),
+        ("SELECT 1 FROM clicks", "table `clicks`: expected one of account_commands_dlq, accounts, contract_changes, feature_log"),
         ("SELEC 1", "expected SQL as DuckDB speaks it, got syntax error at or near"),
         ("SELECT nope FROM user_actions", 'got Binder Error: Referenced column "nope" not found'),
         ("SELECT 1; SELECT 2", "expected one statement"),

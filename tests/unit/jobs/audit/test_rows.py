@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from infra.contracts.codec import EventTimeWindow
+from infra.contracts.in_effect import of_files
 from jobs.archive_columns import COLUMNS, ENVELOPE
 from jobs.audit.answers import answers, rescore
 from jobs.audit.rows import Compared, Side, compare, typed_rows, whose
@@ -19,7 +19,7 @@ from jobs.scoring_path import Model
 from lakehouse.iceberg import arrow_schema
 from lakehouse.tables import declared
 
-WINDOW = EventTimeWindow(0, 10**15)
+CONTRACT = of_files()
 SIDE = Side("predictions", "predictions", 3, 100)
 MODEL = {"name": "m", "version": "1", "sha256": "0" * 64}
 
@@ -38,7 +38,7 @@ def step(offsets: list[int], values: list[bytes | None] | None = None) -> Step:
 
 
 def table(of: Step) -> pa.Table:
-    typed = typed_rows("predictions", of, WINDOW)
+    typed = typed_rows("predictions", of, CONTRACT)
     columns: dict[str, Any] = {name: [row.get(name) for row in typed] for name in (*ENVELOPE, *COLUMNS["predictions"])}
     schema = arrow_schema(declared("predictions"))
     moments = pa.array(of.kafka_ms, pa.timestamp("ms", "UTC")).cast(pa.timestamp("us", "UTC"))
@@ -49,7 +49,7 @@ def table(of: Step) -> pa.Table:
 
 def compared(of: Step, rows: pa.Table) -> list[tuple[str, int | None]]:
     result = Compared()
-    compare(SIDE, of, typed_rows("predictions", of, WINDOW), rows, result)
+    compare(SIDE, of, typed_rows("predictions", of, CONTRACT), rows, result)
     found = [(finding.kind, finding.offset) for finding in [*result.findings.kept, *whose(SIDE, result)]]
     return (
         found + [("alien", offset) for offset in result.alien] + [("beyond", offset) for offset in [result.first_beyond][: result.beyond]]
@@ -105,7 +105,7 @@ def test_scores_are_made_again_bit_by_bit() -> None:
     ]
     of = step(list(range(7)), list(values))
     models: dict[Identity, Model | str] = {("m", "1", "0" * 64): TENTHS, ("gone", "1", "0" * 64): "no such model"}
-    findings = rescore(3, of, typed_rows("predictions", of, WINDOW), models.__getitem__)
+    findings = rescore(3, of, typed_rows("predictions", of, CONTRACT), models.__getitem__)
     kinds = {(finding.offset, finding.kind) for finding in findings}
     unusable = {(offset, "unusable_features") for offset in (3, 4)}
     assert kinds == {(1, "changed_score"), (2, "changed_decision"), *unusable, (5, "unknown_model")}
@@ -113,6 +113,6 @@ def test_scores_are_made_again_bit_by_bit() -> None:
 
 def test_answers_name_their_actions_and_those_that_name_none_are_found() -> None:
     of = step([3, 4, 7], [prediction(30), b"junk", prediction(70, actionPartition=2)])
-    rows, findings = answers("predictions", 3, of, typed_rows("predictions", of, WINDOW))
+    rows, findings = answers("predictions", 3, of, typed_rows("predictions", of, CONTRACT))
     assert rows[["action_partition", "offset", "partition", "lies_at"]].tolist() == [(0, 30, 3, 3), (2, 70, 3, 7)]
     assert [(finding.kind, finding.offset) for finding in findings] == [("unreadable_answer", 4)]

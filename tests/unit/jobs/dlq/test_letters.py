@@ -161,8 +161,8 @@ def test_a_record_that_decodes_goes_to_its_users_partition_under_the_user_id() -
 
 @pytest.mark.parametrize("example", TOPIC.invalid, ids=lambda example: example.name)
 def test_a_record_that_does_not_keeps_key_and_partition(example: Any) -> None:
-    from infra.contracts.codec import decode_user_action
     from infra.contracts.events import UserAction
+    from infra.contracts.in_effect import decode_user_action
 
     record = sent(example.value, place=(2, 5))
     if isinstance(decode_user_action(example.value), UserAction):

@@ -78,7 +78,7 @@ def planted(made: Made) -> Made:
 
 def _predictions(made: Made) -> dict[int, list[Row]]:
     """By partition, in the order of their actions."""
-    rows = [archive_row("predictions", one.value(), one.timestamp()[1], RULES.window) for one in made.topics["predictions"]]
+    rows = [archive_row("predictions", one.value(), one.timestamp()[1], RULES.contract) for one in made.topics["predictions"]]
     there = sorted((row for row in rows if "action_offset" in row), key=lambda row: (row["action_partition"], row["action_offset"]))
     return {partition: list(some) for partition, some in groupby(there, key=lambda row: row["action_partition"])}
 

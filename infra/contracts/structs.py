@@ -1,0 +1,109 @@
+"""JSON Schemas -> types that msgspec decodes into: what a contract says of a value is what the decoder asks of it. Pure.
+
+Of draft 7 it takes what the contracts use. Objects are open here though their schemas are closed: what a decoder does not know it passes
+over.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Literal, Union
+from uuid import UUID
+
+import msgspec
+from msgspec import Meta
+
+from infra.contracts.accepts import types
+
+Schema = Mapping[str, Any]
+_FORMATS = {"uuid": UUID, "date-time": Annotated[datetime, Meta(tz=True)]}
+_TEXT = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pattern"}
+_NUMBER = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt", "multipleOf": "multiple_of"}
+_LIST = {"minItems": "min_length", "maxItems": "max_length"}
+_LEAST, _MOST = -(2**63), 2**63 - 1
+_ANNOTATIONS = {"description", "unit", "title", "examples", "$comment", "$id", "$schema", "default", "deprecated", "column"}
+_PARTS = {"type", "format", "enum", "const", "items", "properties", "required", "additionalProperties"}
+_KNOWN = {*_TEXT, *_NUMBER, *_LIST, *_ANNOTATIONS, *_PARTS}
+_KNOWN_TYPES = {"string", "integer", "number", "boolean", "null", "array", "object"}
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+
+
+def undecodable(schema: Schema, path: str = "") -> Iterator[str]:
+    """What of a schema has no meaning for the decoder, so that it would take what the schema refuses, as a phrase."""
+    where = path or "the value"
+    if unknown := sorted(set(schema) - _KNOWN):
+        yield f"{where}: {unknown[0]}"
+    if unknown := sorted(types(schema) - _KNOWN_TYPES):
+        yield f"{where}: type {unknown[0]}"
+    if (form := schema.get("format")) is not None and form not in _FORMATS:
+        yield f"{where}: format {form}"
+    if "enum" in schema and not all(isinstance(value, str | int) and not isinstance(value, bool) for value in schema["enum"]):
+        yield f"{where}: enum of other values than texts and whole numbers"
+    try:
+        re.compile(schema.get("pattern", ""))
+    except re.error as error:
+        yield f"{where}: pattern {schema['pattern']!r}, which Python does not read: {error}"
+    if isinstance(items := schema.get("items"), Mapping):
+        yield from undecodable(items, f"{path}[]")
+    for name, field in schema.get("properties", {}).items():
+        yield from undecodable(field, f"{path}.{name}" if path else name)
+
+
+def field_type(schema: Schema, name: str) -> Any:  # noqa: ANN401 - a type made at run time
+    """The type of one value; whole numbers are those of 64 bits where the schema sets no narrower limit."""
+    if "const" in schema:
+        return Literal[schema["const"]]
+    if "enum" in schema:
+        return Literal[tuple(schema["enum"])]
+    kinds = [_simple(kind, schema, name) for kind in sorted(types(schema) & _KNOWN_TYPES)]
+    return kinds[0] if len(kinds) == 1 else Any if len(kinds) == len(_KNOWN_TYPES) - 1 else Union[tuple(kinds)]  # noqa: UP007
+
+
+def snake(name: str) -> str:
+    """`userId` as `user_id`."""
+    return _CAMEL.sub("_", name).lower()
+
+
+def _simple(kind: str, schema: Schema, name: str) -> Any:  # noqa: ANN401 - a type made at run time
+    if kind == "null":
+        return None
+    if kind == "boolean":
+        return bool
+    if kind == "string":
+        return _FORMATS.get(schema.get("format", "")) or _limited(str, schema, _TEXT)
+    if kind == "integer":
+        return _limited(int, {"minimum": _LEAST, "maximum": _MOST} | dict(schema), _NUMBER)
+    if kind == "number":
+        return _limited(float, schema, _NUMBER)
+    if kind == "array":
+        items = schema.get("items")
+        return _limited(list[field_type(items, name) if isinstance(items, Mapping) else Any], schema, _LIST)  # type: ignore[misc]
+    return _object(schema, name)
+
+
+def _object(schema: Schema, name: str) -> Any:  # noqa: ANN401 - a type made at run time
+    properties = schema.get("properties")
+    if not properties:
+        return dict[str, Any]
+    required = set(schema.get("required", ()))
+    fields: list[tuple[str, Any] | tuple[str, Any, Any]] = []
+    names: dict[str, str] = {}
+    for i, (wire, part) in enumerate(properties.items()):
+        kind = field_type(part, f"{name}_{snake(wire)}")
+        fields.append((f"f{i}", kind) if wire in required else (f"f{i}", kind, msgspec.UNSET))
+        names[f"f{i}"] = wire
+    return msgspec.defstruct(name, fields, rename=names, kw_only=True, frozen=True, gc=False)
+
+
+def _limited(kind: Any, schema: Schema, words: Mapping[str, str]) -> Any:  # noqa: ANN401 - a type made at run time
+    limits = {ours: schema[word] for word, ours in words.items() if word in schema}
+    if "pattern" in limits:
+        limits["pattern"] = _to_the_end(limits["pattern"])
+    return Annotated[kind, Meta(**limits)] if limits else kind
+
+
+def _to_the_end(pattern: str) -> str:
+    r"""Python's `$` also matches before a newline at the end, where JSON Schema's does not."""
+    return pattern[:-1] + r"\Z" if pattern.endswith("$") and not pattern.endswith(r"\$") else pattern
