@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from infra.contracts.columns import field_columns
+from infra.contracts.load import load_contracts
+
 EVENT_TOPICS = ("orders", "payments", "inventory", "shipping", "accounts")
 LETTER_TOPICS = tuple(f"{service}-commands-dlq" for service in ("order", "payment", "inventory", "shipping", "account"))
 ARCHIVED: Mapping[str, tuple[str, ...]] = MappingProxyType(
@@ -15,6 +18,24 @@ ARCHIVED: Mapping[str, tuple[str, ...]] = MappingProxyType(
 )
 """The topics of each job that archives."""
 
+_FLINK = {
+    "string": "STRING",
+    "int": "INT",
+    "long": "BIGINT",
+    "float": "FLOAT",
+    "double": "DOUBLE",
+    "boolean": "BOOLEAN",
+    "timestamptz": "TIMESTAMP_LTZ(3)",
+}
+
+
+def flink_type(iceberg: str) -> str:
+    """The type of a column in Flink's words."""
+    return f"ARRAY<{_FLINK[iceberg[5:-1]]}>" if iceberg.startswith("list<") else _FLINK[iceberg]
+
+
+FIELDS = field_columns(load_contracts(), load_contracts().topics["user-actions"])
+"""The typed columns of user-actions: the fields that its contract names."""
 ENVELOPE = {
     "event_type": "STRING",
     "event_id": "STRING",
@@ -40,13 +61,7 @@ _LETTER = {
     "original_offset": "BIGINT",
 }
 COLUMNS: dict[str, dict[str, str]] = {
-    "user-actions": {
-        "user_id": "STRING",
-        "session_id": "STRING",
-        "action": "STRING",
-        "platform": "STRING",
-        "lifecycle": "STRING",
-    },
+    "user-actions": {column.name: flink_type(column.type) for column in FIELDS},
     "predictions": {
         "action_id": "STRING",
         "action_partition": "INT",

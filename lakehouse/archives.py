@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from types import MappingProxyType
 
-from lakehouse.table import Column, Table
+from infra.contracts.columns import field_columns
+from infra.contracts.contract import Contracts
+from infra.contracts.load import load_contracts
+from lakehouse.table import VERSIONS, Column, Table
 
 _MESSAGES = MappingProxyType(
     {
@@ -44,16 +47,19 @@ def _archive(name: str, doc: str, owner: str, *typed: Column) -> Table:
     return Table(name, doc, owner, "unlimited", (*_RECORD, *typed), _BY_PARTITION_AND_DAY, LOG_ORDER, properties=_MESSAGES)
 
 
-USER_ACTIONS = _archive(
-    "user_actions",
-    "Each committed record of topic user-actions.",
-    "web-platform",
-    Column("user_id", "string", "Who acted.", "identifier"),
-    Column("session_id", "string", "The visit in which it happened.", "identifier"),
-    Column("action", "string", "What was done, for example product_view.", "name"),
-    Column("platform", "string", "Device class of this visit.", "name"),
-    Column("lifecycle", "string", "What the shop called the user at this visit.", "name"),
-)
+def of_actions(contracts: Contracts) -> Table:
+    """The archive of user-actions, whose columns are the fields that its contract names.
+
+    A property tells the versions of its events: `migrate` sees by it that one came.
+    """
+    topic = contracts.topics["user-actions"]
+    columns = tuple(Column(f.name, f.type, f.doc, f.unit, f) for f in field_columns(contracts, topic))
+    table = _archive("user_actions", "Each committed record of topic user-actions.", "web-platform", *columns)
+    versions = ", ".join(f"{event_type} {version}" for event_type, version in sorted(topic.events))
+    return replace(table, properties=MappingProxyType(dict(table.properties) | {VERSIONS: versions}))
+
+
+USER_ACTIONS = of_actions(load_contracts())
 
 PREDICTIONS = _archive(
     "predictions",

@@ -168,3 +168,14 @@ def _metadata(settings: Settings, name: str) -> str:
             "SELECT metadata_location FROM iceberg_tables WHERE table_namespace = ? AND table_name = ?", (lake.namespace, name)
         ).fetchone() or ("",)
     return str(metadata)
+
+
+def column_types(settings: Settings, name: str) -> dict[str, str]:
+    """The columns that a table has by now, with their Iceberg types in words, such as `list<string>`.
+
+    Raises:
+        LakehouseError: no such table.
+
+    """
+    with open_catalog(settings) as catalog:
+        return {field.name: str(field.field_type) for field in load_table(catalog, settings, name).schema().fields}

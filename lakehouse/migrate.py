@@ -13,6 +13,7 @@ from infra.config import Settings
 from infra.contracts.change import Change
 from lakehouse.catalog import forgotten, open_catalog
 from lakehouse.iceberg import iceberg_schema, iceberg_type, partition_spec, sort_order
+from lakehouse.table import FROM_VALUE, VERSIONS
 from lakehouse.tables import TABLES, Column, Table
 
 _WIDER = {(IntegerType(), LongType()), (FloatType(), DoubleType())}
@@ -48,7 +49,7 @@ def _table_plan(catalog: Catalog, settings: Settings, table: Table) -> list[Chan
         layout = " and ".join(c if t == "identity" else f"{t} of {c}" for c, t in table.partition) or "nothing"
         return [Change("table", table.name, "create", f"{len(table.columns)} columns, partitioned by {layout}")]
     changes = [change for column in table.columns for change in _column_plan(held, table, column)]
-    names = {column.name for column in table.columns}
+    names = {name for column in table.columns for name in (column.name, *column.was)}
     changes += [
         Change(
             "table",
@@ -57,7 +58,7 @@ def _table_plan(catalog: Catalog, settings: Settings, table: Table) -> list[Chan
             f"column {field.name} holds data and is no longer declared; declare it again, or copy the table first",
         )
         for field in held.schema().fields
-        if field.name not in names
+        if field.name not in names and not any(column.field for column in table.columns)  # of an event type that ended, it stays
     ]
     if _layout(held) != table.partition:
         detail = (
@@ -72,15 +73,19 @@ def _table_plan(catalog: Catalog, settings: Settings, table: Table) -> list[Chan
 
 
 def _column_plan(held: IcebergTable, table: Table, column: Column) -> list[Change]:
-    if column.name not in held.schema().column_names:
-        return [Change("table", table.name, "update", f"add column {column.name} {column.type}")]
-    field = held.schema().find_field(column.name)
+    name = _held_name(held, column)
+    if name is None:
+        read = ", read from the values until archive_topics starts again" if column.field else ""
+        return [Change("table", table.name, "update", f"add column {column.name} {column.type}{read}")]
+    field = held.schema().find_field(name)
     wanted = iceberg_type(column.type, count(1).__next__)
     if str(field.field_type) != str(wanted):  # in words: nested parts carry ids, which differ between declaration and table
         if (field.field_type, wanted) in _WIDER:
             return [Change("table", table.name, "update", f"widen {column.name} from {field.field_type} to {wanted}")]
         detail = f"column {column.name} is {field.field_type} and cannot become {wanted} without loss; give it another name"
         return [Change("table", table.name, "refuse", detail)]
+    if name != column.name:
+        return [Change("table", table.name, "update", f"rename column {name} to {column.name}")]
     if field.doc != column.comment:
         return [Change("table", table.name, "update", f"describe {column.name}")]
     return []
@@ -100,18 +105,43 @@ def _create(catalog: Catalog, settings: Settings, table: Table) -> None:
 
 def _update(held: IcebergTable, table: Table) -> None:
     with held.transaction() as transaction:
+        from_value = _from_value(held, table)
         with transaction.update_schema() as update:
             for column in table.columns:
-                wanted = iceberg_type(column.type, count(10_000).__next__)
-                if column.name not in held.schema().column_names:
+                wanted, name = iceberg_type(column.type, count(10_000).__next__), _held_name(held, column)
+                if name is None:
                     update.add_column(column.name, wanted, doc=column.comment)
                     continue
-                field = held.schema().find_field(column.name)
+                field = held.schema().find_field(name)
                 if (field.field_type, wanted) in _WIDER:
-                    update.update_column(column.name, field_type=wanted)
+                    update.update_column(name, field_type=wanted)
                 if field.doc != column.comment:
-                    update.update_column(column.name, doc=column.comment)
-        transaction.set_properties({k: v for k, v in table.all_properties.items() if k != "format-version"})
+                    update.update_column(name, doc=column.comment)
+                if name != column.name:
+                    update.rename_column(name, column.name)
+        transaction.set_properties({k: v for k, v in table.all_properties.items() if k != "format-version"} | from_value)
+
+
+def _held_name(held: IcebergTable, column: Column) -> str | None:
+    """What the table calls the column; None: it has none yet."""
+    there = held.schema().column_names
+    return next((name for name in (column.name, *column.was) if name in there), None)
+
+
+def _from_value(held: IcebergTable, table: Table) -> dict[str, str]:
+    """The property that names columns which rows may hold in their value's bytes alone: that are new, or changed while an archiver runs."""
+    listed = {name for name in held.properties.get(FROM_VALUE, "").split(",") if name}
+    newer = held.properties.get(VERSIONS) != table.properties.get(
+        VERSIONS
+    )  # a running archiver does not know the fields of a version that came
+    for column in table.columns:
+        name = _held_name(held, column)
+        if column.field is None:
+            continue
+        wanted = iceberg_type(column.type, count(1).__next__)
+        if newer or name != column.name or str(held.schema().find_field(name).field_type) != str(wanted) or name in listed:
+            listed = (listed - {name or ""}) | {column.name}
+    return {FROM_VALUE: ",".join(sorted(listed))} if listed else {}
 
 
 def _layout(held: IcebergTable) -> tuple[tuple[str, str], ...]:

@@ -15,6 +15,7 @@ from typing import IO, Any
 import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
+from duckdb.func import FunctionNullHandling
 from pyiceberg.io.pyarrow import PyArrowFileIO, schema_to_pyarrow
 from pyiceberg.table import Table as IcebergTable
 from rich.console import Console
@@ -26,11 +27,13 @@ from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from lakehouse.catalog import known_tables, load_table, open_catalog
 from lakehouse.errors import LakehouseError
+from lakehouse.from_value import NEEDED, stand_ins, value_of
 from lakehouse.tables import TABLES
 
 MEMORY = "1GB"
 _SHOWN_ROWS = 200
 _ANY_WIDTH = 1_000_000
+_STORED = " as stored"  # no table has a space in its name, so no statement reaches what is called so
 
 
 def query(settings: Settings, sql: str) -> pa.Table:
@@ -51,10 +54,14 @@ def query(settings: Settings, sql: str) -> pa.Table:
         "memory_limit": MEMORY,
     }
     with duckdb.connect(config=safe) as connection, open_catalog(settings) as catalog:
-        tables = _tables(connection, sql, known_tables(catalog, settings))
+        tables, is_listing = _tables(connection, sql, known_tables(catalog, settings))
         try:
             for name in tables:
-                connection.register(name, _lazily(load_table(catalog, settings, name)))
+                held = load_table(catalog, settings, name)
+                if is_listing:
+                    connection.register(name, _lazily(held))
+                else:
+                    _register(connection, held, name)
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET lock_configuration = true")
             return connection.execute(sql).to_arrow_table()
@@ -65,8 +72,11 @@ def query(settings: Settings, sql: str) -> pa.Table:
             raise LakehouseError(message) from error
 
 
-def _tables(connection: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> list[str]:
-    """The tables among those known that the statement reads, by DuckDB's own parser, which also refuses all that does not only read."""
+def _tables(connection: duckdb.DuckDBPyConnection, sql: str, known: Collection[str]) -> tuple[list[str], bool]:
+    """The tables among those known that the statement reads, and whether it lists them all.
+
+    By DuckDB's own parser, which also refuses all that does not only read.
+    """
     # `get_table_names` would do, but it binds too, and fails on JOIN ... USING
     (text,) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchone() or ("{}",)
     parsed = json.loads(text)
@@ -79,13 +89,13 @@ def _tables(connection: duckdb.DuckDBPyConnection, sql: str, known: Collection[s
         raise LakehouseError("the query: expected one statement, got several or none; send them one by one")
     nodes = list(_nodes(parsed))
     if any(node.get("show_type") == "SHOW_UNQUALIFIED" for node in nodes):
-        return sorted(known)
+        return sorted(known), True
     named = {node["table_name"] for node in nodes if node.get("type") == "BASE_TABLE"}
     shadowed = {entry["key"].lower() for node in nodes if "cte_map" in node for entry in node["cte_map"]["map"]}
     if unknown := sorted(name for name in named if name.lower() not in shadowed.union(known)):
         message = f"table `{unknown[0]}`: expected one of {', '.join(sorted(known))}; correct the name"
         raise LakehouseError(message)
-    return sorted({name.lower() for name in named}.intersection(known))
+    return sorted({name.lower() for name in named}.intersection(known)), False
 
 
 def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON
@@ -94,6 +104,29 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON
         yield tree
     for part in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
         yield from _nodes(part)
+
+
+def _register(connection: duckdb.DuckDBPyConnection, held: IcebergTable, name: str) -> None:
+    """Under its name; columns that rows may hold in their value's bytes alone are filled in where the statement reads them."""
+    stored, missing = _lazily(held), stand_ins(held, name)
+    if not missing:
+        connection.register(name, stored)
+        return
+    there = connection.register(f"{name}{_STORED}", stored).sql(f'FROM "{name}{_STORED}"')
+    kinds = dict(zip(there.columns, there.types, strict=True))
+    parts = []
+    for column, field in missing.items():
+        # row by row: of texts that a function over Arrow gave, `coalesce` has read memory that was free again
+        function = f"{name}_{column}{_STORED}"
+        connection.create_function(
+            function,
+            value_of(field),
+            [kinds[part] for part in NEEDED],
+            kinds[column],
+            null_handling=FunctionNullHandling.SPECIAL,
+        )
+        parts.append(f'coalesce("{column}", "{function}"({", ".join(NEEDED)})) AS "{column}"')
+    connection.execute(f'CREATE TEMP VIEW "{name}" AS SELECT * REPLACE ({", ".join(parts)}) FROM "{name}{_STORED}"')
 
 
 def _lazily(table: IcebergTable) -> ds.Dataset | pa.Table:

@@ -12,15 +12,17 @@ from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.expressions.parser import parse
 from pyiceberg.expressions.visitors import bind
-from pyiceberg.io.pyarrow import ArrowScan
+from pyiceberg.io.pyarrow import ArrowScan, expression_to_pyarrow, schema_to_pyarrow
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.types import IntegerType, LongType, PrimitiveType
 
 from infra.config import Settings
+from infra.contracts.columns import FieldColumn
 from lakehouse.catalog import load_table, open_catalog, past_snapshot
 from lakehouse.errors import LakehouseError
+from lakehouse.from_value import NEEDED, filled, names, stand_ins
 from lakehouse.log_files import POSITION, LogFiles
 from lakehouse.parquet_files import log_schema, pieces, unreadable
 
@@ -42,6 +44,8 @@ def read(
 ) -> pa.Table:
     """Rows of a table, in no promised order, in memory.
 
+    A column that a contract gained holds what the archived values say, for rows also that were archived before it was there.
+
     `columns`: the ones to read, all by default. `where`: a filter such as `score > 0.5 and user_id = 'u'`, which also
     prunes files. `snapshot_id`: a past state, as `snapshot` gave it. `limit`: at most so many rows.
 
@@ -51,6 +55,9 @@ def read(
     """
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
+        if missing := _filled_in(held, table, columns, where):
+            rows = pa.concat_tables(_filled_batches(held, table, columns, where, snapshot_id, missing))
+            return rows if limit is None else rows.slice(0, limit)
         scan = _scan(held, table, columns, where, snapshot_id, limit)
         with _reading(held, scan):
             return scan.to_arrow()
@@ -66,9 +73,68 @@ def read_batches(
     """As `read`, a batch at a time for tables larger than memory."""
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
+        if missing := _filled_in(held, table, columns, where):
+            for rows in _filled_batches(held, table, columns, where, snapshot_id, missing):
+                yield from rows.to_batches()
+            return
         scan = _scan(held, table, columns, where, snapshot_id)
         with _reading(held, scan):
             yield from scan.to_arrow_batch_reader()
+
+
+def _filled_in(held: IcebergTable, table: str, columns: Sequence[str] | None, where: str | None) -> dict[str, FieldColumn]:
+    """The columns of a reading that rows may hold in their value's bytes alone."""
+    there = stand_ins(held, table)
+    if not there:
+        return {}
+    asked = {*(_all(held) if columns is None else columns), *(names(_condition(held, table, where)) if where else ())}
+    return {name: column for name, column in there.items() if name in asked}
+
+
+def _filled_batches(
+    held: IcebergTable,
+    table: str,
+    columns: Sequence[str] | None,
+    where: str | None,
+    snapshot_id: int | None,
+    missing: dict[str, FieldColumn],
+) -> Iterator[pa.Table]:
+    """Read, fill in, and only then filter by a column that was filled in: what the files hold of it prunes nothing."""
+    wanted = _all(held) if columns is None else columns
+    condition = _condition(held, table, where) if where else ALWAYS_TRUE
+    after = bool(names(condition) & set(missing))
+    beside = [name for name in (*NEEDED, *(sorted(names(condition)) if after else ())) if name not in wanted]
+    scan = _scan(held, table, [*wanted, *beside], None if after else where, snapshot_id)
+    past = [] if snapshot_id is None else [name for name in missing if name not in _names_at(held, snapshot_id)]
+    if past:
+        scan = scan.update(selected_fields=tuple(name for name in (*wanted, *beside) if name not in past))
+    types = schema_to_pyarrow(held.schema(), include_field_ids=False)
+    kept = expression_to_pyarrow(bind(held.schema(), condition, case_sensitive=True)) if after else None
+    with _reading(held, scan):
+        empty = True
+        for batch in scan.to_arrow_batch_reader():
+            rows = filled(pa.Table.from_batches([batch]), missing, types)
+            yield (rows if kept is None else rows.filter(kept)).select(list(wanted))
+            empty = False
+        if empty:
+            yield pa.schema([types.field(name) for name in wanted]).empty_table()
+
+
+def _all(held: IcebergTable) -> list[str]:
+    return [field.name for field in held.schema().fields]
+
+
+def _names_at(held: IcebergTable, snapshot_id: int) -> set[str]:
+    past = held.snapshot_by_id(snapshot_id)
+    schemas = held.schemas()
+    return set((held.schema() if past is None or past.schema_id is None else schemas[past.schema_id]).column_names)
+
+
+def columns_of(settings: Settings, table: str, snapshot_id: int | None = None) -> tuple[frozenset[str], frozenset[str]]:
+    """The columns that a snapshot has, the newest by default; and those that rows may hold in their value's bytes alone."""
+    with open_catalog(settings) as catalog:
+        held = load_table(catalog, settings, table)
+        return frozenset(_all(held) if snapshot_id is None else _names_at(held, snapshot_id)), frozenset(stand_ins(held, table))
 
 
 def snapshot(settings: Settings, table: str) -> int | None:
@@ -325,15 +391,19 @@ def _scan(
         known = ", ".join(held.schema().column_names)
         message = f"table `{name}`: expected columns among {known}, got {unknown[0]!r}; correct the name"
         raise LakehouseError(message)
-    try:
-        condition = parse(where) if where else ALWAYS_TRUE
-        bind(held.schema(), condition, case_sensitive=True)  # now, where a wrong name can be said
-    except Exception as error:  # the filter's grammar raises types of its own
-        message = f'table `{name}`: expected a filter such as "score > 0.5", got {where!r}: {error}; correct `where`'
-        raise LakehouseError(message) from error
     return held.scan(
-        row_filter=condition,
+        row_filter=_condition(held, name, where) if where else ALWAYS_TRUE,
         selected_fields=("*",) if columns is None else tuple(columns),
         snapshot_id=snapshot_id,
         limit=limit,
     )
+
+
+def _condition(held: IcebergTable, name: str, where: str) -> BooleanExpression:
+    try:
+        condition = parse(where)
+        bind(held.schema(), condition, case_sensitive=True)  # now, where a wrong name can be said
+    except Exception as error:  # the filter's grammar raises types of its own
+        message = f'table `{name}`: expected a filter such as "score > 0.5", got {where!r}: {error}; correct `where`'
+        raise LakehouseError(message) from error
+    return condition

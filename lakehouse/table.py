@@ -5,15 +5,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from infra.contracts.columns import FieldColumn
+
+VERSIONS = "streamhouse.event-versions"
+"""Property: the versions of events that the columns of fields were declared for when the table was last migrated."""
+FROM_VALUE = "streamhouse.from-value"
+"""Property: columns of fields that older rows, or those of a running archiver, may hold in the value's bytes alone; comma-separated."""
+
 
 @dataclass(frozen=True)
 class Column:
-    """A nullable column. `type`: an Iceberg primitive, `list<primitive>` or `map<string,primitive>`."""
+    """A nullable column. `type`: an Iceberg primitive, `list<primitive>` or `map<string,primitive>`.
+
+    `field`: the field of a topic's events that it holds; its names before, the latest first, are `was`.
+    """
 
     name: str
     type: str
     doc: str
     unit: str
+    field: FieldColumn | None = None
+
+    @property
+    def was(self) -> tuple[str, ...]:
+        """What the column was called before, the latest name first."""
+        return () if self.field is None else self.field.was
 
     @property
     def comment(self) -> str:

@@ -26,12 +26,16 @@ _MOVED = 100_000  # rows with another record's bytes of which it is told whose t
 
 @dataclass(frozen=True)
 class Side:
-    """The table of one topic partition: its name, and the offset after its last row as pinned."""
+    """The table of one topic partition: its name, and the offset after its last row as pinned.
+
+    `from_value`: typed columns that may be null in a row whose value holds something, as those of an archiver that a contract outgrew.
+    """
 
     topic: str
     table: str
     partition: int
     end: int
+    from_value: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -131,19 +135,27 @@ def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared:
             compared.findings.add(_changed(side, "value", int(step.offset[i]), record, row))
     expected: dict[str, pa.Array] = {"key": step.key}
     kinds: dict[str, pa.DataType] = {"key": pa.large_binary()}
-    for name, values in _by_column(typed, [*ENVELOPE, *COLUMNS[side.topic]]).items():
+    there = [name for name in (*ENVELOPE, *COLUMNS[side.topic]) if name in rows.column_names]
+    for name, values in _by_column(typed, there).items():
         kinds[name] = rows.schema.field(name).type
-        expected[name] = pa.array(values, kinds[name])
+        expected[name] = _arrow(values, kinds[name])
     for name, column in expected.items():
         found = rows[name].combine_chunks().cast(kinds[name])
         for i in differing(column, found):
-            if alike[i]:  # of a row with another record's bytes nothing else is told
+            # of a row with another record's bytes nothing else is told
+            if alike[i] and (found[i].is_valid or name not in side.from_value):
                 compared.findings.add(_changed(side, name, int(step.offset[i]), column[i].as_py(), found[i].as_py()))
     for name, times in (("kafka_time", step.kafka_ms), ("event_time", np.array([row["event_ms"] for row in typed], np.int64))):
         found_times = milliseconds(rows[name])
         for i in np.flatnonzero((found_times != times) & alike).tolist():
             compared.findings.add(_changed(side, name, int(step.offset[i]), int(times[i]), int(found_times[i])))
     _headers(side, step, rows["headers"].combine_chunks(), alike, compared)
+
+
+def _arrow(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_timestamp(kind):  # typed columns hold times in milliseconds
+        return pa.array(values, pa.int64()).cast(pa.timestamp("ms", "UTC")).cast(kind)
+    return pa.array(values, kind)
 
 
 def _by_column(typed: list[Row], names: list[str]) -> dict[str, Sequence[Any]]:

@@ -26,6 +26,7 @@ from jobs.findings import Finding, Findings, Unproven
 from jobs.published_models import PublishedModels
 from jobs.scoring_parts import models_folder
 from jobs.table_log import END, TableLog
+from lakehouse.read import columns_of
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,10 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     strand = Strand(pin, Held(pin.low, pin.end, holes.runs, concatenated(aborted)))
     compared = Compared()
     held_end = 0 if pin.held is None else pin.held[1]
-    side = Side(pin.topic, work.table, pin.partition, held_end)
-    columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *COLUMNS[pin.topic]]
+    there, from_value = columns_of(settings, work.table, work.snapshot_id)
+    side = Side(pin.topic, work.table, pin.partition, held_end, from_value)
+    typed_names = [name for name in COLUMNS[pin.topic] if name in there]
+    columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *typed_names]
     table = TableLog(settings, work.table, pin.partition, work.snapshot_id, columns, leave_out_unreadable=True)  # see files.py
     models = PublishedModels(models_folder(settings))
 

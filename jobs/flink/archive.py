@@ -6,14 +6,18 @@ job runs. It checkpoints slower than the scorer: each checkpoint is a snapshot.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pyflink.table import StatementSet, TableEnvironment
 
 from infra.config import Settings
+from infra.contracts.contract import Topic
 from infra.contracts.load import load_contracts
-from jobs.archive_columns import ARCHIVED, COLUMNS, ENVELOPE
+from jobs.archive_columns import ARCHIVED, COLUMNS, ENVELOPE, flink_type
 from jobs.flink import tables
-from jobs.flink.archive_udf import PASSED, archive_records, typed_columns
+from jobs.flink.archive_udf import PASSED, archive_records, given, typed_columns
 from jobs.flink.sql import identifier, literal
+from lakehouse.catalog import column_types
 
 
 def maintenance(settings: Settings) -> dict[str, str]:
@@ -37,12 +41,13 @@ def archive(table_environment: TableEnvironment, settings: Settings, name: str) 
     """The job `name` as a statement set."""
     topics = [load_contracts().topics[topic] for topic in ARCHIVED[name]]
     table_environment.execute_sql(tables.iceberg_catalog(settings))
-    table_environment.create_temporary_function("archive_records", archive_records(ARCHIVED[name]))
+    kinds = _kinds(settings, topics)
+    table_environment.create_temporary_function("archive_records", archive_records(kinds))
 
     # topic, position, key, value, headers as two arrays, Kafka's time -> the same and the typed columns of every topic
     # one source over all topics: a source each would be a Python worker each
     table_environment.execute_sql(tables.source(settings, "records", ARCHIVED[name], group=name))
-    columns = [*PASSED, "event_ms", *typed_columns(ARCHIVED[name])]
+    columns = [*PASSED, "event_ms", *typed_columns(kinds)]
     table_environment.execute_sql(f"""
         CREATE TEMPORARY VIEW archived AS
         SELECT {", ".join(f"r.{identifier(name)} AS {identifier(name)}" for name in columns)}
@@ -54,7 +59,7 @@ def archive(table_environment: TableEnvironment, settings: Settings, name: str) 
 
     statements = table_environment.create_statement_set()
     for topic in topics:
-        typed = [*ENVELOPE, *COLUMNS[topic.name]]
+        typed = [*ENVELOPE, *kinds[topic.name]]
         target = ["topic_partition", "topic_offset", "key", "value", "headers", "kafka_time", "event_time", *typed]
         values = [
             "topic_partition",
@@ -66,7 +71,8 @@ def archive(table_environment: TableEnvironment, settings: Settings, name: str) 
         values += [
             "TO_TIMESTAMP_LTZ(kafka_ms, 3)",
             "TO_TIMESTAMP_LTZ(event_ms, 3)",
-            *(identifier(name) for name in typed),
+            *(identifier(name) for name in ENVELOPE),
+            *(_value(given(kinds, topic.name, column), kind) for column, kind in kinds[topic.name].items()),
         ]
         hints = ", ".join(f"{literal(key)} = {literal(value)}" for key, value in maintenance(settings).items())
         statements.add_insert_sql(
@@ -75,6 +81,19 @@ def archive(table_environment: TableEnvironment, settings: Settings, name: str) 
             f" SELECT {', '.join(values)} FROM archived WHERE topic = {literal(topic.name)}"
         )
     return statements
+
+
+def _kinds(settings: Settings, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
+    """The typed columns that each table has by now: what a contract gained is written from the start on that follows its `apply`."""
+    kinds: dict[str, dict[str, str]] = {}
+    for topic in topics:
+        held = column_types(settings, topic.archive)
+        kinds[topic.name] = {name: flink_type(held[name]) for name in COLUMNS[topic.name] if name in held}
+    return kinds
+
+
+def _value(name: str, kind: str) -> str:
+    return f"TO_TIMESTAMP_LTZ({identifier(name)}, 3)" if kind.startswith("TIMESTAMP") else identifier(name)
 
 
 def configuration(parallelism: int, checkpoint_interval: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from itertools import repeat
 from typing import Any
 
@@ -11,18 +11,27 @@ from pyflink.table import DataTypes
 from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.config import load_settings
+from infra.contracts.columns import Extractor
 from infra.contracts.in_effect import Contract
-from jobs.archive_columns import COLUMNS, ENVELOPE, EVENT_TOPICS
-from jobs.archive_rows import NO_HEADERS, archive_row
+from jobs.archive_columns import ENVELOPE, EVENT_TOPICS, FIELDS
+from jobs.archive_rows import NO_HEADERS, Row, archive_row
 
+ACTIONS = "user-actions"
+_FITS = (-(2**31), 2**31 - 1)
 _TYPES = {
     "STRING": DataTypes.STRING(),
     "INT": DataTypes.INT(),
     "BIGINT": DataTypes.BIGINT(),
     "FLOAT": DataTypes.FLOAT(),
     "BOOLEAN": DataTypes.BOOLEAN(),
+    "DOUBLE": DataTypes.DOUBLE(),
+    "TIMESTAMP_LTZ(3)": DataTypes.BIGINT(),  # in milliseconds: converted in SQL
     "ARRAY<FLOAT>": DataTypes.ARRAY(DataTypes.FLOAT()),
     "ARRAY<STRING>": DataTypes.ARRAY(DataTypes.STRING()),
+    "ARRAY<INT>": DataTypes.ARRAY(DataTypes.INT()),
+    "ARRAY<BIGINT>": DataTypes.ARRAY(DataTypes.BIGINT()),
+    "ARRAY<DOUBLE>": DataTypes.ARRAY(DataTypes.DOUBLE()),
+    "ARRAY<BOOLEAN>": DataTypes.ARRAY(DataTypes.BOOLEAN()),
 }
 PASSED = {
     "topic": DataTypes.STRING(),
@@ -36,12 +45,22 @@ PASSED = {
 }
 
 
-def typed_columns(topics: Sequence[str]) -> dict[str, str]:
-    """The typed columns of all of them, each once, with their Flink types."""
-    return {**ENVELOPE, **{name: kind for topic in topics for name, kind in COLUMNS[topic].items()}}
+Typed = Mapping[str, Mapping[str, str]]
+"""By topic, its typed columns with their Flink types, without those of the envelope."""
 
 
-def result(topics: Sequence[str]) -> Any:  # noqa: ANN401 - a pyflink type
+def typed_columns(topics: Typed) -> dict[str, str]:
+    """The typed columns of all topics, each once, with their Flink types, by what the UDF calls them."""
+    return {**ENVELOPE, **{given(topics, topic, name): kind for topic, columns in topics.items() for name, kind in columns.items()}}
+
+
+def given(topics: Typed, topic: str, name: str) -> str:
+    """What the UDF calls a column of a topic: two topics may have one of a name, and of different types."""
+    kinds = {columns[name] for columns in topics.values() if name in columns}
+    return name if len(kinds) == 1 else f"{name}_of_{topic.replace('-', '_')}"
+
+
+def result(topics: Typed) -> Any:  # noqa: ANN401 - a pyflink type
     """What the UDF answers. Times leave as BIGINT milliseconds: a TIMESTAMP_LTZ in it would stop the job without a word."""
     return DataTypes.ROW(
         [DataTypes.FIELD(name, kind) for name, kind in PASSED.items()]
@@ -55,9 +74,13 @@ class ArchiveRecords(ScalarFunction):
 
     _contract: Contract
 
-    def __init__(self, topics: Sequence[str]) -> None:
+    def __init__(self, topics: Typed) -> None:
         super().__init__()
         self._typed = list(typed_columns(topics))
+        self._renamed = [(t, name, to) for t, columns in topics.items() for name in columns if (to := given(topics, t, name)) != name]
+        # as they are now: the worker may run when the contract files say more
+        self._fields = tuple(column for column in FIELDS if column.name in topics.get(ACTIONS, ()))
+        self._small = [name for name, kind in topics.get(ACTIONS, {}).items() if kind == "INT"]
         self._reads_headers = not set(topics).isdisjoint(EVENT_TOPICS)
 
     def open(self, function_context: FunctionContext) -> None:
@@ -65,6 +88,7 @@ class ArchiveRecords(ScalarFunction):
         from infra.contracts.changes import Changes, Followed
 
         self._contract = Followed(Changes(load_settings()))
+        self._extractor = Extractor(self._fields)
 
     def eval(self, *columns: pd.Series[Any]) -> pd.DataFrame:
         """One batch: the passed columns in, the row out."""
@@ -73,14 +97,27 @@ class ArchiveRecords(ScalarFunction):
         if self._reads_headers:
             headers = (dict(zip(*pair, strict=True)) for pair in zip(passed["header_names"], passed["header_values"], strict=True))
         records = zip(passed["topic"], passed["record_value"], passed["kafka_ms"], passed["record_key"], headers, strict=True)
-        rows = [archive_row(topic, value, kafka_ms, self._contract, key, head) for topic, value, kafka_ms, key, head in records]
+        rows = [
+            self._row(topic, archive_row(topic, value, kafka_ms, self._contract, key, head, self._extractor))
+            for topic, value, kafka_ms, key, head in records
+        ]
         answer: dict[str, Any] = dict(passed)
         answer["event_ms"] = [row["event_ms"] for row in rows]
         for name in self._typed:
             answer[name] = pd.Series([row.get(name) for row in rows], dtype=object)
         return pd.DataFrame(answer)
 
+    def _row(self, topic: str, row: Row) -> Row:
+        if topic == ACTIONS:
+            for name in self._small:  # the contract may have grown past the column that this job was started with
+                if (number := row.get(name)) is not None and not _FITS[0] <= number <= _FITS[1]:
+                    row[name] = None
+        for where, name, to in self._renamed:
+            if where == topic and name in row:
+                row[to] = row.pop(name)
+        return row
 
-def archive_records(topics: Sequence[str]) -> Any:  # noqa: ANN401 - a pyflink wrapper
+
+def archive_records(topics: Typed) -> Any:  # noqa: ANN401 - a pyflink wrapper
     """The UDF for records of these topics."""
     return udf(ArchiveRecords(topics), result_type=result(topics), func_type="pandas", deterministic=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar
@@ -17,7 +17,10 @@ import msgspec
 from msgspec import Meta, Struct
 
 from infra.contracts.codec import DEPTH, event_milliseconds, nests_deeper, refusal, rfc3339
+from infra.contracts.contract import Contracts
 from infra.contracts.events import Rejected
+from infra.contracts.load import load_contracts
+from infra.contracts.upcast import other_versions
 
 CAUSATION, VERSION, EXPECTED, REPLY = "causation-id", "aggregate-version", "expected-version", "reply-wanted"
 """Headers: the id of what caused a message; the how-manieth event of its aggregate it is, from 1; the version that a command demands."""
@@ -28,6 +31,7 @@ Id = Annotated[str, Meta(min_length=1, max_length=128)]
 """An aggregate's id: the record's key."""
 
 Headers = list[tuple[str, bytes]]
+Decode = Callable[[bytes | msgspec.Raw], Any]
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 _LARGEST = 2**63 - 1
 
@@ -95,11 +99,16 @@ _encoder = msgspec.json.Encoder()
 class Codec:
     """Bytes to envelopes, for the message types that a reader knows."""
 
-    def __init__(self, types: Iterable[type[Message]]) -> None:
+    def __init__(self, types: Iterable[type[Message]], contracts: Contracts | None = None) -> None:
+        """`contracts`: name the other versions of the types, which are read as if they were of the one that the code has."""
         self.types: dict[tuple[str, int], type[Message]] = {(kind.__name__, kind.version): kind for kind in types}
-        self._decoders = {key: msgspec.json.Decoder(kind) for key, kind in self.types.items()}
+        self._decode: dict[tuple[str, int], Decode] = {}
+        for (name, version), kind in self.types.items():
+            self._decode[name, version] = msgspec.json.Decoder(kind).decode
+            for other, decode in other_versions(kind, kind.topic, version, contracts or load_contracts()):
+                self._decode.setdefault((name, other), decode)
         self._versions: dict[str, set[int]] = {}
-        for name, version in self.types:
+        for name, version in self._decode:
             self._versions.setdefault(name, set()).add(version)
 
     def decode(self, value: bytes | None, headers: Iterable[tuple[str, Any]] | None = None) -> Envelope | Rejected:
@@ -115,10 +124,10 @@ class Codec:
             if nests_deeper(value, DEPTH):
                 return Rejected("decode", "too_deep", f"the value nests deeper than {DEPTH} arrays and objects")
             head = _head.decode(value)
-            decoder = self._decoders.get((head.event_type, head.version))
-            if decoder is None:
+            decode = self._decode.get((head.event_type, head.version))
+            if decode is None:
                 return refusal(value, "", self._versions)
-            data = decoder.decode(head.data)
+            data = decode(head.data)
             at = event_milliseconds(head.timestamp)
         except UnicodeDecodeError as error:
             return Rejected("decode", "not_utf8", f"the value is no UTF-8: {error.reason} at byte {error.start}")

@@ -11,12 +11,14 @@ import pytest
 from pyflink.table.types import RowType, to_arrow_type
 from pyflink.table.utils import arrow_to_pandas, pandas_to_arrow
 
+from infra.contracts.columns import field_columns
 from infra.contracts.in_effect import of_files
 from infra.contracts.load import FOLDER, load_contracts
-from jobs.archive_columns import ARCHIVED, COLUMNS, ENVELOPE, EVENT_TOPICS, LETTER_TOPICS
+from jobs.archive_columns import ARCHIVED, COLUMNS, ENVELOPE, EVENT_TOPICS, LETTER_TOPICS, flink_type
 from jobs.archive_rows import Headers
 from jobs.flink.archive_udf import PASSED, ArchiveRecords, result, typed_columns
 from lakehouse.tables import declared
+from tests.evolved import action, own, with_field
 
 KAFKA_MS = 1_710_325_333_000
 PREDICTION = (FOLDER / "examples/predictions/valid/known-user.json").read_text("utf-8")
@@ -32,9 +34,13 @@ HEADERS: Headers = {"causation-id": CAUSE.encode(), "aggregate-version": b"7"}
 Record = tuple[str, bytes | None, Headers]
 
 
+def typed(job: str) -> dict[str, dict[str, str]]:
+    return {topic: COLUMNS[topic] for topic in ARCHIVED[job]}
+
+
 def archived(records: list[Record], job: str = "archive_topics", key: bytes | None = b"order_0001") -> list[dict[str, Any]]:
     """The rows of one batch, through Arrow on the way in and out, as a worker makes them."""
-    made = result(ARCHIVED[job])
+    made = result(typed(job))
     passed = RowType([made.fields[i] for i in range(len(PASSED))])
     columns: dict[str, list[Any]] = {
         "topic": [topic for topic, _, _ in records],
@@ -49,7 +55,7 @@ def archived(records: list[Record], job: str = "archive_topics", key: bytes | No
     incoming = pa.RecordBatch.from_arrays(
         [pa.array(columns[name], to_arrow_type(kind)) for name, kind in PASSED.items()], names=list(PASSED)
     )
-    function = pickle.loads(pickle.dumps(ArchiveRecords(ARCHIVED[job])))  # as it travels to its worker
+    function = pickle.loads(pickle.dumps(ArchiveRecords(typed(job))))  # as it travels to its worker
     function.open(None)
     function._contract = of_files()  # no broker is here that could announce another
     answer = function.eval(*arrow_to_pandas(None, passed.field_types(), [incoming]))
@@ -150,7 +156,45 @@ def test_every_archived_topic_is_archived_by_one_job() -> None:
     assert sorted(names) == sorted(COLUMNS) == sorted(topic.name for topic in load_contracts().topics.values() if topic.table is not None)
     for topic in names:
         assert [column.name for column in declared(load_contracts().topics[topic].archive).columns[7:]] == [*ENVELOPE, *COLUMNS[topic]]
-    assert not {"aggregate_id", "data"} & set(typed_columns(ARCHIVED["archive_topics"]))
+    assert not {"aggregate_id", "data"} & set(typed_columns(typed("archive_topics")))
+
+
+def test_fields_that_a_contract_gained_are_written_in_their_types(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`score` is also a column of predictions, of another type, and `source` one of every table."""
+    contracts = own()
+    fields: dict[str, dict[str, Any]] = {
+        "score": {"type": "integer"},
+        "basket": {"type": "integer", "minimum": 0, "maximum": 9},
+        "seen": {"type": "string", "format": "date-time"},
+        "tags": {"type": "array", "items": {"type": "string"}},
+        "weights": {"type": "array", "items": {"type": "number"}},
+        "source": {"type": "string"},
+    }
+    for name, schema in fields.items():
+        contracts = with_field(contracts, name, schema)
+    columns = field_columns(contracts, contracts.topics["user-actions"])
+    kinds = {column.name: flink_type(column.type) for column in columns}
+    monkeypatch.setattr("jobs.flink.archive_udf.FIELDS", columns)
+    monkeypatch.setitem(COLUMNS, "user-actions", kinds)
+    monkeypatch.setattr("infra.contracts.in_effect.load_contracts", lambda: contracts)
+    said: dict[str, Any] = {"score": 5, "basket": 2, "seen": "2024-03-13T10:22:12Z", "tags": ["a"], "weights": [1, 0.5], "source": "app"}
+    rows = archived([("user-actions", action(**said), {}), ("predictions", PREDICTION.encode(), {}), ("user-actions", action(), {})])
+    assert {name: rows[0][name] for name in ("score_of_user_actions", "basket", "seen", "tags", "weights", "data_source", "source")} == {
+        **{"score_of_user_actions": 5, "basket": 2, "seen": 1_710_325_332_000, "tags": ["a"], "weights": [1.0, 0.5], "data_source": "app"},
+        "source": "test",
+    }
+    assert rows[1]["score_of_predictions"] == pytest.approx(json.loads(PREDICTION)["data"]["score"])
+    assert (rows[2]["score_of_user_actions"], rows[2]["tags"]) == (None, None)
+
+
+def test_a_number_past_the_column_that_the_job_began_with_stays_in_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    contracts = with_field(own(), "basket", {"type": "integer"})
+    columns = field_columns(contracts, contracts.topics["user-actions"])
+    monkeypatch.setattr("jobs.flink.archive_udf.FIELDS", columns)
+    monkeypatch.setitem(COLUMNS, "user-actions", {**COLUMNS["user-actions"], "basket": "INT"})
+    monkeypatch.setattr("infra.contracts.in_effect.load_contracts", lambda: contracts)
+    rows = archived([("user-actions", action(basket=2**31 - 1), {}), ("user-actions", action(basket=2**31), {})])
+    assert [(row["basket"], row["user_id"]) for row in rows] == [(2**31 - 1, "user_0001"), (None, "user_0001")]
 
 
 @pytest.mark.parametrize("topic", EVENT_TOPICS)

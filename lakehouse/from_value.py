@@ -1,0 +1,108 @@
+"""Columns that a row holds in its value's bytes alone: filled in when they are read, from what the archive kept.
+
+A field that a contract gained is a column at once. Rows that were archived before, and those of an archiver that was started before, have
+null there; what they hold stands in their value, and is read by the function by which the archiver writes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyiceberg.expressions import And, BooleanExpression, Not, Or, Reference, UnboundPredicate
+from pyiceberg.table import Table as IcebergTable
+
+from infra.contracts.columns import Extractor, FieldColumn
+from lakehouse.table import FROM_VALUE
+from lakehouse.tables import TABLES
+
+NEEDED = ("value", "event_type", "event_version")
+"""The columns out of which others are filled in."""
+_BATCH = 20_000
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def stand_ins(held: IcebergTable, name: str) -> Mapping[str, FieldColumn]:
+    """The columns of a table that may have to be filled in."""
+    listed = held.properties.get(FROM_VALUE, "").split(",")
+    declared = TABLES.get(name)
+    return {c.name: c.field for c in declared.columns if c.field and c.name in listed} if declared else {}
+
+
+def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema) -> pa.Table:
+    """The rows, which have `NEEDED`, with these columns filled in where they are null and the value is an event of their type.
+
+    `types`: of the columns.
+    """
+    extractor = Extractor(list(columns.values()))
+    for name in columns:
+        if name not in rows.column_names:
+            rows = rows.append_column(name, pa.nulls(len(rows), types.field(name).type))
+    is_event = pc.is_in(rows["event_type"], pa.array(sorted({c.event_type for c in columns.values()}), rows["event_type"].type))
+    empty = {name: _positions(pc.and_(is_event, pc.is_null(rows[name]))) for name in columns}
+    if not any(map(len, empty.values())):
+        return rows
+    found = _read(rows, extractor, np.unique(np.concatenate(list(empty.values()))))
+    for name, at in empty.items():
+        if len(at):
+            rows = rows.set_column(rows.column_names.index(name), name, _put(rows[name], at, [found[i].get(name) for i in at.tolist()]))
+    return rows
+
+
+def value_of(column: FieldColumn) -> Callable[[bytes | None, str | None, int | None], Any]:
+    """What a row's value, event type and version say of a column, one row at a time."""
+    extractor, is_time = Extractor([column]), column.type == "timestamptz"
+
+    def read(value: bytes | None, event_type: str | None, version: int | None) -> Any:  # noqa: ANN401 - of the column's type
+        if event_type != column.event_type:
+            return None
+        found = extractor.read(value, version).get(column.name)
+        return _EPOCH + timedelta(milliseconds=found) if is_time and found is not None else found
+
+    return read
+
+
+def names(expression: BooleanExpression) -> set[str]:
+    """The columns that a filter asks for."""
+    if isinstance(expression, And | Or):
+        return names(expression.left) | names(expression.right)
+    if isinstance(expression, Not):
+        return names(expression.child)
+    term = expression.term if isinstance(expression, UnboundPredicate) else None
+    return {term.name} if isinstance(term, Reference) else set()
+
+
+def _read(rows: pa.Table, extractor: Extractor, positions: np.ndarray[Any, Any]) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    for start in range(0, len(positions), _BATCH):
+        some = positions[start : start + _BATCH]
+        part = rows.select(["value", "event_version"]).take(pa.array(some))
+        for i, value, version in zip(some.tolist(), _python(part["value"]), _python(part["event_version"]), strict=True):
+            found[i] = extractor.read(value, version)
+    return found
+
+
+def _put(column: pa.ChunkedArray, positions: np.ndarray[Any, Any], values: Sequence[Any]) -> pa.ChunkedArray:
+    """The column with other values at these positions, whatever its type."""
+    kind = column.type
+    if pa.types.is_timestamp(kind):
+        new = pa.array(values, pa.int64()).cast(pa.timestamp("ms", "UTC")).cast(kind)
+    else:
+        if pa.types.is_int32(kind):  # of a contract that is wider than the table still is
+            values = [value if value is not None and -(2**31) <= value < 2**31 else None for value in values]
+        new = pa.array(values, kind)
+    order = np.arange(len(column))
+    order[positions] = len(column) + np.arange(len(positions))
+    return pa.chunked_array([*column.chunks, new], kind).take(pa.array(order))
+
+
+def _positions(mask: pa.ChunkedArray) -> np.ndarray[Any, Any]:
+    return np.flatnonzero(mask.combine_chunks().to_numpy(zero_copy_only=False))
+
+
+def _python(column: pa.ChunkedArray) -> Iterable[Any]:
+    return column.to_pylist()  # type: ignore[no-any-return]

@@ -1,0 +1,216 @@
+"""A field that a contract gained is a column at once: rows that hold it in their bytes alone are read as those that have it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from pyiceberg.exceptions import NoSuchTableError
+
+from infra.config import Settings, load_settings
+from infra.contracts.contract import Contracts
+from lakehouse import migrate
+from lakehouse.archives import of_actions
+from lakehouse.catalog import load_table, open_catalog
+from lakehouse.errors import LakehouseError
+from lakehouse.query import query
+from lakehouse.read import read, read_batches, snapshot
+from lakehouse.table import FROM_VALUE
+from lakehouse.tables import TABLES
+from tests.evolved import TEXT, action, own, with_field, with_version
+from tests.lake import put_records
+
+COUNT = {"type": "integer", "minimum": 0, "maximum": 1000, "description": "How many.", "unit": "count"}
+WHEN = {"type": "string", "format": "date-time", "description": "When.", "unit": "UTC"}
+TAGS = {"type": "array", "items": {"type": "string"}, "description": "Tags.", "unit": "names"}
+PLACE = {"type": "object", "description": "Where.", "unit": "object", "additionalProperties": False, "properties": {}}
+SEEN = dt.datetime(2024, 3, 13, 10, 22, 12, tzinfo=dt.UTC)
+
+
+def applied(lake: Settings, monkeypatch: pytest.MonkeyPatch, contracts: Contracts) -> list[str]:
+    """Evolve the table, as `apply` does; what was planned of it."""
+    monkeypatch.setitem(TABLES, "user_actions", of_actions(contracts))
+    return [change.detail for change in migrate.apply(lake, {"user_actions": TABLES["user_actions"]}) if change.action != "keep"]
+
+
+def put(lake: Settings, values: list[bytes], first: int, version: int = 1, **columns: Any) -> None:
+    """Rows as an archiver writes them that knows the columns that are given."""
+    n = len(values)
+    put_records(
+        lake,
+        "user_actions",
+        pa.table(
+            {
+                "topic_partition": pa.array([0] * n, pa.int32()),
+                "topic_offset": pa.array(range(first, first + n), pa.int64()),
+                "value": values,
+                "event_time": [SEEN] * n,
+                "kafka_time": [SEEN] * n,
+                "event_type": ["UserAction"] * n,
+                "event_version": pa.array([version] * n, pa.int32()),
+                "user_id": ["user_0001"] * n,
+                **columns,
+            }
+        ),
+    )
+
+
+def told(lake: Settings, *columns: str) -> list[dict[str, Any]]:
+    """As `read` says it, which is as `query` says it."""
+    rows = read(lake, "user_actions", ["topic_offset", *columns]).sort_by("topic_offset").to_pylist()
+    named = ", ".join(f'"{name}"' for name in columns)
+    assert query(lake, f"SELECT topic_offset, {named} FROM user_actions ORDER BY topic_offset").to_pylist() == rows
+    return [{name: row[name] for name in columns} for row in rows]
+
+
+def test_a_new_column_holds_what_old_rows_say(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(lake, [action(basket=3), action(), action(basket="3"), action(basket=1001), action(basket=None), b"no event"], 0)
+    contracts = with_field(own(), "basket", COUNT)
+    assert applied(lake, monkeypatch, contracts) == ["add column basket int, read from the values until archive_topics starts again"]
+    put(lake, [action(basket=4)], 10)  # by an archiver that was started before
+    put(lake, [action(basket=5)], 11, basket=pa.array([5], pa.int32()))
+    assert [row["basket"] for row in told(lake, "basket")] == [3, None, None, None, None, None, 4, 5]
+    assert query(lake, "SELECT sum(basket) AS n FROM user_actions").to_pylist() == [{"n": 12}]
+    assert applied(lake, monkeypatch, contracts) == []
+
+
+def test_a_record_that_was_refused_has_no_columns(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(lake, [action(basket=3)], 0, event_type=pa.array([None], pa.string()))
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    assert told(lake, "basket") == [{"basket": None}]
+
+
+def test_every_kind_of_value(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, tuple[dict[str, Any], Any, Any]] = {
+        "text": (TEXT, "größe", "größe"),
+        "small": (COUNT, 7, 7),
+        "large": ({"type": "integer"}, 2**62, 2**62),
+        "part": ({"type": "number"}, 0.25, 0.25),
+        "whole": ({"type": ["number", "integer"]}, 3, 3.0),
+        "yes": ({"type": "boolean"}, True, True),
+        "seen": (WHEN, "2024-03-13T10:22:12.5+02:00", dt.datetime(2024, 3, 13, 8, 22, 12, 500_000, dt.UTC)),
+        "tags": (TAGS, ["a", "b"], ["a", "b"]),
+        "ref": ({"type": "string", "format": "uuid"}, "7F9C2B1E-3d4a-4c5b-8e6f-0a1b2c3d4e5f", "7f9c2b1e-3d4a-4c5b-8e6f-0a1b2c3d4e5f"),
+        "place": (PLACE, {"city": "Köln"}, '{"city":"Köln"}'),
+        "mixed": ({"type": ["string", "integer"]}, 5, "5"),
+        "choice": ({"enum": ["red", "blue"]}, "blue", "blue"),
+    }
+    contracts = own()
+    for name, (schema, _, _) in given.items():
+        contracts = with_field(contracts, name, {"description": "It.", "unit": "it"} | schema)
+    put(lake, [action(**{name: value for name, (_, value, _) in given.items()}), action()], 0)
+    applied(lake, monkeypatch, contracts)
+    first, second = told(lake, *given)
+    assert first == {name: expected for name, (_, _, expected) in given.items()}
+    assert set(second.values()) == {None}
+
+
+def test_one_bad_field_hides_no_other(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied(lake, monkeypatch, with_field(with_field(own(), "basket", COUNT), "shade", TEXT))
+    put(lake, [action(basket=-1, shade="red"), action(basket=1, shade=["red"])], 0)
+    assert told(lake, "basket", "shade") == [{"basket": None, "shade": "red"}, {"basket": 1, "shade": None}]
+
+
+@pytest.mark.parametrize(
+    ("where", "offsets"),
+    [
+        ("basket > 2", [1, 3]),
+        ("basket > 2 and topic_offset < 3", [1]),
+        ("basket is null or not basket > 1", [0, 2]),
+        ("topic_offset = 3", [3]),
+    ],
+)
+def test_a_filter_sees_what_was_filled_in(lake: Settings, monkeypatch: pytest.MonkeyPatch, where: str, offsets: list[int]) -> None:
+    put(lake, [action(basket=1), action(basket=3), action()], 0)
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    put(lake, [action(basket=4)], 3, basket=pa.array([4], pa.int32()))
+    for columns in (["topic_offset"], ["topic_offset", "basket"], None):
+        assert sorted(read(lake, "user_actions", columns, where)["topic_offset"].to_pylist()) == offsets
+        batches = list(read_batches(lake, "user_actions", columns, where))
+        assert sorted(offset for batch in batches for offset in batch["topic_offset"].to_pylist()) == offsets
+    assert len(read(lake, "user_actions", ["basket"], where, limit=1)) == 1
+    assert sorted(query(lake, f"SELECT topic_offset FROM user_actions WHERE {where}")["topic_offset"].to_pylist()) == offsets
+    with pytest.raises(LakehouseError, match="expected a filter"):
+        read(lake, "user_actions", where="basket >")
+
+
+def test_a_renamed_field_keeps_its_column_by_id(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(lake, [action(platform="desktop")], 0, platform=["desktop"])
+    with open_catalog(lake) as catalog:
+        before = load_table(catalog, lake, "user_actions").schema().find_field("platform").field_id
+    contracts = with_version(own(), {"platform": "device"}, {"country": TEXT}, {"country": "zz"})
+    planned = applied(lake, monkeypatch, contracts)
+    assert "rename column platform to device" in planned
+    with open_catalog(lake) as catalog:
+        held = load_table(catalog, lake, "user_actions")
+        assert held.schema().find_field("device").field_id == before
+        assert "device" in held.properties[FROM_VALUE].split(",")
+    put(lake, [action(version=2, platform=..., device="phone", country="de")], 1, version=2, user_id=pa.array([None], pa.string()))
+    assert told(lake, "device", "country", "user_id") == [
+        {"device": "desktop", "country": "zz", "user_id": "user_0001"},
+        {"device": "phone", "country": "de", "user_id": "user_0001"},
+    ]
+    assert applied(lake, monkeypatch, contracts) == []
+    third = with_version(contracts, {"device": "client"}, {}, {})
+    assert "rename column device to client" in applied(lake, monkeypatch, third)
+    assert [row["client"] for row in told(lake, "client")] == ["desktop", "phone"]
+
+
+def test_a_type_only_widens(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    put(lake, [action(basket=3)], 0, basket=pa.array([3], pa.int32()))
+    assert applied(lake, monkeypatch, with_field(own(), "basket", COUNT | {"maximum": 2**40})) == ["widen basket from int to long"]
+    put(lake, [action(basket=2**40)], 1)
+    assert [row["basket"] for row in told(lake, "basket")] == [3, 2**40]
+    planned = migrate.plan(lake, {"user_actions": of_actions(with_field(own(), "basket", COUNT))})
+    assert [change.detail for change in planned if change.action == "refuse"] == [
+        "column basket is long and cannot become int without loss; give it another name"
+    ]
+
+
+def test_a_past_snapshot_is_filled_in_too(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(lake, [action(basket=3)], 0)
+    past = snapshot(lake, "user_actions")
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    put(lake, [action(basket=4)], 1)
+    assert read(lake, "user_actions", ["basket"], snapshot_id=past).to_pylist() == [{"basket": 3}]
+    assert read(lake, "user_actions", ["basket"], "basket = 3", snapshot_id=past).to_pylist() == [{"basket": 3}]
+
+
+def test_a_field_of_a_version_that_ended_stays_a_column(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    put(lake, [action(basket=3)], 0, basket=pa.array([3], pa.int32()))
+    assert applied(lake, monkeypatch, own()) == []
+    assert read(lake, "user_actions", ["basket"]).to_pylist() == [{"basket": 3}]
+
+
+def test_a_table_that_never_changed_is_read_as_it_lies(lake: Settings) -> None:
+    with open_catalog(lake) as catalog:
+        assert FROM_VALUE not in load_table(catalog, lake, "user_actions").properties
+    put(lake, [action(lifecycle="new")], 0)
+    assert told(lake, "lifecycle") == [{"lifecycle": None}]
+
+
+def test_an_empty_table_answers(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    assert told(lake, "basket") == []
+    assert list(read_batches(lake, "user_actions", ["basket"], "basket > 1")) == []
+    assert "basket" in query(lake, "DESCRIBE user_actions")["column_name"].to_pylist()
+    assert query(lake, "SHOW TABLES")["name"].to_pylist() == sorted(TABLES)
+
+
+def test_many_rows_in_bounded_steps(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = [json.dumps({"data": {"basket": i % 1000}}).encode() for i in range(45_000)]
+    put(lake, values, 0)
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    assert query(lake, "SELECT sum(basket) AS n FROM user_actions").to_pylist() == [{"n": 45 * 499_500}]
+    assert sum(read(lake, "user_actions", ["basket"])["basket"].to_pylist()) == 45 * 499_500
+
+
+def test_no_lake_no_stand_ins(tmp_path: Path) -> None:
+    with pytest.raises((LakehouseError, NoSuchTableError)):
+        read(load_settings({"STREAMHOUSE_STATE": str(tmp_path)}), "user_actions")
