@@ -11,6 +11,7 @@ from feast.data_source import DataSource
 from feast.infra.data_sources.contrib.iceberg_catalog.iceberg_source import IcebergSource
 from feast.types import Bytes, Float64, Int64, String
 
+from features import made_from
 from features.activity import COUNTED, FEATURES, SECONDS, WINDOWS
 from features.online import ACTIVITY, JOIN_KEY, PROFILE, PROFILE_FEATURES
 from features.profile import TIME_TO_LIVE
@@ -64,7 +65,12 @@ def definitions(settings: Settings) -> list[Definition]:
                 name=name,
                 dtype=String,
                 description=_PROFILE_TEXT[name],
-                tags={"unit": "name", "owner": OWNER, "freshness": "as of the last materialize"},
+                tags={
+                    "unit": "name",
+                    "owner": OWNER,
+                    "freshness": "as of the last materialize",
+                    "made_from": made_from.tag(PROFILE, name),
+                },
             )
             for name in PROFILE_FEATURES
         ],
@@ -99,17 +105,17 @@ def _forget_times(message: Any) -> None:  # noqa: ANN401 - any protobuf message
 
 
 def _activity_field(name: str) -> Field:
+    kept = {"owner": OWNER, "freshness": FRESHNESS, "made_from": made_from.tag(ACTIVITY, name)}
     if name in SECONDS:
         what = name.removeprefix("seconds_since_")
         text = f"seconds from the user's latest earlier {what} to the action; null: none yet; 0 for a late action"
-        return Field(name=name, dtype=Float64, description=text, tags={"unit": "seconds", "owner": OWNER, "freshness": FRESHNESS})
+        return Field(name=name, dtype=Float64, description=text, tags={"unit": "seconds", **kept})
     what, _, length = name.rpartition("_")
     window = next(window for window in WINDOWS if window.name == length)
     counted = _WHAT[what] if what in COUNTED else "visits begun"
     tags = {
         "unit": "count",
-        "owner": OWNER,
-        "freshness": FRESHNESS,
+        **kept,
         "window_seconds": str(window.length // 1000),
         "alignment_seconds": str(window.grain // 1000),
     }

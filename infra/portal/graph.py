@@ -12,12 +12,14 @@ KINDS = (
     *("table", "column", "read_model", "feature_view", "feature", "feature_service", "model", "endpoint"),
 )
 """From what is said to what is made of it; lists are sorted so. `command`: of `./streamhouse`; `party`: people and programs elsewhere."""
-HOLDS, READS, MADE_FROM, WRITES = "holds", "reads", "made from", "writes"
-"""How an edge holds: the source contains the target; the target reads it; is made from it; or is an event that the source writes.
+HOLDS, READS, MADE_FROM, WRITES, HAS = "holds", "reads", "made from", "writes", "has"
+"""How an edge holds: the source contains the target; the target reads it; is made from it; is what the source writes; or belongs to it.
 
-Without `WRITES` a change reaches what reads a thing and what is computed from it; with it, also all that services say because of it.
+Over `DATA` a change reaches what reads a thing and what is computed from it. Over `WRITES` it also reaches all that services say because
+of it, and over `HAS` each part of a whole of which some part is hit.
 """
 DATA = frozenset({HOLDS, READS, MADE_FROM})
+_VERBS = {HOLDS: "is part of", READS: "reads", MADE_FROM: "is made from", WRITES: "is written by", HAS: "belongs to"}
 _RANK = {kind: rank for rank, kind in enumerate(KINDS)}
 
 
@@ -34,7 +36,7 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """A change of `source` hits `target`. `how`: one of the four words above; `why`: what says so, where the words do not."""
+    """A change of `source` hits `target`. `how`: one of the words above; `why`: what says so, where the words do not."""
 
     source: Node
     target: Node
@@ -42,8 +44,7 @@ class Edge:
     why: str = ""
 
     def __str__(self) -> str:
-        verb = {HOLDS: "is part of", READS: "reads", MADE_FROM: "is made from", WRITES: "is written by"}.get(self.how, self.how)
-        return f"{self.target} {verb} {self.source}" + (f" ({self.why})" if self.why else "")
+        return f"{self.target} {_VERBS.get(self.how, self.how)} {self.source}" + (f" ({self.why})" if self.why else "")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from jobs.shop.messages import STATUS, OrderCancelled, OrderPaid, OrderShipped
 log = logging.getLogger("analytics")
 
 GROUP = "analytics"
+HEARS = tuple(STATUS)
 _NOTHING = -1  # no record of the partition was counted yet
 _metadata = sa.MetaData()
 _counts = sa.Table(
@@ -45,6 +46,8 @@ _prices = sa.Table(
     sa.Column("order_id", sa.Text, primary_key=True, comment="A paid order that has not ended (identifier)."),
     sa.Column("cents", sa.BigInteger, nullable=False, comment="Its price, which the event that it was shipped does not say (cents)."),
 )
+COUNTS = _counts
+"""What others read of it."""
 _positions = sa.Table(
     "order_counts_positions",
     _metadata,
@@ -172,7 +175,7 @@ def _insert(database: sa.Engine, table: sa.Table) -> Any:  # noqa: ANN401 - eith
 
 def subscriber(settings: Settings) -> Subscriber:
     """The service."""
-    return Subscriber(settings, GROUP, tuple(STATUS), Counting(open_database(settings)), beat=beating(settings, GROUP))
+    return Subscriber(settings, GROUP, HEARS, Counting(open_database(settings)), beat=beating(settings, GROUP))
 
 
 if __name__ == "__main__":

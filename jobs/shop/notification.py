@@ -23,6 +23,7 @@ from jobs.shop.listening import run
 from jobs.shop.messages import OrderCancelled, OrderShipped
 
 GROUP = "notification"
+HEARS = (OrderShipped, OrderCancelled)
 REMEMBERED = 2_000
 """So many of the last lines are looked at; four batches."""
 _TAIL_BYTES = 4 << 20  # more than so many lines take
@@ -101,7 +102,7 @@ def file_of(settings: Settings) -> Path:
 
 def subscriber(settings: Settings) -> Subscriber:
     """The service."""
-    return Subscriber(settings, GROUP, (OrderShipped, OrderCancelled), Notifying(file_of(settings)), beat=beating(settings, GROUP))
+    return Subscriber(settings, GROUP, HEARS, Notifying(file_of(settings)), beat=beating(settings, GROUP))
 
 
 if __name__ == "__main__":
