@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from importlib.util import find_spec
 from pathlib import Path
 
 from features.made_from import EVENT, TABLES, TOPIC
@@ -58,8 +57,7 @@ def kind_of(settings: Settings) -> Callable[[str], str]:
             return "command"
         if name in services:
             return "service"
-        is_job = name in ALL_JOBS or (re.fullmatch("[a-z_]+", name) and find_spec(f"jobs.{name}") is not None)
-        return "job" if is_job else "party"
+        return "job" if name in (*ALL_JOBS, _FOLD) else "party"
 
     return kind
 

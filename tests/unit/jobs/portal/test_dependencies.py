@@ -16,9 +16,9 @@ from features.history import unpack
 from features.made_from import EVENT, MADE_FROM, TOPIC, tag
 from features.online import ACTIVITY
 from infra.config import load_settings
-from infra.contracts.codec import EventTimeWindow
 from infra.contracts.contract import Example, Topic
 from infra.contracts.fields import fields_of
+from infra.contracts.in_effect import of_files
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from infra.portal import things
@@ -28,14 +28,16 @@ from jobs.archive_rows import archive_row
 from jobs.participants import participants
 from jobs.portal.dependencies import gather, manifests
 from jobs.portal.readings import readings
-from jobs.records import Records, Rules
+from jobs.records import Records
+from jobs.scoring_parts import rules
 from jobs.scoring_path import accept
 from tests.perturbed import perturbed
 
 SETTINGS = load_settings({})
 CONTRACTS = load_contracts()
 GRAPH = gather(SETTINGS, CONTRACTS)
-WINDOW = EventTimeWindow(0, 10**15)
+CONTRACT = of_files()
+AHEAD = 10**14  # the broker's time of a record, long after any event here
 ARCHIVED = [(topic, example) for topic in CONTRACTS.topics.values() if topic.table for example in topic.valid]
 
 
@@ -44,7 +46,7 @@ def made_of(graph: Graph, node: Node) -> set[str]:
 
 
 def columns(topic: Topic, value: bytes, key: bytes | None) -> Mapping[str, object]:
-    row = dict(archive_row(topic.name, value, 0, WINDOW, key, {}))
+    row = dict(archive_row(topic.name, value, AHEAD, CONTRACT, key, {}))
     return {"event_time" if name == "event_ms" else name: told for name, told in row.items()}
 
 
@@ -79,9 +81,9 @@ def folded(log: list[bytes]) -> np.ndarray[tuple[int, int], np.dtype[np.float64]
         values=list(log),
         partition=np.array([partition_of(user, topic.partitions) for user in users]),
         offset=np.arange(n),
-        kafka_ms=np.full(n, 10**14),
+        kafka_ms=np.full(n, AHEAD),
     )
-    batch = accept(records, Rules(TOPIC, topic.partitions, WINDOW, 1 << 20))[0].batch
+    batch = accept(records, rules())[0].batch
     assert len(batch.users) == n
     who = {user: i for i, user in enumerate(dict.fromkeys(batch.users))}
     actions = Actions(np.array([who[user] for user in batch.users]), batch.offset, batch.time, batch.kind, batch.session)
@@ -168,7 +170,7 @@ def test_the_platform_of_an_action_hits_the_models_that_take_it_and_what_they_an
     assert hits == {
         *(Node("job", name) for name in ("score_events", "archive_topics", "rebuild_features")),
         *(Node("service", name) for name in ("meter", "read-models", "shop-http")),
-        *(Node("command", f"./streamhouse {name}") for name in ("demo", "audit", "replay", "backfill")),
+        *(Node("command", f"./streamhouse {name}") for name in ("demo", "audit", "replay", "backfill", "backtest")),
         Node("party", "services that act on a decision"),
         *(Node("model", f"purchase_30m@{number}") for number in (1, 2)),
         things.column("user_actions", "platform"),
