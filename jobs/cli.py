@@ -13,6 +13,7 @@ import typer
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from jobs import cli_shop, interrupts
+from jobs.cli_contracts import app as contracts
 from jobs.cli_groups import app as groups
 from jobs.cli_history import app as history
 from jobs.dlq.commands import app as dlq
@@ -29,6 +30,7 @@ app = typer.Typer(
     help="User actions to predictions and Iceberg tables.",
 )
 app.add_typer(dlq, name="dlq")
+app.add_typer(contracts, name="contracts")
 app.add_typer(groups, name="groups")
 app.add_typer(history)
 app.add_typer(cli_shop.aggregate, name="aggregate")

@@ -1,0 +1,125 @@
+"""The gate: the contract files beside what is registered and beside a commit of git, and what each change hits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from pathlib import Path
+
+from infra.config import Settings
+from infra.contracts import registry
+from infra.contracts.compare import Finding, compare, events
+from infra.contracts.contract import Contracts, Deprecation
+from infra.contracts.load import FOLDER, read_contracts
+from infra.contracts.registry import RegistryUnreachable
+from infra.contracts.rules import RULES
+from infra.portal import things
+from infra.portal.graph import DATA, Graph, Hit, Node, hit_by
+from infra.portal.release import Step, release
+from jobs.gate.reference import NoReference, chosen, contracts_at
+from jobs.portal.dependencies import gather
+
+REGISTRY = "the registry"
+_TEXTS = ("described anew", "examples changed", "domain changed", "owner changed", "description changed", "producers changed")
+UNFELT = frozenset({*_TEXTS, "consumers changed"})
+"""Changes of words, which hit nothing."""
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A change, beside which states of the contracts it is one, and what it hits."""
+
+    finding: Finding
+    against: tuple[str, ...]
+    hits: tuple[Hit, ...]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came out. `compared`: with what; `not_compared`: why not with the rest; `broken`: rules that the files break."""
+
+    compared: tuple[str, ...]
+    not_compared: tuple[str, ...]
+    broken: tuple[str, ...]
+    judged: tuple[Judged, ...]
+    steps: tuple[Step, ...]
+
+    @property
+    def status(self) -> int:
+        """0: safe; 1: something breaks; 2: nothing could be compared."""
+        if self.broken or any(not one.finding.safe for one in self.judged):
+            return 1
+        return 0 if self.compared else 2
+
+
+def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDER) -> Report:
+    """Compare the contract files in `folder` with the registry and with a commit of git; what does not answer is said, and passed over.
+
+    Raises:
+        ContractError: a contract file cannot be read.
+
+    """
+    after = read_contracts(folder)
+    broken = tuple(sentence for rule in RULES.values() for sentence in rule(after))
+    compared, missing = list[str](), list[str]()
+    found: dict[Finding, list[str]] = {}
+    graphs = [gather(settings, after)]
+    known: Mapping[tuple[str, str, int], Deprecation] = {}
+    try:
+        reference = chosen(settings.root, ref)
+        with contracts_at(settings.root, reference) as before:
+            known = {(topic.name, *event): gone for topic in before.topics.values() for event, gone in topic.deprecations.items()}
+            graphs.append(gather(settings, before))
+            for finding in compare(before, after, today):
+                found.setdefault(finding, []).append(reference.said)
+        compared.append(reference.said)
+    except NoReference as error:
+        missing.append(str(error))
+    try:
+        for finding in registered_findings(settings, after, known, today):
+            found.setdefault(finding, []).append(REGISTRY)
+        compared.insert(0, REGISTRY)
+    except RegistryUnreachable as error:
+        missing.append(str(error))
+    graph = Graph(list(dict.fromkeys(edge for one in graphs for edge in one.edges)))
+    judged = [Judged(finding, tuple(against), tuple(hits(graph, finding))) for finding, against in found.items()]
+    judged.sort(key=lambda one: (one.finding.safe, one.finding.place, one.finding.what))
+    return Report(tuple(compared), tuple(missing), broken, tuple(judged), tuple(release(found, graph)))
+
+
+def registered_findings(
+    settings: Settings, after: Contracts, known: Mapping[tuple[str, str, int], Deprecation], today: date
+) -> Sequence[Finding]:
+    """What changed since the schemas were registered; of versions that were taken away since, `known` tells until when they were to live.
+
+    The registry keeps what was registered once, so a version that nobody knows any more is no finding.
+
+    Raises:
+        RegistryUnreachable: no registry answers.
+
+    """
+    found = list[Finding]()
+    for name, before in registry.registered(settings, after).items():
+        topic = before.topics[name]
+        ends = {event: known[name, *event] for event in topic.events if (name, *event) in known}
+        kept = tuple(event for event in topic.events if event in after.topics[name].events or event in ends)
+        held = replace(before, topics={name: replace(topic, events=kept, deprecations=ends)})
+        found += events(held, after, name, today)
+    return found
+
+
+def hits(graph: Graph, finding: Finding) -> list[Hit]:
+    """All that reads what changes, or is made from it."""
+    if finding.what in UNFELT:
+        return []
+    return hit_by(graph, [_start(finding)], DATA)
+
+
+def _start(finding: Finding) -> Node:
+    topic, kind, version, field = finding.topic, finding.event_type, finding.version, finding.field
+    if kind is None:
+        return things.topic(topic)
+    if version is None:
+        return things.event(topic, kind)
+    return things.version(topic, kind, version) if field is None else things.field(topic, kind, version, field)

@@ -1,0 +1,151 @@
+"""The gate and a real schema registry: what it holds is compared, what is compatible is registered, what breaks is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.config import Settings, load_settings
+from infra.contracts import registry
+from infra.contracts.load import load_contracts, read_contracts
+from infra.stack.services import services, write_files
+from jobs.gate.check import REGISTRY, check, registered_findings
+from tests.contracts.changes import BREAKING, COMPATIBLE, NEXT_ACTION
+from tests.contracts.edits import copied, several, without_version
+from tests.ports import free_ports
+
+TODAY = date(2026, 11, 28)
+_KINDS = ("field", "made", "required", "type", "unit", "narrowed")
+OF_SCHEMAS = {name: case for name, case in BREAKING.items() if case.what.split()[0] in _KINDS}
+
+
+@pytest.fixture
+def settings(running: Settings) -> Settings:
+    """The registry without a schema in it."""
+    for deleted in ("false", "true"):
+        for subject in httpx.get(f"{running.registry.confluent_url}/subjects", params={"deleted": deleted}).json():
+            url = f"{running.registry.confluent_url}/subjects/{subject}"
+            httpx.delete(url, params={"permanent": deleted}).raise_for_status()
+    assert subjects(running) == {}
+    return running
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A registry of its own, ended by its process id."""
+    tmp_path = tmp_path_factory.mktemp("registry")
+    names = ("STREAMHOUSE_REGISTRY_PORT", "STREAMHOUSE_REGISTRY_MANAGEMENT_PORT")
+    settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state"), **dict(zip(names, free_ports(2), strict=True))})
+    write_files(settings)
+    (service,) = (one for one in services(settings) if one.name == "registry")
+    with (tmp_path / "registry.log").open("w") as log:
+        process = subprocess.Popen(service.command, env={**os.environ, **service.environment}, stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 60
+        while not _answers(settings):
+            assert time.monotonic() < deadline, (tmp_path / "registry.log").read_text("utf-8")
+            time.sleep(0.2)
+        yield settings
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def _answers(settings: Settings) -> bool:
+    try:
+        return httpx.get(f"{settings.registry.confluent_url}/subjects", timeout=2).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def subjects(settings: Settings) -> dict[str, int]:
+    """How many schemas each subject has."""
+    url = settings.registry.confluent_url
+    return {name: len(httpx.get(f"{url}/subjects/{name}/versions").json()) for name in httpx.get(f"{url}/subjects").json()}
+
+
+def hold(settings: Settings, subject: str, schema: dict[str, str]) -> None:
+    answer = httpx.post(
+        f"{settings.registry.confluent_url}/subjects/{subject}/versions", json={"schema": json.dumps(schema), "schemaType": "JSON"}
+    )
+    assert answer.status_code == 200, answer.text
+
+
+def test_twenty_compatible_changes_are_registered_and_breaking_ones_are_not(settings: Settings, tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    assert {change.action for change in registry.apply(settings, load_contracts(folder))} == {"create"}
+    assert registered_findings(settings, load_contracts(folder), {}, TODAY) == []
+    url = settings.registry.confluent_url
+    hold(settings, "user-actions-Others-value", {"type": "object"})
+
+    for name, edit in COMPATIBLE.items():
+        edit(folder)
+        contracts = load_contracts(folder)
+        assert [str(one) for one in registered_findings(settings, contracts, {}, TODAY) if not one.safe] == [], name
+        assert [change for change in registry.apply(settings, contracts) if change.action == "refuse"] == [], name
+        assert registered_findings(settings, contracts, {}, TODAY) == [], name
+    assert {change.action for change in registry.plan(settings, load_contracts(folder))} == {"keep"}
+    levels = [
+        httpx.get(f"{url}/config/{subject}").json()["compatibilityLevel"] for subject in subjects(settings) if "Others" not in subject
+    ]
+    assert set(levels) == {"BACKWARD"}
+    assert subjects(settings)["user-actions-UserAction-v2"] == 2
+
+    before = subjects(settings)
+    assert len(OF_SCHEMAS) >= 14
+    for number, (name, case) in enumerate(OF_SCHEMAS.items()):
+        broken = copied(tmp_path / f"broken-{number}")
+        several(*COMPATIBLE.values(), case.edit)(broken)
+        findings = [one for one in registered_findings(settings, read_contracts(broken), {}, TODAY) if not one.safe]
+        assert [one.what for one in findings] == [case.what], name
+        refused = [change for change in registry.apply(settings, read_contracts(broken)) if change.action == "refuse"]
+        assert len(refused) == 1, name
+        assert findings[0].sentence in refused[0].detail
+    assert subjects(settings) == before
+
+
+def test_the_check_says_what_it_was_compared_with(settings: Settings, tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    registry.apply(settings, load_contracts(folder))
+    BREAKING["an optional field removed"].edit(folder)
+    report = check(settings, "nowhere", TODAY, folder)
+    assert (report.compared, report.status) == ((REGISTRY,), 1)
+    assert [(one.finding.what, one.against) for one in report.judged] == [("field removed", (REGISTRY,))]
+
+
+def test_a_version_that_was_registered_may_go_when_its_last_day_is_over(settings: Settings, tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    NEXT_ACTION(folder)
+    with_both = load_contracts(folder)
+    registry.apply(settings, with_both)
+    known = {("user-actions", *event): gone for event, gone in with_both.topics["user-actions"].deprecations.items()}
+    without_version("user-actions", "UserAction", 1)(folder)
+    after = read_contracts(folder)
+    for today, safe in ((date(2099, 12, 31), False), (date(2100, 1, 1), True)):
+        assert [(one.what, one.safe) for one in registered_findings(settings, after, known, today)] == [("version removed", safe)]
+    assert registered_findings(settings, after, {}, TODAY) == [], "nobody knows it any more"
+
+
+def test_a_schema_that_went_back_is_refused_though_the_registry_knows_it(settings: Settings, tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    ours = load_contracts(folder)
+    registry.apply(settings, ours)
+    COMPATIBLE["a text"](folder)
+    registry.apply(settings, load_contracts(folder))
+    refused = [change for change in registry.plan(settings, ours) if change.action == "refuse"]
+    assert [change.name for change in refused] == ["user-actions-UserAction"]
+    assert "data.referrer: removed" in refused[0].detail
+
+
+def test_what_is_no_schema_of_ours_in_its_place_is_refused(settings: Settings) -> None:
+    hold(settings, "orders-OrderPaid", {"type": "object"})
+    refused = [change for change in registry.plan(settings, load_contracts()) if change.action == "refuse"]
+    assert [change.name for change in refused] == ["orders-OrderPaid"]
