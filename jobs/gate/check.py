@@ -104,7 +104,9 @@ def registered_findings(
         topic = before.topics[name]
         ends = {event: known[name, *event] for event in topic.events if (name, *event) in known}
         kept = tuple(event for event in topic.events if event in after.topics[name].events or event in ends)
-        held = replace(before, topics={name: replace(topic, events=kept, deprecations=ends)})
+        # what is deprecated now is no finding: the registry does not hold it
+        deprecations = ends | dict(after.topics[name].deprecations)
+        held = replace(before, topics={name: replace(topic, events=kept, deprecations=deprecations)})
         found += events(held, after, name, today)
     return found
 
