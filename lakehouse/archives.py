@@ -8,7 +8,7 @@ from types import MappingProxyType
 from infra.contracts.columns import field_columns
 from infra.contracts.contract import Contracts
 from infra.contracts.load import load_contracts
-from lakehouse.table import VERSIONS, Column, Table
+from lakehouse.table import FIELDS, Column, Table
 
 _MESSAGES = MappingProxyType(
     {
@@ -50,13 +50,13 @@ def _archive(name: str, doc: str, owner: str, *typed: Column) -> Table:
 def of_actions(contracts: Contracts) -> Table:
     """The archive of user-actions, whose columns are the fields that its contract names.
 
-    A property tells the versions of its events: `migrate` sees by it that one came.
+    A property tells how each is read: `migrate` sees by it that an archiver which runs reads one in an older way.
     """
     topic = contracts.topics["user-actions"]
     columns = tuple(Column(f.name, f.type, f.doc, f.unit, f) for f in field_columns(contracts, topic))
     table = _archive("user_actions", "Each committed record of topic user-actions.", "web-platform", *columns)
-    versions = ", ".join(f"{event_type} {version}" for event_type, version in sorted(topic.events))
-    return replace(table, properties=MappingProxyType(dict(table.properties) | {VERSIONS: versions}))
+    read = ",".join(f"{c.name} {c.field.digest}" for c in columns if c.field)
+    return replace(table, properties=MappingProxyType(dict(table.properties) | {FIELDS: read}))
 
 
 USER_ACTIONS = of_actions(load_contracts())

@@ -13,7 +13,7 @@ from infra.config import Settings
 from infra.contracts.change import Change
 from lakehouse.catalog import forgotten, open_catalog
 from lakehouse.iceberg import iceberg_schema, iceberg_type, partition_spec, sort_order
-from lakehouse.table import FROM_VALUE, VERSIONS
+from lakehouse.table import FIELDS, FROM_VALUE
 from lakehouse.tables import TABLES, Column, Table
 
 _WIDER = {(IntegerType(), LongType()), (FloatType(), DoubleType())}
@@ -66,7 +66,10 @@ def _table_plan(catalog: Catalog, settings: Settings, table: Table) -> list[Chan
             " declare a new table and copy the rows"
         )
         changes.append(Change("table", table.name, "refuse", detail))
-    wrong = {k: v for k, v in table.all_properties.items() if k != "format-version" and held.properties.get(k) != v}
+    if reread := _read_otherwise(held, table):
+        changes.append(Change("table", table.name, "update", f"read {', '.join(reread)} as the contract says now"))
+    beside = ("format-version", *([FIELDS] if FIELDS in held.properties else []))
+    wrong = {k: v for k, v in table.all_properties.items() if k not in beside and held.properties.get(k) != v}
     if wrong:
         changes.append(Change("table", table.name, "update", f"properties {', '.join(sorted(wrong))}"))
     return changes or [Change("table", table.name, "keep")]
@@ -128,18 +131,20 @@ def _held_name(held: IcebergTable, column: Column) -> str | None:
     return next((name for name in (column.name, *column.was) if name in there), None)
 
 
+def _read_otherwise(held: IcebergTable, table: Table) -> list[str]:
+    """The columns that the table has and whose fields are to be read in another way than when it was last migrated."""
+    read = dict(pair.split(" ") for pair in held.properties.get(FIELDS, "").split(",") if pair)
+    found = [(column.name, column.field, _held_name(held, column)) for column in table.columns]
+    return [name for name, field, known in found if field and known and read.get(known, field.digest) != field.digest]
+
+
 def _from_value(held: IcebergTable, table: Table) -> dict[str, str]:
-    """The property that names columns which rows may hold in their value's bytes alone: that are new, or changed while an archiver runs."""
+    """The property that names columns which rows may hold in their value's bytes alone: new ones, and such as an archiver reads otherwise."""
     listed = {name for name in held.properties.get(FROM_VALUE, "").split(",") if name}
-    newer = held.properties.get(VERSIONS) != table.properties.get(
-        VERSIONS
-    )  # a running archiver does not know the fields of a version that came
+    reread = _read_otherwise(held, table)
     for column in table.columns:
         name = _held_name(held, column)
-        if column.field is None:
-            continue
-        wanted = iceberg_type(column.type, count(1).__next__)
-        if newer or name != column.name or str(held.schema().find_field(name).field_type) != str(wanted) or name in listed:
+        if column.field and (name is None or name in listed or column.name in reread):
             listed = (listed - {name or ""}) | {column.name}
     return {FROM_VALUE: ",".join(sorted(listed))} if listed else {}
 

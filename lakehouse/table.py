@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from infra.contracts.columns import FieldColumn
 
-VERSIONS = "streamhouse.event-versions"
-"""Property: the versions of events that the columns of fields were declared for when the table was last migrated."""
+FIELDS = "streamhouse.fields"
+"""Property: how the field of each column was to be read when the table was last migrated, as `column digest` pairs; comma-separated."""
 FROM_VALUE = "streamhouse.from-value"
 """Property: columns of fields that older rows, or those of a running archiver, may hold in the value's bytes alone; comma-separated."""
 

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 Schema = Mapping[str, Any]
-_ANNOTATIONS = {"description", "unit", "title", "examples", "$comment", "$id", "$schema", "default", "deprecated", "column"}
+ANNOTATIONS = {"description", "unit", "title", "examples", "$comment", "$id", "$schema", "default", "deprecated", "column"}
+"""Keywords that refuse no value."""
 _LOWER, _UPPER = ("minimum", "exclusiveMinimum", "minLength", "minItems"), ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
 _NUMBERS = {"integer", "number"}
 
@@ -21,7 +22,7 @@ def narrower(old: Schema, new: Schema, path: str = "") -> Iterator[str]:
     if missing := types(old) - types(new) - ({"integer"} if "number" in types(new) else set()):
         yield f"{where}: {' or '.join(sorted(types(old)))} -> {' or '.join(sorted(types(new)))}, which takes no {sorted(missing)[0]}"
         return
-    for keyword in sorted({*old, *new} - _ANNOTATIONS - {"type", "properties", "required", "additionalProperties", "items"}):
+    for keyword in sorted({*old, *new} - ANNOTATIONS - {"type", "properties", "required", "additionalProperties", "items"}):
         before, after = old.get(keyword), new.get(keyword)
         if before != after and not _loosens(keyword, old, before, after):
             yield f"{where}: {keyword} {_told(before)} -> {_told(after)}"

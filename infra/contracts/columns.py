@@ -6,6 +6,8 @@ that field alone, so it does not depend on what else a value says; the archive w
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,7 +16,7 @@ from uuid import UUID
 
 import msgspec
 
-from infra.contracts.accepts import types
+from infra.contracts.accepts import ANNOTATIONS, types
 from infra.contracts.codec import DEPTH, event_milliseconds, nests_deeper
 from infra.contracts.contract import Contracts, EventSchema, Topic, Upcast
 from infra.contracts.lineage import data_fields
@@ -47,6 +49,13 @@ class FieldColumn:
     fields: Mapping[int, str]
     filled: Mapping[int, Any] = field(default_factory=dict)
     schemas: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The same for columns that read all values alike."""
+        schemas = {version: {k: v for k, v in schema.items() if k not in ANNOTATIONS} for version, schema in self.schemas.items()}
+        told = [self.event_type, self.type, dict(self.fields), dict(self.filled), schemas]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def field_columns(contracts: Contracts, topic: Topic) -> tuple[FieldColumn, ...]:

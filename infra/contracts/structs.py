@@ -15,7 +15,7 @@ from uuid import UUID
 import msgspec
 from msgspec import Meta
 
-from infra.contracts.accepts import types
+from infra.contracts.accepts import ANNOTATIONS, types
 
 Schema = Mapping[str, Any]
 _FORMATS = {"uuid": UUID, "date-time": Annotated[datetime, Meta(tz=True)]}
@@ -23,9 +23,8 @@ _TEXT = {"minLength": "min_length", "maxLength": "max_length", "pattern": "patte
 _NUMBER = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt", "multipleOf": "multiple_of"}
 _LIST = {"minItems": "min_length", "maxItems": "max_length"}
 _LEAST, _MOST = -(2**63), 2**63 - 1
-_ANNOTATIONS = {"description", "unit", "title", "examples", "$comment", "$id", "$schema", "default", "deprecated", "column"}
 _PARTS = {"type", "format", "enum", "const", "items", "properties", "required", "additionalProperties"}
-_KNOWN = {*_TEXT, *_NUMBER, *_LIST, *_ANNOTATIONS, *_PARTS}
+_KNOWN = {*_TEXT, *_NUMBER, *_LIST, *ANNOTATIONS, *_PARTS}
 _KNOWN_TYPES = {"string", "integer", "number", "boolean", "null", "array", "object"}
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 

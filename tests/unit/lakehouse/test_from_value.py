@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
 import json
 from pathlib import Path
@@ -163,7 +164,10 @@ def test_a_renamed_field_keeps_its_column_by_id(lake: Settings, monkeypatch: pyt
 def test_a_type_only_widens(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
     put(lake, [action(basket=3)], 0, basket=pa.array([3], pa.int32()))
-    assert applied(lake, monkeypatch, with_field(own(), "basket", COUNT | {"maximum": 2**40})) == ["widen basket from int to long"]
+    assert applied(lake, monkeypatch, with_field(own(), "basket", COUNT | {"maximum": 2**40})) == [
+        "widen basket from int to long",
+        "read basket as the contract says now",
+    ]
     put(lake, [action(basket=2**40)], 1)
     assert [row["basket"] for row in told(lake, "basket")] == [3, 2**40]
     planned = migrate.plan(lake, {"user_actions": of_actions(with_field(own(), "basket", COUNT))})
@@ -214,3 +218,13 @@ def test_many_rows_in_bounded_steps(lake: Settings, monkeypatch: pytest.MonkeyPa
 def test_no_lake_no_stand_ins(tmp_path: Path) -> None:
     with pytest.raises((LakehouseError, NoSuchTableError)):
         read(load_settings({"STREAMHOUSE_STATE": str(tmp_path)}), "user_actions")
+
+
+def test_a_limit_that_was_loosened_is_read_from_the_values_of_an_archiver_that_keeps_to_the_old_one(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = copy.deepcopy(own())
+    longer.schemas["UserAction", 1].document["properties"]["data"]["properties"]["lifecycle"]["maxLength"] = 200
+    assert applied(lake, monkeypatch, longer) == ["read lifecycle as the contract says now"]
+    put(lake, [action(lifecycle="x" * 150)], 0)
+    assert told(lake, "lifecycle") == [{"lifecycle": "x" * 150}]
