@@ -139,7 +139,7 @@ def _read_otherwise(held: IcebergTable, table: Table) -> list[str]:
 
 
 def _from_value(held: IcebergTable, table: Table) -> dict[str, str]:
-    """The property that names columns which rows may hold in their value's bytes alone: new ones, and such as an archiver reads otherwise."""
+    """The property that names columns which rows may hold in their value alone: new ones, and such as an archiver reads otherwise."""
     listed = {name for name in held.properties.get(FROM_VALUE, "").split(",") if name}
     reread = _read_otherwise(held, table)
     for column in table.columns:
