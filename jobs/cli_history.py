@@ -96,6 +96,22 @@ def replay(
 
 
 @app.command()
+def why(
+    prediction: Annotated[str, typer.Argument(help="its event id; or PARTITION:OFFSET, or the event id, of the action that it answers")],
+    as_json: Annotated[bool, typer.Option("--json", help="for programs")] = False,
+) -> None:
+    """Tell what a prediction was made from, and make it again, to the bit. Example: ./streamhouse why 1:7
+
+    The action, the features and the rows that they came from, the model file, the snapshots that hold it, who has read it. From the
+    tables alone; where a broker answers, also what is not archived yet.
+    Exit status 0: it came out again, as served and folded; 1: it did not, and each difference is named; 2: there is nothing to explain.
+    """
+    from jobs.why.command import main
+
+    raise typer.Exit(main(load_settings(), prediction, as_json=as_json))
+
+
+@app.command()
 def backtest(
     model: Annotated[str, typer.Option(help="the candidate, NAME@VERSION")],
     champion: Annotated[str | None, typer.Option(help="NAME@VERSION; what was published, when left out")] = None,

@@ -119,6 +119,29 @@ def appended(settings: Settings, table: str, partition: int, first: int, end: in
     return np.concatenate([recorded, np.array(unrecorded, np.int64).reshape(-1, 3)])
 
 
+def unrecorded(settings: Settings, table: str) -> list[Receipt]:
+    """Receipts of an archive table that the ledger has yet to copy; by metadata.
+
+    Raises:
+        LakehouseError: as `receipts`.
+
+    """
+    with open_catalog(settings) as catalog:
+        return unknown(catalog, settings, table, lambda held: _recorded(load_table(catalog, settings, RECEIPTS.name), table, held))
+
+
+def recorded_at(settings: Settings, table: str, partition: int, offset: int) -> list[Receipt]:
+    """What the ledger holds of files that were added with this offset of a topic partition, by appends and rewrites; in any order.
+
+    Raises:
+        LakehouseError: there is no ledger yet.
+
+    """
+    where = f"table_name = '{table}' and topic_partition = {partition:d} and first_offset <= {offset:d} and last_offset >= {offset:d}"
+    with open_catalog(settings) as catalog:
+        return _receipts(load_table(catalog, settings, RECEIPTS.name).scan(where).to_arrow())
+
+
 def _recorded(book: IcebergTable, table: str, held: IcebergTable) -> Collection[int]:
     """Ids of recorded snapshots of a table: from the one before the oldest listed on, all where that one is missing."""
     oldest = min((s.sequence_number or 0 for s in held.snapshots()), default=0)
