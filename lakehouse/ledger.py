@@ -130,16 +130,21 @@ def unrecorded(settings: Settings, table: str) -> list[Receipt]:
         return unknown(catalog, settings, table, lambda held: _recorded(load_table(catalog, settings, RECEIPTS.name), table, held))
 
 
-def recorded_at(settings: Settings, table: str, partition: int, offset: int) -> list[Receipt]:
-    """What the ledger holds of files that were added with this offset of a topic partition, by appends and rewrites; in any order.
+def book(settings: Settings) -> IcebergTable:
+    """The ledger as it is now, for many readings.
 
     Raises:
-        LakehouseError: there is no ledger yet.
+        LakehouseError: there is none yet.
 
     """
-    where = f"table_name = '{table}' and topic_partition = {partition:d} and first_offset <= {offset:d} and last_offset >= {offset:d}"
     with open_catalog(settings) as catalog:
-        return _receipts(load_table(catalog, settings, RECEIPTS.name).scan(where).to_arrow())
+        return load_table(catalog, settings, RECEIPTS.name)
+
+
+def recorded_at(held: IcebergTable, table: str, partition: int, offset: int) -> list[Receipt]:
+    """What a ledger holds of files that were added with this offset of a topic partition, by appends and rewrites; in any order."""
+    where = f"table_name = '{table}' and topic_partition = {partition:d} and first_offset <= {offset:d} and last_offset >= {offset:d}"
+    return _receipts(held.scan(where).to_arrow())
 
 
 def _recorded(book: IcebergTable, table: str, held: IcebergTable) -> Collection[int]:

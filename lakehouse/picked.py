@@ -29,27 +29,35 @@ def picked(plan: LogPlan, partition: int, wanted: NDArray[np.int64]) -> Iterator
     A file out of order gives rows out of order with those of others; an offset that no file holds gives none.
     """
     whole = LogFiles(plan.held, plan.scan.projection(), partition, _OPEN_BYTES, plan.by)
-    for number, (first, last, low, high, task) in enumerate(plan.files):
-        here = wanted[np.searchsorted(wanted, low) : np.searchsorted(wanted, high, "right")]
-        if first <= partition <= last and len(here):
-            rows = _with_deletes(plan, task, partition, here) if task.delete_files else _of_file(whole, number, task, here)
-            rows = rows.filter(pc.is_in(rows[plan.by[1]], pa.array(here)))
-            if len(rows):
-                yield task.file.file_path, rows if plan.columns is None else rows.select(list(plan.columns))
+    first, last, low, high = np.array([file[:4] for file in plan.files], np.int64).reshape(-1, 4).T
+    begins, ends = np.searchsorted(wanted, low), np.searchsorted(wanted, high, "right")
+    for number in np.flatnonzero((first <= partition) & (partition <= last) & (begins < ends)).tolist():
+        here, task = wanted[begins[number] : ends[number]], plan.files[number][4]
+        rows = _with_deletes(plan, task, partition, here) if task.delete_files else _of_file(whole, number, task, here)
+        rows = rows.filter(pc.is_in(rows[plan.by[1]], pa.array(here)))
+        if len(rows):
+            yield task.file.file_path, rows if plan.columns is None else rows.select(list(plan.columns))
 
 
-def rows_with(settings: Settings, table: str, column: str, value: str, columns: tuple[str, ...], snapshot_id: int) -> pa.Table:
-    """Rows of a small table in which a column holds this very text, whatever letters it is made of.
+class ByText:
+    """Rows of a small table by a text in one of its columns, as of one snapshot; opened once for many readings."""
 
-    Raises:
-        LakehouseError: no such table or snapshot.
+    def __init__(self, settings: Settings, table: str, column: str, columns: tuple[str, ...], snapshot_id: int) -> None:
+        """Find the table.
 
-    """
-    with open_catalog(settings) as catalog:
-        held = load_table(catalog, settings, table)
-        past_snapshot(held, table, snapshot_id)
-        is_it = EqualTo(column, value)  # type: ignore[call-arg, arg-type]  # its own __init__ takes these two
-        return held.scan(row_filter=is_it, selected_fields=columns, snapshot_id=snapshot_id).to_arrow()
+        Raises:
+            LakehouseError: no such table or snapshot.
+
+        """
+        with open_catalog(settings) as catalog:
+            self._held = load_table(catalog, settings, table)
+        past_snapshot(self._held, table, snapshot_id)
+        self._column, self._columns, self._snapshot = column, columns, snapshot_id
+
+    def rows(self, text: str) -> pa.Table:
+        """Those in which the column holds this very text, whatever letters it is made of."""
+        is_it = EqualTo(self._column, text)  # type: ignore[call-arg, arg-type]  # its own __init__ takes these two
+        return self._held.scan(row_filter=is_it, selected_fields=self._columns, snapshot_id=self._snapshot).to_arrow()
 
 
 def _of_file(whole: LogFiles, number: int, task: FileScanTask, here: NDArray[np.int64]) -> pa.Table:

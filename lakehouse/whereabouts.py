@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 
 from pyiceberg.manifest import ManifestContent
 from pyiceberg.table.snapshots import Snapshot
 
 from infra.config import Settings
-from lakehouse.ledger import recorded_at, unrecorded
+from lakehouse.ledger import book, recorded_at, unrecorded
 from lakehouse.read import LogPlan
 from lakehouse.receipts import APPEND, EXPIRED, Receipt
 
@@ -42,36 +41,38 @@ class Whereabouts:
     """Of one archive table as a plan lists it; manifests and what the ledger lacks are read once."""
 
     def __init__(self, settings: Settings, table: str, plan: LogPlan) -> None:
-        self._settings, self._table, self._plan = settings, table, plan
+        """Read them.
+
+        Raises:
+            LakehouseError: they cannot be read, or there is no ledger.
+
+        """
+        self._table, self._plan = table, plan
+        self._unrecorded = unrecorded(settings, table)
+        self._book = book(settings)  # behind what it lacks, so that nothing is recorded unseen in between
+        self._records = {task.file.file_path: task.file.record_count for *_, task in plan.files}
+        self._added = self._added_by()
+        self._read_at = self._version(self._snapshot.snapshot_id)
 
     def held(self, path: str, partition: int, offset: int) -> Held:
         """Of a record that lies in the data file `path`."""
         added = self._added.get(path)
         found = {
             receipt.snapshot_id: receipt
-            for receipt in [*self._unrecorded, *recorded_at(self._settings, self._table, partition, offset)]
+            for receipt in [*self._unrecorded, *recorded_at(self._book, self._table, partition, offset)]
             if receipt.operation in (APPEND, EXPIRED) and receipt.topic_partition == partition and _holds(receipt, offset)
         }
         receipts = tuple(sorted(found.values(), key=lambda receipt: receipt.sequence_number))
         version = None if added is None else self._version(added)
         return Held(self._table, path, self._records[path], self._read_at, version, receipts)
 
-    @cached_property
+    @property
     def _snapshot(self) -> Snapshot:
         snapshot = self._plan.scan.snapshot()
         assert snapshot is not None  # or there is no file
         return snapshot
 
-    @cached_property
-    def _read_at(self) -> Version:
-        return self._version(self._snapshot.snapshot_id)
-
-    @cached_property
-    def _records(self) -> dict[str, int]:
-        return {task.file.file_path: task.file.record_count for *_, task in self._plan.files}
-
-    @cached_property
-    def _added(self) -> dict[str, int | None]:
+    def _added_by(self) -> dict[str, int | None]:
         """By path, the snapshot that brought each live file."""
         held = self._plan.held
         return {
@@ -80,10 +81,6 @@ class Whereabouts:
             if manifest.content == ManifestContent.DATA
             for entry in manifest.fetch_manifest_entry(held.io)
         }
-
-    @cached_property
-    def _unrecorded(self) -> list[Receipt]:
-        return unrecorded(self._settings, self._table)
 
     def _version(self, snapshot_id: int) -> Version:
         snapshot = self._plan.held.snapshot_by_id(snapshot_id)

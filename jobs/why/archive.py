@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -23,7 +22,7 @@ from jobs.replay.table_source import BY_ACTION
 from jobs.table_log import END
 from jobs.why.named import Place
 from lakehouse.iceberg import arrow_schema
-from lakehouse.picked import picked, rows_with
+from lakehouse.picked import ByText, picked
 from lakehouse.read import LogPlan, log_ends, plan_log, read_planned, snapshot
 from lakehouse.tables import declared
 from lakehouse.whereabouts import Held, Whereabouts
@@ -50,9 +49,23 @@ class Archive:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Choose the snapshots, the actions' last, so that no prediction is known without its action."""
+        """Choose the snapshots, the actions' last, so that no prediction is known without its action, and list their files.
+
+        Raises:
+            LakehouseError: a table is not there, or cannot be read.
+
+        """
         self._settings = settings
-        self.snapshots = {table: snapshot(settings, table) for table in (PREDICTIONS, LETTERS, PROFILES, ACTIONS)}
+        self._pinned = {table: snapshot(settings, table) for table in (PREDICTIONS, LETTERS, PROFILES, ACTIONS)}
+        self._predictions = self._plan(PREDICTIONS, PREDICTION_COLUMNS, BY_ACTION)
+        self._letters = self._plan(LETTERS, LETTER_COLUMNS, BY_SOURCE)
+        self._actions = self._plan(ACTIONS, archived_log.COLUMNS)
+        plans = {ACTIONS: self._actions, PREDICTIONS: self._predictions}
+        self._whereabouts = {table: Whereabouts(settings, table, plan) for table, plan in plans.items() if plan is not None}
+        self.ends, self.prediction_ends = self._ends(ACTIONS), self._ends(PREDICTIONS)
+        columns = ("user_id", "known_from", "created", *PROFILE_FEATURES)
+        known = self._pinned[PROFILES]
+        self._profiles = None if known is None else ByText(settings, PROFILES, "user_id", columns, known)
         self._users: dict[int, _Users] = {}
         self._event_ids: dict[int, tuple[NDArray[np.int64], pa.ChunkedArray]] = {}
 
@@ -93,49 +106,19 @@ class Archive:
 
     def profiles(self, user: str) -> ProfileHistory:
         """Every row of a user's profile that there ever was."""
-        pinned = self.snapshots[PROFILES]
-        if pinned is None:
-            return archived_profiles(self._settings, None)
-        columns = ("user_id", "known_from", "created", *PROFILE_FEATURES)
-        return profiles_in(rows_with(self._settings, PROFILES, "user_id", user, columns, pinned))
+        return archived_profiles(self._settings, None) if self._profiles is None else profiles_in(self._profiles.rows(user))
 
     def held(self, table: str, path: str, partition: int, offset: int) -> Held:
         """Where user_actions or predictions holds one of its records."""
         return self._whereabouts[table].held(path, partition, offset)
 
-    @cached_property
-    def ends(self) -> dict[int, tuple[int, int]]:
-        """By partition the first archived action, and the offset after the last."""
-        return self._ends(ACTIONS)
-
-    @cached_property
-    def prediction_ends(self) -> dict[int, tuple[int, int]]:
-        """The same of the topic of predictions."""
-        return self._ends(PREDICTIONS)
-
     def _ends(self, table: str) -> dict[int, tuple[int, int]]:
-        pinned = self.snapshots[table]
+        """By partition of the topic the first offset, and the one after the last."""
+        pinned = self._pinned[table]
         return {} if pinned is None else log_ends(self._settings, table, pinned)
 
-    @cached_property
-    def _actions(self) -> LogPlan | None:
-        return self._plan(ACTIONS, archived_log.COLUMNS)
-
-    @cached_property
-    def _predictions(self) -> LogPlan | None:
-        return self._plan(PREDICTIONS, PREDICTION_COLUMNS, BY_ACTION)
-
-    @cached_property
-    def _letters(self) -> LogPlan | None:
-        return self._plan(LETTERS, LETTER_COLUMNS, BY_SOURCE)
-
-    @cached_property
-    def _whereabouts(self) -> dict[str, Whereabouts]:
-        plans = {ACTIONS: self._actions, PREDICTIONS: self._predictions}
-        return {table: Whereabouts(self._settings, table, plan) for table, plan in plans.items() if plan is not None}
-
     def _plan(self, table: str, columns: Sequence[str], by: tuple[str, str] | None = None) -> LogPlan | None:
-        pinned = self.snapshots[table]
+        pinned = self._pinned[table]
         if pinned is None:
             return None
         return plan_log(self._settings, table, columns, pinned) if by is None else plan_log(self._settings, table, columns, pinned, by=by)
