@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
@@ -49,7 +50,7 @@ class Archive:
     """
 
     def __init__(self, settings: Settings) -> None:
-        """Choose the snapshots, the actions' last, so that no prediction is known without its action, and list their files.
+        """Choose the snapshots, the actions' last, so that no prediction is known without its action, and list the files.
 
         Raises:
             LakehouseError: a table is not there, or cannot be read.
@@ -58,11 +59,9 @@ class Archive:
         self._settings = settings
         self._pinned = {table: snapshot(settings, table) for table in (PREDICTIONS, LETTERS, PROFILES, ACTIONS)}
         self._predictions = self._plan(PREDICTIONS, PREDICTION_COLUMNS, BY_ACTION)
-        self._letters = self._plan(LETTERS, LETTER_COLUMNS, BY_SOURCE)
         self._actions = self._plan(ACTIONS, archived_log.COLUMNS)
         plans = {ACTIONS: self._actions, PREDICTIONS: self._predictions}
         self._whereabouts = {table: Whereabouts(settings, table, plan) for table, plan in plans.items() if plan is not None}
-        self.ends, self.prediction_ends = self._ends(ACTIONS), self._ends(PREDICTIONS)
         columns = ("user_id", "known_from", "created", *PROFILE_FEATURES)
         known = self._pinned[PROFILES]
         self._profiles = None if known is None else ByText(settings, PROFILES, "user_id", columns, known)
@@ -112,8 +111,23 @@ class Archive:
         """Where user_actions or predictions holds one of its records."""
         return self._whereabouts[table].held(path, partition, offset)
 
+    # what few explanations ask for
+
+    @cached_property
+    def ends(self) -> dict[int, tuple[int, int]]:
+        """By partition of user-actions the first archived offset, and the one after the last."""
+        return self._ends(ACTIONS)
+
+    @cached_property
+    def prediction_ends(self) -> dict[int, tuple[int, int]]:
+        """The same of the topic of predictions."""
+        return self._ends(PREDICTIONS)
+
+    @cached_property
+    def _letters(self) -> LogPlan | None:
+        return self._plan(LETTERS, LETTER_COLUMNS, BY_SOURCE)
+
     def _ends(self, table: str) -> dict[int, tuple[int, int]]:
-        """By partition of the topic the first offset, and the one after the last."""
         pinned = self._pinned[table]
         return {} if pinned is None else log_ends(self._settings, table, pinned)
 

@@ -79,8 +79,7 @@ class Finder:
 
         """
         lone, files = self._archive.actions(place.partition, np.array([place.offset]))
-        _, end = self._archive.ends.get(place.partition, (0, 0))
-        beyond = [] if len(lone.values) else self._not_archived(place, end)
+        beyond = [] if len(lone.values) else self._not_archived(place)
         lone = lone if len(lone.values) else one(beyond[-1], place)
         accepted, _ = accept(lone, self._rules)
         event = accepted.events[0] if accepted.events else None
@@ -91,8 +90,9 @@ class Finder:
         held = self._archive.held(ACTIONS, files[0], place.partition, place.offset) if files else None
         return _joined([earlier, *younger, lone]), Action(place, lone.values[0] or b"", int(lone.kafka_ms[0]), event, held)
 
-    def _not_archived(self, place: Place, end: int) -> list[Records]:
+    def _not_archived(self, place: Place) -> list[Records]:
         """The records from the archive's end up to and with the action."""
+        _, end = self._archive.ends.get(place.partition, (0, 0))
         if self._topics.away:
             held = f"offsets below {end}" if end else "nothing"
             message = (
