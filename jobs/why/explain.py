@@ -18,6 +18,7 @@ from features.profile_history import ProfileHistory
 from infra.config import Settings
 from infra.contracts.codec import event_milliseconds, rfc3339
 from infra.errors import StreamhouseError
+from jobs.contract_history import in_effect
 from jobs.folded_archive import Folded, fold_records, offline_enricher
 from jobs.published_models import Identity, PublishedModels
 from jobs.records import Records
@@ -76,8 +77,8 @@ class Explainer:
             StreamhouseError: there are none, or they cannot be read.
 
         """
-        self._rules, self._root = rules(), models_folder(settings)
-        self._archive, topics = Archive(settings), Topics(settings, self._rules.window)
+        self._rules, self._root = rules(in_effect(settings)), models_folder(settings)
+        self._archive, topics = Archive(settings), Topics(settings, self._rules.contract)
         self._finder, self._readers = Finder(self._archive, topics, self._rules), Readers(settings, topics)
         self._models = PublishedModels(self._root)
         self._files: dict[Identity, tuple[ModelFile, Manifest | None]] = {}
@@ -145,7 +146,7 @@ class Explainer:
         served = compare_served(place.partition, one(history, place), self._rules, published(rows), self._models.find, 1)
         values = Values(np.array([place.offset]), [rows["value"][0].as_py()])
         folded = compare_vectors(part, part.accepted.offset == place.offset, values, profiles, self._rules, self._models.find)
-        found: list[Difference] = [*served.differences, *compare_columns(place.partition, rows, self._rules.window)]
+        found: list[Difference] = [*served.differences, *compare_columns(place.partition, rows, self._rules.contract)]
         found += [one for one in folded.findings.kept if isinstance(one, Difference)]
         could_score = bool(served.outcome.models) and all(one.kind not in ("model", "features") for one in served.differences)
         return Again(

@@ -10,7 +10,8 @@ import pyarrow as pa
 from confluent_kafka import KafkaException, Message, TopicPartition
 
 from infra.config import Settings
-from infra.contracts.codec import EventTimeWindow
+from infra.contracts.in_effect import Contract
+from infra.contracts.load import load_contracts
 from infra.stack.groups import GroupPart, parts
 from jobs.archive_rows import archive_row
 from jobs.committed_records import first_offsets, read_to_end
@@ -29,8 +30,8 @@ _GROUPS_SECONDS = 4.0
 class Topics:
     """The topics beside the archive; each of its answers is as of when it is asked, but for the groups, which are asked once."""
 
-    def __init__(self, settings: Settings, window: EventTimeWindow) -> None:
-        self._settings, self._window = settings, window
+    def __init__(self, settings: Settings, contract: Contract) -> None:
+        self._settings, self._contract = settings, contract
 
     @cached_property
     def away(self) -> str | None:
@@ -75,14 +76,12 @@ class Topics:
 
     def _found(self, topic: str, place: Place, first: int | None, by: tuple[str, str], columns: Sequence[str]) -> pa.Table:
         """`first` None: in every partition, from its beginning."""
-        from infra.contracts.load import load_contracts
-
         partitions = [place.partition] if first is not None else range(load_contracts().topics[topic].partitions)
         lows = first_offsets(self._settings, [(topic, partition) for partition in partitions])
         start = [TopicPartition(topic, partition, max(first or 0, lows[topic, partition])) for partition in partitions]
         rows = []
         for messages in read_to_end(self._settings, start):
-            typed = ((message, archive_row(topic, message.value(), message.timestamp()[1], self._window)) for message in messages)
+            typed = ((message, archive_row(topic, message.value(), message.timestamp()[1], self._contract)) for message in messages)
             rows += [_row(message, row) for message, row in typed if (row.get(by[0]), row.get(by[1])) == (place.partition, place.offset)]
         table = topic.replace("-", "_")
         schema = arrow_schema(declared(table))

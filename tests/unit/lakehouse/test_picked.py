@@ -59,7 +59,8 @@ def test_any_offsets_are_found_and_no_others(log: Settings, way: str, monkeypatc
 
 
 def test_only_files_that_may_hold_one_are_opened(log: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, whole = [], LogFiles.open
+    opened: list[str] = []
+    whole = LogFiles.open
 
     def watched(files: LogFiles, wanted: list[tuple[int, FileScanTask]]) -> None:
         opened.extend(task.file.file_path for _, task in wanted)
