@@ -259,6 +259,15 @@ class ShopHttp:
 
 
 @dataclass(frozen=True)
+class Lineage:
+    namespace: str
+    file: str
+    file_megabytes: int
+    address: str
+    seconds: int
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be set. `installed` holds environment and jars; `state` holds all that a running stack writes."""
 
@@ -282,6 +291,7 @@ class Settings:
     dlq: Dlq
     shop: Shop
     shop_http: ShopHttp
+    lineage: Lineage
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
     @property
@@ -354,12 +364,15 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         dlq=section(Dlq, "dlq"),
         shop=section(Shop, "shop"),
         shop_http=section(ShopHttp, "shop_http"),
+        lineage=section(Lineage, "lineage"),
         overrides=overrides,
     )
     if settings.stack.start not in ("all", "nothing"):
         raise SettingsError("stack.start", "all or nothing", settings.stack.start)
     if settings.read_models.url and not settings.read_models.url.reveal().startswith("postgresql://"):
         raise SettingsError("read_models.url", "postgresql://user:password@host:port/database or nothing", settings.read_models.url)
+    if settings.lineage.address and not settings.lineage.address.startswith(("http://", "https://")):
+        raise SettingsError("lineage.address", "http://host:port or nothing", settings.lineage.address)
     if unread:
         name = sorted(unread)[0]
         message = f"environment variable {name}: infra/settings.toml has no such setting; correct the name or `unset {name}`"

@@ -58,8 +58,11 @@ def up() -> None:
 def down(savepoint: Annotated[bool, typer.Option(help="stop jobs with a savepoint first")] = True) -> None:
     """Stop jobs and services; data stays. Example: ./streamhouse down"""
     from infra.stack.stack import down as stop
+    from jobs.lineage import flink_runs
 
-    stop(load_settings(), _say, savepoints=savepoint)
+    settings = load_settings()
+    stop(settings, _say, savepoints=savepoint)
+    flink_runs.stopped(settings, savepoints=savepoint)
     _say("down")
 
 

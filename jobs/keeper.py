@@ -5,6 +5,7 @@
     every 5 s       a job that completes no checkpoint for two thirds of its transactions' life is ended before they time out, and starts
                     again behind its outputs: what Flink would lose from its checkpoint is answered, and in order
     every 10 s      a record that was read and has had no answer for long, as after a transaction that timed out all the same: likewise
+    every 5 s       a job that ended is told to have ended, as lineage
     every minute    receipts of new snapshots are copied to the ledger before the snapshots expire
 
 Each of these is asked of the services anew, so a keeper that is killed goes on where it was. It holds nothing that others need.
@@ -27,13 +28,14 @@ from jobs.answered import DEAD_LETTERS, Answered, answered, first_unanswered
 from jobs.as_started import as_started
 from jobs.brake import Recent, verdict
 from jobs.duty import Duty
+from jobs.lineage import flink_runs
 from jobs.scoring_parts import SOURCE_TOPIC
 from jobs.submit import SCORER, submit_all
 from lakehouse.ledger import record
 
 log = logging.getLogger("keeper")
 
-_LOOK, _ANSWERS, _OVERDUE, _LOST = 1.0, 2.0, 5.0, 10.0  # seconds between two looks
+_LOOK, _ANSWERS, _OVERDUE, _LOST, _ENDED = 1.0, 2.0, 5.0, 10.0, 5.0  # seconds between two looks
 _OVERDUE_SHARE = 2 / 3  # of the life of a transaction; what is left must do to end the job
 _SLOW_SECONDS = 2.0  # an answer of the broker that takes longer came after it was away
 _LONGEST_PAUSE = 30.0  # seconds between two attempts to start a job
@@ -73,6 +75,7 @@ def main() -> None:
             Duty(_ANSWERS, lambda: watch_answers(settings, keeper)),
             Duty(_OVERDUE, lambda: end_overdue(settings)),
             Duty(_LOST, lambda: find_lost(settings, keeper, time.monotonic())),
+            Duty(_ENDED, lambda: flink_runs.look(settings)),
             Duty(float(settings.keeper.receipts_seconds), lambda: copy_receipts(settings)),
         ]
         while True:

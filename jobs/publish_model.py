@@ -12,6 +12,9 @@ from pathlib import Path
 from features.activity import FEATURES
 from infra.config import Settings
 from infra.errors import StreamhouseError
+from jobs.lineage.data import file
+from jobs.lineage.data import model as published_model
+from jobs.lineage.run import running
 from jobs.train_model import IN_ACTION, IN_PROFILE, read_frame
 from models.golden import Golden, as_lists, spread
 from models.inputs import Column
@@ -39,6 +42,13 @@ def main(settings: Settings, folder: Path, root: Path = PUBLISHED) -> Outcome:
         ModelRefused: a fault in it, in one sentence; `root` is as it was.
 
     """
+    with running(settings, "publish", [file(folder, "A model that was made elsewhere.")]) as run:
+        outcome = _published(settings, folder, root)
+        run.writes(published_model(root, outcome.manifest.name, outcome.manifest.version))
+    return outcome
+
+
+def _published(settings: Settings, folder: Path, root: Path) -> Outcome:
     model = read_folder(folder)
     card = model.manifest
     check_sources(card)

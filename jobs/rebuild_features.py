@@ -20,6 +20,8 @@ from infra.stack import flink_rest, health
 from jobs.archived_log import TABLE
 from jobs.contract_history import in_effect
 from jobs.folded_archive import EVERYTHING, folded, offline_enricher
+from jobs.lineage.data import table
+from jobs.lineage.run import running
 from jobs.log_rows import log_rows
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC, Topic, rules
 from lakehouse.append import overwrite
@@ -39,6 +41,13 @@ def rebuild(settings: Settings) -> list[str]:
     pinned = snapshot(settings, TABLE)
     if pinned is None:
         return ["the archive holds no actions yet; run `./streamhouse demo`"]
+    with running(settings, "rebuild", [table(settings, TABLE, pinned)], [table(settings, "feature_log")]) as run:
+        said = _rebuilt(settings, pinned)
+        run.writes(table(settings, "feature_log", snapshot(settings, "feature_log")))
+    return said
+
+
+def _rebuilt(settings: Settings, pinned: int) -> list[str]:
     said = []
     if why := _store_is_not_ours(settings):
         said.append(f"the online store was left alone: {why}")
@@ -49,9 +58,9 @@ def rebuild(settings: Settings) -> list[str]:
         parts = list(feature_log(settings, pinned, store, lambda partition: committed(partition) or EVERYTHING))
         restore_profiles(settings)
         said.append("the online store holds every user's features as of the archive's end, and the profiles")
-    table = pa.concat_tables(parts)
-    written = overwrite(settings, "feature_log", table, f"rebuild-{pinned}-{_digest(table)}")
-    said.append(f"feature_log {'holds' if written else 'held already'} {table.num_rows:,} rows, folded from {TABLE}")
+    rows = pa.concat_tables(parts)
+    written = overwrite(settings, "feature_log", rows, f"rebuild-{pinned}-{_digest(rows)}")
+    said.append(f"feature_log {'holds' if written else 'held already'} {rows.num_rows:,} rows, folded from {TABLE}")
     return said
 
 

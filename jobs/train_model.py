@@ -27,6 +27,8 @@ from features.profile import profiles_at
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from jobs.folded_archive import profiles_in
+from jobs.lineage.data import model, table, tables
+from jobs.lineage.run import running
 from lakehouse.read import log_ends, read, snapshot
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest, check_id
@@ -64,9 +66,12 @@ def main(settings: Settings, name: str, version: str | None = None, root: Path =
 
     """
     check_id(name, version or "1")
-    frame, snapshots = read_frame(settings)
-    trained = train(frame, name, version or next_version(root, name), snapshots, recipe)
-    publish(root, trained)
+    with running(settings, "train", [table(settings, of) for of in COLUMNS]) as run:
+        frame, snapshots = read_frame(settings)
+        run.reads(*tables(settings, snapshots))
+        trained = train(frame, name, version or next_version(root, name), snapshots, recipe)
+        publish(root, trained)
+        run.writes(model(root, name, trained.manifest.version))
     return trained.manifest
 
 

@@ -12,9 +12,14 @@ from confluent_kafka import KafkaException
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from jobs.backfill.run import Outcome, backfill
+from jobs.lineage.data import model as of_model
+from jobs.lineage.data import table, tables, topic
+from jobs.lineage.run import running
 from jobs.published_models import published_model
 from jobs.scoring_parts import SOURCE_TOPIC, models_folder
 from jobs.speaking import bar
+from lakehouse.read import snapshot
+from lakehouse.tables import scores_table
 from models.manifest import published
 from models.trial import try_model
 
@@ -26,8 +31,12 @@ def main(settings: Settings, model: str, *, rows: int, as_json: bool, own_name: 
     try:
         try_model(published(models_folder(settings), model))
         chosen = published_model(models_folder(settings), model)
-        with bar("scoring") as (tell, _):
+        reads = [topic(settings, SOURCE_TOPIC), of_model(models_folder(settings), chosen.name, chosen.version)]
+        scores = scores_table(chosen.name, chosen.version).name
+        with running(settings, "backfill", reads, [table(settings, scores)]) as run, bar("scoring") as (tell, _):
             outcome = backfill(settings, chosen, own_name, rows=rows, progress=tell)
+            run.reads(*tables(settings, outcome.history.snapshots))
+            run.writes(table(settings, scores, snapshot(settings, scores)))
     except KafkaException as error:
         print(f"error: topic {SOURCE_TOPIC}: expected its records, got {error.args[0].str()}; see `./streamhouse status`", file=sys.stderr)
         return COULD_NOT

@@ -19,9 +19,12 @@ from infra.whole_files import write_whole
 from jobs.backtest.page import page, verdict, warning
 from jobs.backtest.parts import Models
 from jobs.backtest.run import Asked, Backtest, backtest, manifests
+from jobs.lineage.data import file, model, tables
+from jobs.lineage.run import running
+from jobs.processes import Progress
 from jobs.published_models import published_model
 from jobs.replay.chosen import chosen, milliseconds
-from jobs.replay.history import TABLES, kept
+from jobs.replay.history import TABLES, History, kept
 from jobs.scoring_parts import models_folder
 from jobs.speaking import bar
 from lakehouse.tags import tagged, untag
@@ -86,18 +89,25 @@ def main(settings: Settings, order: Order, *, as_json: bool) -> None:
         untag(settings, order.history, TABLES)
     was_there = tagged(settings, order.history, TABLES) is not None
     history = kept(settings, order.history)
-    with bar("folding and scoring") as (tell, _):
-        made = backtest(settings, history, asked, tell)
-    if not made.comparison.counts.compared:
-        why = ", ".join(f"{count:,} {why}" for why, count in made.about.left_out.items()) or "none has a prediction"
-        message = f"nothing to compare in history `{order.history}`, {made.about.folded:,} records: {why}; choose other times or models"
-        raise StreamhouseError(message)
-    written = write(made, order.out or settings.state / "backtests" / order.folder)
+    root, folder = models_folder(settings), order.out or settings.state / "backtests" / order.folder
+    reads = [*tables(settings, history.snapshots), *(model(root, *name.split("@")) for name in manifests(settings, models))]
+    with running(settings, "backtest", reads, [file(folder, "The report of a backtest.")]), bar("folding and scoring") as (tell, _):
+        made, written = _made(settings, history, asked, folder, tell)
     if as_json:
         print(written["report.json"].read_text("utf-8"))
         return
     show(made, Console(), was_there=was_there)
     print(f"written: {written['report.json']}\nfor a browser: {written['report.html'].resolve().as_uri()}")
+
+
+def _made(settings: Settings, history: History, asked: Asked, folder: Path, tell: Progress) -> tuple[Backtest, dict[str, Path]]:
+    """The comparison, and the files of its report."""
+    made = backtest(settings, history, asked, tell)
+    if not made.comparison.counts.compared:
+        why = ", ".join(f"{count:,} {why}" for why, count in made.about.left_out.items()) or "none has a prediction"
+        message = f"nothing to compare in history `{history.tag}`, {made.about.folded:,} records: {why}; choose other times or models"
+        raise StreamhouseError(message)
+    return made, write(made, folder)
 
 
 def write(made: Backtest, folder: Path) -> dict[str, Path]:

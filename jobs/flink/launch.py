@@ -18,6 +18,7 @@ from jobs.begin import BEGINS, EXPLAINED, Begin, alone
 from jobs.flink import environment
 from jobs.flink.tables import transactional_prefix
 from jobs.flink.transactions import abort_lingering
+from jobs.lineage import flink_runs
 
 _RESTORES = "execution.state-recovery.path"
 
@@ -74,4 +75,5 @@ def _start(table_environment: TableEnvironment, settings: Settings, name: str, b
     job_id = str(client.get_job_id())
     as_started.note(settings, name)  # before it is expected to run: who starts it again needs to know
     flink_rest.note_started(settings, name, job_id)
+    flink_runs.started(settings, name, job_id)
     print(f"submitted {name} as job {job_id}", flush=True)

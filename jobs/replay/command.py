@@ -11,11 +11,15 @@ from confluent_kafka import KafkaException
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
+from jobs.answered import PREDICTIONS
+from jobs.lineage.data import Data, tables, topic
+from jobs.lineage.run import running
 from jobs.replay.chosen import chosen
 from jobs.replay.cluster import replay_on_flink
-from jobs.replay.history import NO_HISTORY, pinned
+from jobs.replay.history import NO_HISTORY, History, pinned
 from jobs.replay.run import replay
 from jobs.replay.tell import as_dict, show
+from jobs.scoring_parts import SOURCE_TOPIC
 from jobs.speaking import bar, is_read
 
 EQUAL, DIFFERS, COULD_NOT = 0, 1, 2
@@ -49,7 +53,7 @@ def main(
         if parallelism is not None and not flink:
             raise StreamhouseError("--parallelism is that of the Flink job; give --flink, too, or leave it out")
         place = nullcontext(NO_HISTORY) if topics else pinned(settings, tag, own_name, snapshot_id)
-        with place as history, bar("replaying") as (tell, console):
+        with place as history, running(settings, "replay", _reads(settings, history)), bar("replaying") as (tell, console):
             if flink:
                 hands = parallelism or settings.replay.parallelism
                 say = lambda text: console.print(text, highlight=False)  # noqa: E731 - one line for one argument
@@ -69,3 +73,8 @@ def main(
     if not is_read((lambda: as_dict(report)) if as_json else None, lambda console: show(report, console)):
         return COULD_NOT
     return DIFFERS if report.differences else EQUAL if report.compared else COULD_NOT
+
+
+def _reads(settings: Settings, history: History) -> list[Data]:
+    """The tables of a history; topics where there is none."""
+    return tables(settings, history.snapshots) or [topic(settings, name) for name in (SOURCE_TOPIC, PREDICTIONS)]
