@@ -16,6 +16,7 @@ from jobs.lineage.told import Told
 log = logging.getLogger("lineage")
 
 _END = None
+_OWN_SECONDS = 30.0  # for the client to be imported, and for a file
 
 
 class Emitter:
@@ -26,7 +27,7 @@ class Emitter:
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._waiting = settings, queue.SimpleQueue[Told | None]()
-        self._sent = threading.Event()
+        self._ready, self._sent = threading.Event(), threading.Event()
         self._is_on = bool(settings.lineage.address or settings.lineage.file)
         if self._is_on:
             # a daemon: the interpreter waits at its end for any other, however long an address takes
@@ -39,25 +40,30 @@ class Emitter:
 
     def close(self) -> None:
         """Send the rest."""
-        if self._is_on:
-            self._waiting.put(_END)
-            seconds = self._settings.lineage.seconds
-            if not self._sent.wait(seconds):
-                log.warning("lineage: %s took longer than %d s; what was not told by then is lost", self._where, seconds)
+        if not self._is_on:
+            return
+        self._waiting.put(_END)
+        self._ready.wait(_OWN_SECONDS)  # what this machine takes, however busy, is not the address's
+        seconds = self._settings.lineage.seconds if self._settings.lineage.address else _OWN_SECONDS
+        if not self._sent.wait(seconds):
+            log.warning("lineage: %s took longer than %d s; what was not told by then is lost", self._where, seconds)
 
     def _send_all(self) -> None:
         transport: Any = None
         try:
+            from jobs.lineage.event import run_event  # OpenLineage's client, which takes half a second to import
+
+            transport = _transport(self._settings)
+            self._ready.set()
             while (told := self._waiting.get()) is not _END:
                 try:
-                    from jobs.lineage.event import run_event  # OpenLineage's client, which takes half a second to import
-
-                    transport = transport or _transport(self._settings)
                     transport.emit(run_event(told))
                 except Exception as error:  # the client's, its HTTP library's, the file system's: none may reach a job
-                    why = " ".join(str(error).split())[:300]
-                    log.warning("lineage: %s of job %s was not told to %s: %s", told.state, told.job, self._where, why)
+                    log.warning("lineage: %s of job %s was not told to %s: %s", told.state, told.job, self._where, _brief(error))
+        except Exception as error:
+            log.warning("lineage: nothing can be told to %s: %s", self._where, _brief(error))
         finally:
+            self._ready.set()
             self._sent.set()
             if transport is not None:
                 transport.close()
@@ -82,18 +88,22 @@ def _transport(settings: Settings) -> Any:  # noqa: ANN401 - one of the client's
     return HttpTransport(HttpConfig.from_dict({"url": told.address, "timeout": float(told.seconds), "retry": retry}))
 
 
+def _brief(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
+
+
 class _BoundedFile:
     """The client's own file, a line per event, from any number of processes; when it is full it makes room for a new one."""
 
     def __init__(self, file: Path, most_bytes: int, seconds: float) -> None:
         from openlineage.client.transport.file import FileConfig, FileTransport
 
-        file.parent.mkdir(parents=True, exist_ok=True)
         self._file, self._most = file, most_bytes
         self._lock = FileLock(file.with_name(f".{file.name}.lock"), timeout=seconds)
         self._transport = FileTransport(FileConfig(str(file), append=True))
 
     def emit(self, event: Any) -> None:  # noqa: ANN401 - the client's
+        self._file.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._lock:  # an event is more than a system writes at once
                 if self._file.exists() and self._file.stat().st_size >= self._most:

@@ -6,6 +6,7 @@ import json
 import logging
 import multiprocessing
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -77,24 +78,28 @@ def test_a_full_file_makes_room_for_one_more(tmp_path: Path) -> None:
     assert sorted(one.name for one in file.parent.iterdir() if not one.name.startswith(".")) == [file.name, f"{file.name}.1"]
 
 
-def many(folder: Path, number: int) -> None:
+RUNS = 40
+
+
+def many(folder: Path, job: str) -> None:
     settings = settings_of(folder)
-    for _ in range(5):
-        with running(settings, f"job {number}", [table(settings, "feature_log", 1), table(settings, "receipts", 2)]):
+    for _ in range(RUNS):
+        with running(settings, job, [table(settings, "feature_log", 1), table(settings, "receipts", 2)]):
             pass
 
 
 def test_processes_that_tell_at_once_leave_whole_lines(tmp_path: Path) -> None:
     """Each event is larger than what a system writes at once."""
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=many, args=(tmp_path, number)) for number in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(120)
-        assert process.exitcode == 0
+    other = multiprocessing.get_context("spawn").Process(target=many, args=(tmp_path, "other"))
+    other.start()
+    while not lineage_file(settings_of(tmp_path)).exists():
+        assert other.is_alive()
+        time.sleep(0.005)
+    many(tmp_path, "own")
+    other.join(120)
+    assert other.exitcode == 0
     events = lines(settings_of(tmp_path))
-    assert len(events) == 2 * 5 * 2
+    assert [sum(event["job"]["name"] == job for event in events) for job in ("own", "other")] == [2 * RUNS, 2 * RUNS]
     assert all(len(json.dumps(event)) > 4096 for event in events)
 
 
