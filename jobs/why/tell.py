@@ -59,13 +59,22 @@ def as_dict(of: Explanation) -> dict[str, Any]:
             },
             "user_profile": asdict(of.profile),
         },
-        "consumers": asdict(of.consumers),
+        "consumers": _consumers(of),
         "again": {
             "as_served": again.as_served,
             "folded": again.folded,
             "differences": [difference.as_dict() for difference in again.differences],
         },
     }
+
+
+def _consumers(of: Explanation) -> dict[str, Any]:
+    """Lists, null where they are not known; then the reason beside them says why."""
+    told: dict[str, Any] = {"declared": list(of.consumers.declared)}
+    for name, known in (("groups", of.consumers.groups), ("read_models", of.consumers.read_models)):
+        told[name] = None if isinstance(known, str) else [asdict(one) for one in known]
+        told[f"{name}_reason"] = known if isinstance(known, str) else None
+    return told
 
 
 def _action(action: Action) -> dict[str, Any]:

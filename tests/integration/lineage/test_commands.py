@@ -49,8 +49,8 @@ def test_a_rebuild_reads_the_archive_and_makes_a_snapshot_of_the_feature_log(lak
 
 
 def run_replay(settings: Settings, **changed: Any) -> int:
-    asked = {"from_time": None, "to_time": None, "offsets": [], "tag": None, "snapshot_id": None, "fold": False, "topics": False}
-    asked |= {"flink": False, "parallelism": None, "batch": 1000, "as_json": False, "own_name": "lineage-test"}
+    asked: dict[str, Any] = dict.fromkeys(("from_time", "to_time", "tag", "snapshot_id", "parallelism"))
+    asked |= dict.fromkeys(("fold", "topics", "flink", "as_json"), False) | {"offsets": [], "batch": 1000, "own_name": "lineage-test"}
     return replay.main(settings, **{**asked, **changed})
 
 

@@ -223,6 +223,7 @@ def test_the_command_answers_with_its_exit_status(
     assert command.main(lake, event["eventId"], as_json=True) == command.EQUAL
     told = json.loads(capsys.readouterr().out)
     assert told["equal"] is True
+    assert (told["consumers"]["groups"], told["consumers"]["groups_reason"]) == (None, "no broker listens at 127.0.0.1:1")
     assert told["action"]["event"]["eventId"] == event["data"]["actionId"]
     assert [feature["value"] for feature in told["features"]] == event["data"]["features"]
     assert command.main(lake, event["eventId"], as_json=False) == command.EQUAL
