@@ -94,6 +94,11 @@ class Archive:
         found: NDArray[np.int64] = np.unique(known.offsets[chosen])
         return found
 
+    def read_users(self) -> None:
+        """Find out at once whose the actions of every partition are."""
+        for partition in self.ends:
+            self._read_users(partition)
+
     def places_of(self, event_id: str) -> list[Place]:
         """Where archived actions with this event id lie; more than one where a producer gave it twice."""
         found = []

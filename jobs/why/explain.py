@@ -5,6 +5,7 @@ name -> action, prediction -> rows, features, model, snapshots, readers -> the s
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated
 
@@ -35,7 +36,8 @@ from jobs.why.made_of import activity_of, features_of, model_file, profile_of
 from jobs.why.named import Place, Unexplained
 from jobs.why.readers import Readers
 from jobs.why.topics import Topics
-from models.manifest import Manifest
+from models.manifest import Manifest, ModelRefused, load_manifest
+from models.manifest import published as published_folder
 
 _Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -70,8 +72,8 @@ _UNREADABLE = _Data(_Rows(_ActivityRow(None, None), _ProfileRow(None)), [])
 class Explainer:
     """Explains predictions one after the other: tables, models, and what finds a user's actions, are opened once."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Open the tables as they are now.
+    def __init__(self, settings: Settings, *, many: bool = False) -> None:
+        """Open the tables as they are now. `many`: what each partition and the model that scores take once, the first one need not take.
 
         Raises:
             StreamhouseError: there are none, or they cannot be read.
@@ -82,6 +84,11 @@ class Explainer:
         self._finder, self._readers = Finder(self._archive, topics, self._rules), Readers(settings, topics)
         self._models = PublishedModels(self._root)
         self._files: dict[Identity, tuple[ModelFile, Manifest | None]] = {}
+        if many:
+            self._archive.read_users()
+            with suppress(ModelRefused):  # it may have gone since; another may have scored what is asked for
+                scorer = load_manifest(published_folder(self._root, settings.score_events.model))
+                self._models.find((scorer.name, scorer.version, scorer.sha256))
 
     def explain(self, name: str) -> Explanation:
         """Everything about one prediction: by its event id, its action's place, or its action's event id.

@@ -45,7 +45,7 @@ def main(
     some: list[dict[str, Any]] = rows.take(pa.array(chosen, pa.int64())).to_pylist()
     if not some:
         raise SystemExit("table predictions is empty; run `./streamhouse demo` first")
-    explainer, opening = _timed(lambda: Explainer(settings))
+    explainer, opening = _timed(lambda: Explainer(settings, many=True))
     by_hand, seconds, wrong = _ByHand(), [], []
     for row in some:
         found, took = _timed(lambda name=row["event_id"]: explainer.explain(name))  # type: ignore[misc]

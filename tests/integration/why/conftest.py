@@ -26,4 +26,4 @@ def lake(made: tuple[Settings, Made]) -> Settings:
 @pytest.fixture(scope="session")
 def explainer(lake: Settings) -> Explainer:
     """Opened once for all who change nothing."""
-    return Explainer(lake)
+    return Explainer(lake, many=True)
