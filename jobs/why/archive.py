@@ -157,7 +157,7 @@ class Archive:
 
     def _read_users(self, partition: int) -> _Users:
         offsets, users = self._columns(partition, "user_id")
-        coded = pa.chunked_array([users.combine_chunks()]).dictionary_encode().combine_chunks()
+        coded = users.combine_chunks().dictionary_encode()
         codes = {name: code for code, name in enumerate(coded.dictionary.to_pylist())}
         user = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)  # of what is no action, nobody
         self._users[partition] = _Users(offsets, np.where(user < 0, np.int32(-2), user), codes)

@@ -31,7 +31,7 @@ from jobs.replay.typed_columns import compare_columns
 from jobs.scoring_parts import models_folder, rules
 from jobs.why.archive import PREDICTIONS, Archive
 from jobs.why.explanation import ActivityRow, Again, Explanation, ModelFile, Said
-from jobs.why.found import Answer, Finder, one
+from jobs.why.found import Answer, Finder, record_at
 from jobs.why.made_of import activity_of, features_of, model_file, profile_of
 from jobs.why.named import Place, Unexplained
 from jobs.why.readers import Readers
@@ -150,7 +150,7 @@ class Explainer:
 
     def _again(self, place: Place, history: Records, rows: pa.Table, part: Folded, profiles: ProfileHistory) -> Again:
         """As served, with the prediction's own features; folded, with those that the user's history gives; and the typed columns."""
-        served = compare_served(place.partition, one(history, place), self._rules, published(rows), self._models.find, 1)
+        served = compare_served(place.partition, record_at(history, place), self._rules, published(rows), self._models.find, 1)
         values = Values(np.array([place.offset]), [rows["value"][0].as_py()])
         folded = compare_vectors(part, part.accepted.offset == place.offset, values, profiles, self._rules, self._models.find)
         found: list[Difference] = [*served.differences, *compare_columns(place.partition, rows, self._rules.contract)]

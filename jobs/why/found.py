@@ -80,7 +80,7 @@ class Finder:
         """
         lone, files = self._archive.actions(place.partition, np.array([place.offset]))
         beyond = [] if len(lone.values) else self._not_archived(place)
-        lone = lone if len(lone.values) else one(beyond[-1], place)
+        lone = lone if len(lone.values) else record_at(beyond[-1], place)
         accepted, _ = accept(lone, self._rules)
         event = accepted.events[0] if accepted.events else None
         user = said_user if event is None else event.data.user_id
@@ -110,7 +110,7 @@ class Finder:
         """Those of a user before the action."""
         accepted, _ = accept(records, self._rules)
         mine = np.array([event.data.user_id == user for event in accepted.events], bool) & (accepted.offset < place.offset)
-        return at(records, accepted.position[mine])
+        return some_of(records, accepted.position[mine])
 
     def _instead(self, place: Place) -> str:
         """What there is where no prediction is."""
@@ -134,12 +134,12 @@ class Finder:
         return f"no prediction answers {place}: the archive holds {holds} of partition {place.partition} of {SOURCE_TOPIC}, and {beside}"
 
 
-def one(records: Records, place: Place) -> Records:
+def record_at(records: Records, place: Place) -> Records:
     """The record at a place."""
-    return at(records, np.flatnonzero(records.offset == place.offset))
+    return some_of(records, np.flatnonzero(records.offset == place.offset))
 
 
-def at(records: Records, positions: NDArray[np.int64]) -> Records:
+def some_of(records: Records, positions: NDArray[np.int64]) -> Records:
     """Some of the records."""
     chosen = positions.tolist()
     keys, values = [records.keys[i] for i in chosen], [records.values[i] for i in chosen]

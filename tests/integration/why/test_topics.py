@@ -24,6 +24,7 @@ class Running:
 
     def __init__(self, broker: Settings, folder: Path) -> None:
         self.settings = audited_anew(broker, folder)
+        self.unarchived: Explanation | None = None
         self.shop, self.scorer, self.archive, self.sent = Writer(self.settings, "shop"), Scorer(self.settings), Archive(self.settings), 0
 
     def act(self, rounds: int) -> list[tuple[int, int]]:
@@ -38,7 +39,8 @@ class Running:
 @pytest.fixture(scope="module")
 def running(broker: Settings, tmp_path_factory: pytest.TempPathFactory) -> Running:
     running = Running(broker, tmp_path_factory.mktemp("why"))
-    running.act(6)
+    places = running.act(6)
+    running.unarchived = explained(running.settings, places[-1])
     running.archive.follow_all()
     return running
 
@@ -47,6 +49,13 @@ def explained(settings: Settings, place: tuple[int, int]) -> Explanation:
     found = Explainer(settings).explain(answer_id("user-actions", *place))
     assert (found.action.place.partition, found.action.place.offset) == place
     return found
+
+
+def test_before_anything_is_archived_all_of_it_is_taken_from_the_topics(running: Running) -> None:
+    found = running.unarchived
+    assert found is not None
+    assert found.again.is_equal, found.again
+    assert (found.action.held, found.said.held, found.activity.earlier) == (None, None, 5)
 
 
 def test_what_no_table_holds_yet_is_taken_from_the_topics_and_folded_behind_the_archive(running: Running) -> None:
