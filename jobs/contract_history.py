@@ -7,7 +7,8 @@ and afterwards from when it holds.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, date, datetime
 from uuid import uuid4
 
 from infra.clock import Clock, system_clock
@@ -16,8 +17,9 @@ from infra.contracts import changes
 from infra.contracts.actions import TOPIC
 from infra.contracts.change import Change
 from infra.contracts.changes import Changes
+from infra.contracts.compare import compare
 from infra.contracts.contract import Contracts
-from infra.contracts.in_effect import BEGINNING, InEffect, Revision, described, of_files
+from infra.contracts.in_effect import BEGINNING, ActionContract, InEffect, Revision, described, of_files
 from infra.contracts.load import load_contracts
 from infra.stack import health
 from jobs.asking import asking
@@ -57,8 +59,11 @@ def announced(settings: Settings) -> list[Revision]:
         reader.close()
 
 
-def plan(settings: Settings, contracts: Contracts | None = None) -> list[Change]:
-    """What `apply` would do: announce the contract files of this code where they say something else than what was announced last."""
+def plan(settings: Settings, contracts: Contracts | None = None, clock: Clock = system_clock) -> list[Change]:
+    """What `apply` would do: announce the contract files of this code where they say something else than what was announced last.
+
+    What breaks somebody who keeps to the one announced last is refused.
+    """
     with asking("which contracts were announced"):
         held = announced(settings)
     table = contract_changes.noted(settings)
@@ -71,6 +76,9 @@ def plan(settings: Settings, contracts: Contracts | None = None) -> list[Change]
     if not held:
         return [Change(_KIND, TOPIC, "create", "it holds for all records")]
     if held[-1].document != described(contracts or load_contracts()):
+        today = datetime.fromtimestamp(clock() / 1000, UTC).date()
+        if broken := _breaking(InEffect(held[-1:]).newest, contracts or load_contracts(), today):
+            return [Change(_KIND, TOPIC, "refuse", "; ".join(broken))]
         return [Change(_KIND, TOPIC, "update", f"it holds {changes.AHEAD_MS // 1000} s after it is announced; no job restarts")]
     if table.half_done or len(table.revisions) < len(held):
         return [Change(_KIND, TOPIC, "update", "note in table contract_changes what was announced")]
@@ -104,6 +112,13 @@ def apply(
         return [Change(_KIND, TOPIC, "create", "it holds for all records")]
     holds = datetime.fromtimestamp(revision.from_ms / 1000, UTC)
     return [Change(_KIND, TOPIC, "update", f"it holds from {holds:%H:%M:%S} UTC on; no job restarts")]
+
+
+def _breaking(held: ActionContract, contracts: Contracts, today: date) -> list[str]:
+    """What the gate says of the way from one contract to these files."""
+    before = Contracts(contracts.folder, {TOPIC: held.topic}, held.schemas, frozenset())
+    after = replace(contracts, topics={TOPIC: contracts.topics[TOPIC]})
+    return [str(finding) for finding in compare(before, after, today) if not finding.safe]
 
 
 def _complete(settings: Settings, held: list[Revision], clock: Clock) -> None:

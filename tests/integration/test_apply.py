@@ -110,7 +110,7 @@ def test_everything_declared_is_created_and_a_second_run_changes_nothing(setting
     again = apply.main(settings, parts=parts, console=Console(file=out))
     assert {change.action for change in again} == {"keep"}
     assert f"nothing to change: {len(again)} declarations hold already" in out.getvalue()
-    assert {change.kind for change in again} == {"topic", "schema", "table"}
+    assert {change.kind for change in again} == {"topic", "schema", "table", "contract"}
 
     held = config(settings, "user-actions-dlq")
     assert held["max.message.bytes"] == "1572864"

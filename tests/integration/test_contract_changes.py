@@ -27,7 +27,7 @@ from jobs.committed_records import read_to_end
 from jobs.contract_history import announced, in_effect
 from lakehouse import contract_changes, migrate
 from tests.brokers import empty_topics
-from tests.evolved import action, own, with_field, with_version
+from tests.evolved import action, own, with_field, with_version, with_window
 
 NUMBER = {"type": "integer", "description": "A number.", "unit": "count"}
 
@@ -193,6 +193,21 @@ def test_a_version_is_announced_beside_the_one_before(settings: Settings) -> Non
     newest = in_effect(settings).newest
     assert newest.decoder.known == {"UserAction": (1, 2)}
     assert str(newest.topic.deprecations["UserAction", 1].ends) == "2031-01-31"
+
+
+def test_what_breaks_who_keeps_to_the_last_contract_is_not_announced(settings: Settings) -> None:
+    contract_history.apply(settings, with_version(own(), {"platform": "device"}, {}, {}))
+    before = announced(settings)
+    days = {2026: 1_790_000_000_000, 2032: 1_960_000_000_000}
+    for contracts, year, action_, says in (
+        (own(), 2026, "refuse", "UserAction 2: removed, and it was never deprecated"),
+        (with_window(with_version(own(), {"platform": "device"}, {}, {}), 60_000), 2026, "refuse", "the event-time window is narrower"),
+        (with_version(own(), {"platform": "gadget"}, {}, {}), 2026, "refuse", "the upcast changed"),
+        (with_field(with_version(own(), {"platform": "device"}, {}, {}), "extra", NUMBER, 2), 2032, "update", "no job restarts"),
+    ):
+        (change,) = contract_history.plan(settings, contracts, lambda year=year: days[year])  # type: ignore[misc]
+        assert (change.action, says in change.detail) == (action_, True), change
+    assert announced(settings) == before
 
 
 def test_the_margin_is_twice_the_look() -> None:

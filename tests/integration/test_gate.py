@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,12 +14,14 @@ from pathlib import Path
 
 import httpx
 import pytest
+from rich.console import Console
 
 from infra.config import Settings, load_settings
 from infra.contracts import registry
 from infra.contracts.contract import Contracts
 from infra.contracts.load import load_contracts, read_contracts
 from infra.stack.services import services, write_files
+from jobs import apply
 from jobs.gate.check import REGISTRY, check, registered_findings
 from tests.contracts.changes import BREAKING, COMPATIBLE, NEXT_ACTION
 from tests.contracts.edits import Edit, copied, several, without_version
@@ -123,6 +126,17 @@ def test_the_check_says_what_it_was_compared_with(settings: Settings, tmp_path: 
     report = check(settings, "nowhere", TODAY, folder)
     assert (report.compared, report.status) == ((REGISTRY,), 1)
     assert [(one.finding.what, one.against) for one in report.judged] == [("field removed", (REGISTRY,))]
+
+
+def test_apply_refuses_what_breaks_with_the_same_sentence_and_changes_nothing(settings: Settings, tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    registry.apply(settings, of_actions(load_contracts(folder)))
+    several(BREAKING["a field renamed"].edit, COMPATIBLE["a field of predictions"])(folder)
+    wanted, before = of_actions(read_contracts(folder), "predictions"), subjects(settings)
+    part = apply.Part(lambda s: registry.plan(s, wanted), lambda s: registry.apply(s, wanted))
+    with pytest.raises(apply.ApplyRefused, match=r"data.platform: removed, and data.device of the same shape(.|\n)*\nnothing was changed"):
+        apply.main(settings, parts={"schemas": part}, console=Console(file=io.StringIO()))
+    assert subjects(settings) == before
 
 
 def test_a_version_that_was_registered_may_go_when_its_last_day_is_over(settings: Settings, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ from jobs.portal.readings import readings
 from jobs.records import Records
 from jobs.scoring_parts import rules
 from jobs.scoring_path import accept
+from tests.contracts.changes import NEXT_ACTION
+from tests.contracts.edits import copied
 from tests.perturbed import perturbed
 
 SETTINGS = load_settings({})
@@ -193,3 +196,23 @@ def test_parts_of_a_whole_are_there_and_are_not_hit_by_what_hits_the_whole() -> 
     assert things.column("order_summaries", "status") not in hits
     assert Node("service", "payment") in hits
     assert Node("service", "notification") not in hits, "it hears how orders end, not how they begin"
+
+
+def test_a_renamed_field_of_a_new_version_leads_to_the_same_columns_and_models(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    NEXT_ACTION(folder)
+    graph = gather(SETTINGS, load_contracts(folder))
+    old, new = (things.field(TOPIC, EVENT, number, f"data.{name}") for number, name in ((1, "platform"), (2, "device")))
+    assert new in {edge.target for edge in graph.following[old] if edge.why == "upcast"}
+    for field in (old, new):
+        assert made_of(graph, field) == {"user_actions.platform"}
+        assert Node("model", "purchase_30m@1") in {hit.node for hit in hit_by(graph, [field], DATA)}
+    assert graph.about[things.version(TOPIC, EVENT, 1)]["deprecated"] == "2099-12-31"
+    session = things.field(TOPIC, EVENT, 2, "data.sessionId")
+    assert things.feature(ACTIVITY, "visits_7d") in {hit.node for hit in hit_by(graph, [session], DATA)}
+
+
+def test_the_list_of_what_is_hit_takes_no_time() -> None:
+    began = time.perf_counter()
+    hit_by(GRAPH, GRAPH.of_kind("topic"))
+    assert time.perf_counter() - began < 1, "the promise is a second"
