@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from infra.contracts.accepts import narrower, types
+from infra.contracts.columns import iceberg_type
 from infra.contracts.contract import EventSchema
 from infra.contracts.fields import Field, fields_of
 from infra.contracts.lineage import data_fields
 
 _TEXTS = ("title", "description", "unit", "examples", "$comment", "deprecated", "column", "default")
+_WIDENED = {("int", "long"), ("float", "double"), ("list<int>", "list<long>"), ("list<float>", "list<double>")}
+"""What a column may become while it keeps its values."""
 _INSIDE = ("properties", "required", "additionalProperties", "items")
 
 
@@ -94,11 +97,11 @@ def _changed(schema: EventSchema, old: Field, new: Field, newest: int) -> Iterat
 
 def _wider(path: str, before: Mapping[str, Any], after: Mapping[str, Any], beside: str) -> FieldChange:
     """Whatever was right is right still. But a column, and a reader's variable, holds one type, and null."""
-    if _types(before) == _types(after):
-        return FieldChange(path, "limit loosened", True, "takes more than before")
-    text = f"{_told(before)} -> {_told(after)}"
-    if _types(before, null=False) == _types(after, null=False):
-        return FieldChange(path, "type widened", True, text)
+    columns = iceberg_type(before), iceberg_type(after)
+    text = f"{_told(before)} -> {_told(after)}" if _types(before) != _types(after) else f"a column of {columns[0]} -> {columns[1]}"
+    if _types(before, null=False) == _types(after, null=False) and (columns[0] == columns[1] or columns in _WIDENED):
+        same = _types(before) == _types(after)
+        return FieldChange(path, "limit loosened" if same else "type widened", True, "takes more than before" if same else text)
     why = "readers and the column that hold it are made for the one type; add a field of the new type beside it"
     return FieldChange(path, "type changed", False, f"{text}: {why}, or {beside}")
 

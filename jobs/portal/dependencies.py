@@ -7,27 +7,27 @@ which of them.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from features.made_from import EVENT, TABLES, TOPIC
 from features.made_from import MADE_FROM as FEATURES
 from infra.config import Settings
-from infra.contracts.contract import Contracts, Topic
+from infra.contracts.contract import Contracts
 from infra.contracts.fields import fields_of
 from infra.contracts.load import load_contracts
 from infra.portal import things
 from infra.portal.contract_graph import contract_graph, stands_as
 from infra.portal.graph import HAS, HOLDS, MADE_FROM, READS, WRITES, Edge, Graph, Node
 from infra.stack.services import SHOP
-from jobs.archive_columns import ARCHIVED, EVENT_TOPICS
+from jobs.archive_columns import ARCHIVED
 from jobs.participants import participants
 from jobs.portal import endpoints
+from jobs.portal.columns import column_edges
 from jobs.portal.readings import readings
 from jobs.shop import analytics, notification, project
 from jobs.submit import ALL_JOBS, SCORER
-from lakehouse.tables import ARCHIVES, RECEIPTS
+from lakehouse.tables import RECEIPTS
 from lakehouse.tables import TABLES as ICEBERG
 from models.manifest import FILE, PUBLISHED, Manifest, load_manifest
 
@@ -95,42 +95,8 @@ def _tables(contracts: Contracts) -> Iterator[Edge]:
         yield Edge(things.table(topic.table), things.table(RECEIPTS.name), MADE_FROM, "a receipt of each snapshot")
         if topic.name in jobs:
             yield Edge(Node("job", jobs[topic.name]), things.table(topic.table), WRITES)
-        yield from _columns(topic, contracts)
+        yield from column_edges(topic, contracts)
     yield Edge(Node("job", _FOLD), things.table(TABLES["user_activity"]), WRITES)
-
-
-def _columns(topic: Topic, contracts: Contracts) -> Iterator[Edge]:
-    """From the fields of every version to the columns of the topic's archive that hold them."""
-    table = ARCHIVES.get(topic.archive)
-    names = {column.name for column in table.columns} if table else set()
-    for kind, number in topic.events:
-        schema = contracts.schemas.get((kind, number))
-        for path in () if schema is None else fields_of(schema):
-            for name in columns_of(topic, contracts, kind, path, names):
-                yield Edge(things.field(topic.name, kind, number, path), things.column(topic.archive, name), MADE_FROM)
-
-
-_ENVELOPE = {"eventType": "event_type", "eventId": "event_id", "timestamp": "event_time", "version": "event_version"}
-_ENVELOPE |= {"source": "source", "correlationId": "correlation_id"}
-
-
-def columns_of(topic: Topic, contracts: Contracts, event_type: str, path: str, names: set[str]) -> list[str]:
-    """The columns, of those that the archive has, that hold a field: by its name in whichever version, as `data.userId` is `user_id`.
-
-    A field of an object has the object's name before its own (`model_name`), an error's its own (`step`).
-    """
-    found = [_ENVELOPE[path]] if path in _ENVELOPE else []
-    if path == topic.key.field and topic.name in EVENT_TOPICS:
-        found.append("aggregate_id")
-    if topic.name in EVENT_TOPICS:
-        found += ["data"] if path.startswith("data") else []
-    elif path.startswith("data.") and "[]" not in path:
-        alike = {stands_as(topic, contracts, event_type, path, number) for number in topic.versions(event_type)}
-        for one in sorted(name for name in {path, *alike} if name):
-            parts = one.removeprefix("data.").split(".")
-            found += [_snake("_".join(parts))]
-            found += [_snake(parts[1])] if parts[0] == "error" and len(parts) == 2 else []
-    return [name for name in dict.fromkeys(found) if name in names]
 
 
 def _features(contracts: Contracts) -> Iterator[Edge]:
@@ -191,10 +157,6 @@ def _described() -> dict[Node, Mapping[str, str]]:
         for column in table.columns:
             found[things.column(table.name, column.name)] = {"description": column.doc, "unit": column.unit, "type": column.type}
     return found
-
-
-def _snake(name: str) -> str:
-    return re.sub(r"(?<!^)(?<!_)(?=[A-Z])", "_", name).lower()
 
 
 def _camel(name: str) -> str:

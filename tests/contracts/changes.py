@@ -132,6 +132,12 @@ BREAKING: Mapping[str, Breaking] = {
     "a new required field": Breaking(data(ACTION, _new_and_required), "required field added", "make it optional"),
     "another type": Breaking(limited(ACTION, "sessionId", type="integer"), "type changed", "string -> integer"),
     "fractions of a whole number": Breaking(limited("OrderPaid", "cents", type="number"), "type changed", "integer -> number"),
+    "a time that is any text": Breaking(
+        data(ACTION, lambda part: part["properties"]["expiresAt"].pop("format")),
+        "type changed",
+        "a column of timestamptz -> string",
+        before=added(ACTION, "expiresAt", "string", "When it ends.", "RFC 3339, UTC", format="date-time"),
+    ),
     "a shorter text": Breaking(limited(ACTION, "sessionId", maxLength=64), "narrowed", "maxLength 128 -> 64"),
     "a value less": Breaking(data("Prediction", _flags), "narrowed", "enum"),
     "another pattern": Breaking(limited(ACTION, "action", pattern="^[a-z]+$"), "narrowed", "pattern"),

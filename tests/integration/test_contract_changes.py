@@ -205,7 +205,7 @@ def test_what_breaks_who_keeps_to_the_last_contract_is_not_announced(settings: S
         (with_version(own(), {"platform": "gadget"}, {}, {}), 2026, "refuse", "the upcast changed"),
         (with_field(with_version(own(), {"platform": "device"}, {}, {}), "extra", NUMBER, 2), 2032, "update", "no job restarts"),
     ):
-        (change,) = contract_history.plan(settings, contracts, lambda year=year: days[year])  # type: ignore[misc]
+        (change,) = contract_history.plan(settings, contracts, lambda year=year: days[year])
         assert (change.action, says in change.detail) == (action_, True), change
     assert announced(settings) == before
 

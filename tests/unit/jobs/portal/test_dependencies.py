@@ -32,7 +32,7 @@ from jobs.portal.readings import readings
 from jobs.records import Records
 from jobs.scoring_parts import rules
 from jobs.scoring_path import accept
-from tests.contracts.changes import NEXT_ACTION
+from tests.contracts.changes import COMPATIBLE, NEXT_ACTION
 from tests.contracts.edits import copied
 from tests.perturbed import perturbed
 
@@ -205,11 +205,19 @@ def test_a_renamed_field_of_a_new_version_leads_to_the_same_columns_and_models(t
     old, new = (things.field(TOPIC, EVENT, number, f"data.{name}") for number, name in ((1, "platform"), (2, "device")))
     assert new in {edge.target for edge in graph.following[old] if edge.why == "upcast"}
     for field in (old, new):
-        assert made_of(graph, field) == {"user_actions.platform"}
+        assert made_of(graph, field) == {"user_actions.device"}, "a column has the newest name"
         assert Node("model", "purchase_30m@1") in {hit.node for hit in hit_by(graph, [field], DATA)}
     assert graph.about[things.version(TOPIC, EVENT, 1)]["deprecated"] == "2099-12-31"
     session = things.field(TOPIC, EVENT, 2, "data.sessionId")
     assert things.feature(ACTIVITY, "visits_7d") in {hit.node for hit in hit_by(graph, [session], DATA)}
+
+
+def test_a_new_field_is_a_column_of_the_table_at_once_with_what_lies_in_it(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    COMPATIBLE["an object"](folder)
+    graph = gather(SETTINGS, load_contracts(folder))
+    for path in ("data.place", "data.place.city"):
+        assert made_of(graph, things.field(TOPIC, EVENT, 1, path)) == {"user_actions.place"}
 
 
 def test_the_list_of_what_is_hit_takes_no_time() -> None:
