@@ -46,7 +46,7 @@ def chosen(root: Path, ref: str | None = None) -> Reference:
         message = f"{root}: expected a git checkout, found none; compare with the registry alone, or work in a clone"
         raise NoReference(message)
     if ref is not None:
-        commit = _git(root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
+        commit = None if ref.startswith("-") else _git(root, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
         if commit is None:
             message = f"--against {ref}: expected a commit, branch or tag of this clone, found none; `git fetch` it, or name another"
             raise NoReference(message)

@@ -24,12 +24,12 @@ from infra.stack.services import services, write_files
 from jobs import apply
 from jobs.gate.check import REGISTRY, check, registered_findings
 from tests.contracts.changes import BREAKING, COMPATIBLE, NEXT_ACTION
-from tests.contracts.edits import Edit, copied, several, without_version
+from tests.contracts.edits import Edit, copied, nothing, several, without_version
 from tests.ports import free_ports
 
 TODAY = date(2026, 11, 28)
 _KINDS = ("field", "made", "required", "type", "unit", "narrowed")
-OF_SCHEMAS = {name: case for name, case in BREAKING.items() if case.what.split()[0] in _KINDS}
+OF_SCHEMAS = {name: case for name, case in BREAKING.items() if case.what.split()[0] in _KINDS and case.before is nothing}
 
 
 @pytest.fixture
