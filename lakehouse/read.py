@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,20 +10,20 @@ import pyarrow as pa
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.expressions.parser import parse
-from pyiceberg.expressions.visitors import bind
-from pyiceberg.io.pyarrow import ArrowScan, expression_to_pyarrow, schema_to_pyarrow
+from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.types import IntegerType, LongType, PrimitiveType
 
 from infra.config import Settings
-from infra.contracts.columns import FieldColumn
-from lakehouse.catalog import load_table, open_catalog, past_snapshot
+from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
-from lakehouse.from_value import NEEDED, filled, names, stand_ins
+from lakehouse.filled_read import filled_batches, filled_in
+from lakehouse.from_value import stand_ins
 from lakehouse.log_files import POSITION, LogFiles
-from lakehouse.parquet_files import log_schema, pieces, unreadable
+from lakehouse.parquet_files import log_schema, unreadable
+from lakehouse.scans import columns_held, files_of, names_at, reading, scan_of
 
 _LONG = LongType()
 _LOG_ROWS = 20_000
@@ -55,11 +54,11 @@ def read(
     """
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-        if missing := _filled_in(held, table, columns, where):
-            rows = pa.concat_tables(_filled_batches(held, table, columns, where, snapshot_id, missing))
+        if missing := filled_in(held, table, columns, where):
+            rows = pa.concat_tables(filled_batches(held, table, columns, where, snapshot_id, missing))
             return rows if limit is None else rows.slice(0, limit)
-        scan = _scan(held, table, columns, where, snapshot_id, limit)
-        with _reading(held, scan):
+        scan = scan_of(held, table, columns, where, snapshot_id, limit)
+        with reading(held, scan):
             return scan.to_arrow()
 
 
@@ -73,68 +72,20 @@ def read_batches(
     """As `read`, a batch at a time for tables larger than memory."""
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-        if missing := _filled_in(held, table, columns, where):
-            for rows in _filled_batches(held, table, columns, where, snapshot_id, missing):
+        if missing := filled_in(held, table, columns, where):
+            for rows in filled_batches(held, table, columns, where, snapshot_id, missing):
                 yield from rows.to_batches()
             return
-        scan = _scan(held, table, columns, where, snapshot_id)
-        with _reading(held, scan):
+        scan = scan_of(held, table, columns, where, snapshot_id)
+        with reading(held, scan):
             yield from scan.to_arrow_batch_reader()
-
-
-def _filled_in(held: IcebergTable, table: str, columns: Sequence[str] | None, where: str | None) -> dict[str, FieldColumn]:
-    """The columns of a reading that rows may hold in their value's bytes alone."""
-    there = stand_ins(held, table)
-    if not there:
-        return {}
-    asked = {*(_all(held) if columns is None else columns), *(names(_condition(held, table, where)) if where else ())}
-    return {name: column for name, column in there.items() if name in asked}
-
-
-def _filled_batches(
-    held: IcebergTable,
-    table: str,
-    columns: Sequence[str] | None,
-    where: str | None,
-    snapshot_id: int | None,
-    missing: dict[str, FieldColumn],
-) -> Iterator[pa.Table]:
-    """Read, fill in, and only then filter by a column that was filled in: what the files hold of it prunes nothing."""
-    wanted = _all(held) if columns is None else columns
-    condition = _condition(held, table, where) if where else ALWAYS_TRUE
-    after = bool(names(condition) & set(missing))
-    beside = [name for name in (*NEEDED, *(sorted(names(condition)) if after else ())) if name not in wanted]
-    scan = _scan(held, table, [*wanted, *beside], None if after else where, snapshot_id)
-    past = [] if snapshot_id is None else [name for name in missing if name not in _names_at(held, snapshot_id)]
-    if past:
-        scan = scan.update(selected_fields=tuple(name for name in (*wanted, *beside) if name not in past))
-    types = schema_to_pyarrow(held.schema(), include_field_ids=False)
-    kept = expression_to_pyarrow(bind(held.schema(), condition, case_sensitive=True)) if after else None
-    with _reading(held, scan):
-        empty = True
-        for batch in scan.to_arrow_batch_reader():
-            rows = filled(pa.Table.from_batches([batch]), missing, types)
-            yield (rows if kept is None else rows.filter(kept)).select(list(wanted))
-            empty = False
-        if empty:
-            yield pa.schema([types.field(name) for name in wanted]).empty_table()
-
-
-def _all(held: IcebergTable) -> list[str]:
-    return [field.name for field in held.schema().fields]
-
-
-def _names_at(held: IcebergTable, snapshot_id: int) -> set[str]:
-    past = held.snapshot_by_id(snapshot_id)
-    schemas = held.schemas()
-    return set((held.schema() if past is None or past.schema_id is None else schemas[past.schema_id]).column_names)
 
 
 def columns_of(settings: Settings, table: str, snapshot_id: int | None = None) -> tuple[frozenset[str], frozenset[str]]:
     """The columns that a snapshot has, the newest by default; and those that rows may hold in their value's bytes alone."""
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-        return frozenset(_all(held) if snapshot_id is None else _names_at(held, snapshot_id)), frozenset(stand_ins(held, table))
+        return frozenset(columns_held(held) if snapshot_id is None else names_at(held, snapshot_id)), frozenset(stand_ins(held, table))
 
 
 def snapshot(settings: Settings, table: str) -> int | None:
@@ -156,7 +107,7 @@ def log_ends(settings: Settings, table: str, snapshot_id: int | None = None) -> 
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
         ends: dict[int, tuple[int, int]] = {}
-        for task in _files(held, _scan(held, table, ("topic_offset",), None, snapshot_id)):
+        for task in files_of(held, scan_of(held, table, ("topic_offset",), None, snapshot_id)):
             low, high = offsets(held, task.file)
             partition = int(task.file.partition[0])
             first, end = ends.get(partition, (low, high + 1))
@@ -236,8 +187,8 @@ def _planned(
     leave_out_unreadable: bool,
 ) -> LogPlan:
     wanted = None if columns is None else [*columns, *({by[1]} - set(columns))]
-    scan = _scan(held, table, wanted, None, snapshot_id)
-    tasks = _files(held, _scan(held, table, wanted, files_with, snapshot_id).filter(inside))
+    scan = scan_of(held, table, wanted, None, snapshot_id)
+    tasks = files_of(held, scan_of(held, table, wanted, files_with, snapshot_id).filter(inside))
     # a file without a place has no bounds of it; a filter that says so takes longer than all other listing
     placed = [task for task in tasks if not any(_only_null(held, task.file, column) for column in by)]
     there = [task for task in placed if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
@@ -319,7 +270,7 @@ def _in_order(parts: list[pa.Table], offset: str) -> pa.Table:
 def _rows(held: IcebergTable, scan: DataScan, tasks: list[FileScanTask], inside: BooleanExpression) -> pa.Table:
     # the residual of a planned file was computed for the whole range; this step asks for less
     narrowed = [FileScanTask(task.file, task.delete_files, inside) for task in tasks]
-    with _reading(held, scan, tasks):
+    with reading(held, scan, tasks):
         rows = ArrowScan(held.metadata, held.io, scan.projection(), inside, case_sensitive=True).to_table(narrowed)
     return rows.cast(log_schema(scan.projection()))
 
@@ -348,62 +299,3 @@ def offsets(held: IcebergTable, file: DataFile, column: str = POSITION[1], kind:
         message = f"file {file.file_path}: expected bounds of {column}, got none; rewrite it with column metrics"
         raise LakehouseError(message)
     return int(from_bytes(kind, low)), int(from_bytes(kind, high))
-
-
-def _files(held: IcebergTable, scan: DataScan) -> list[FileScanTask]:
-    """The files of a scan.
-
-    Raises:
-        LakehouseError: what lists them is gone or spoilt.
-
-    """
-    try:
-        return list(scan.plan_files())
-    except Exception as error:  # the readers of manifests raise types of their own
-        message = f"table {'.'.join(held.name())}: expected its manifests as they were written, got {error!r}; bring back {held.location()}"
-        raise LakehouseError(message) from error
-
-
-@contextlib.contextmanager
-def _reading(held: IcebergTable, scan: DataScan, tasks: Sequence[FileScanTask] | None = None) -> Iterator[None]:
-    """Name the data file that cannot be read, which PyIceberg does not."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as error:
-        for task in _files(held, scan) if tasks is None else tasks:
-            for _ in pieces(held, task.file.file_path, [column.name for column in scan.projection().fields], plain=False):
-                pass  # until one says of itself that it cannot be read
-        message = f"table {'.'.join(held.name())}: expected data files that can be read, got: {error}; see `./streamhouse audit`"
-        raise LakehouseError(message) from error
-
-
-def _scan(
-    held: IcebergTable,
-    name: str,
-    columns: Sequence[str] | None,
-    where: str | None,
-    snapshot_id: int | None,
-    limit: int | None = None,
-) -> DataScan:
-    if snapshot_id is not None:
-        past_snapshot(held, name, snapshot_id)
-    if unknown := [column for column in columns or () if column not in held.schema().column_names]:
-        known = ", ".join(held.schema().column_names)
-        message = f"table `{name}`: expected columns among {known}, got {unknown[0]!r}; correct the name"
-        raise LakehouseError(message)
-    return held.scan(
-        row_filter=_condition(held, name, where) if where else ALWAYS_TRUE,
-        selected_fields=("*",) if columns is None else tuple(columns),
-        snapshot_id=snapshot_id,
-        limit=limit,
-    )
-
-
-def _condition(held: IcebergTable, name: str, where: str) -> BooleanExpression:
-    try:
-        condition = parse(where)
-        bind(held.schema(), condition, case_sensitive=True)  # now, where a wrong name can be said
-    except Exception as error:  # the filter's grammar raises types of its own
-        message = f'table `{name}`: expected a filter such as "score > 0.5", got {where!r}: {error}; correct `where`'
-        raise LakehouseError(message) from error
-    return condition
