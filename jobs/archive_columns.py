@@ -34,7 +34,7 @@ def flink_type(iceberg: str) -> str:
     return f"ARRAY<{_FLINK[iceberg[5:-1]]}>" if iceberg.startswith("list<") else _FLINK[iceberg]
 
 
-FIELDS = field_columns(load_contracts(), load_contracts().topics["user-actions"])
+FIELDS = field_columns(load_contracts().schemas, load_contracts().topics["user-actions"])
 """The typed columns of user-actions: the fields that its contract names."""
 ENVELOPE = {
     "event_type": "STRING",

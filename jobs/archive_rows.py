@@ -18,7 +18,7 @@ from infra.contracts.codec import DEPTH, event_milliseconds, nests_deeper
 from infra.contracts.columns import Extractor
 from infra.contracts.events import UserAction
 from infra.contracts.in_effect import Contract
-from jobs.archive_columns import EVENT_TOPICS, FIELDS, LETTER_TOPICS
+from jobs.archive_columns import EVENT_TOPICS, LETTER_TOPICS
 from jobs.patterns.message import CAUSATION, VERSION
 
 # what a column holds: a value past it leaves the typed columns null, as anything else that does not decode
@@ -121,7 +121,6 @@ _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     **dict.fromkeys(EVENT_TOPICS, msgspec.json.Decoder(_Event)),
 }
 
-_FIELDS = Extractor(FIELDS)
 Row = dict[str, Any]
 Headers = Mapping[str, bytes | None]
 NO_HEADERS: Headers = MappingProxyType({})
@@ -134,21 +133,22 @@ def archive_row(
     contract: Contract,
     key: bytes | None = None,
     headers: Headers = NO_HEADERS,
-    fields: Extractor = _FIELDS,
+    fields: Extractor | None = None,
 ) -> Row:
     """The typed columns of one record and `event_ms`; columns that do not apply or do not decode are missing.
 
-    Key and headers tell something of records on `EVENT_TOPICS` alone; `fields` reads the columns of user-actions, by default those of this
-    code's contract files.
+    Key and headers tell something of records on `EVENT_TOPICS` alone; `fields` reads the columns of user-actions, by default those of the
+    newest contract, so that all rows have the same.
     """
     if topic == "user-actions":
         event = contract.at(kafka_ms).decoder.decode(value)
         if not isinstance(event, UserAction):
             return {"event_ms": kafka_ms}
+        read = fields or contract.newest.columns
         return {
             **_envelope(event, str(event.event_id)),
-            **dict.fromkeys(fields.names),
-            **fields.read(value, event.version),
+            **dict.fromkeys(read.names),
+            **read.read(value, event.version),
             "event_ms": _believed(event_milliseconds(event.timestamp), kafka_ms, contract),
         }
     if value is None or nests_deeper(value, DEPTH):

@@ -53,7 +53,7 @@ def of_actions(contracts: Contracts) -> Table:
     A property tells how each is read: `migrate` sees by it that an archiver which runs reads one in an older way.
     """
     topic = contracts.topics["user-actions"]
-    columns = tuple(Column(f.name, f.type, f.doc, f.unit, f) for f in field_columns(contracts, topic))
+    columns = tuple(Column(f.name, f.type, f.doc, f.unit, f) for f in field_columns(contracts.schemas, topic))
     table = _archive("user_actions", "Each committed record of topic user-actions.", "web-platform", *columns)
     read = ",".join(f"{c.name} {c.field.digest}" for c in columns if c.field)
     return replace(table, properties=MappingProxyType(dict(table.properties) | {FIELDS: read}))

@@ -148,6 +148,11 @@ class Followed:
     def __init__(self, changes: Changes) -> None:
         self._changes = changes
 
+    @property
+    def newest(self) -> ActionContract:
+        """As `InEffect.newest`."""
+        return self._changes.upto(0).newest
+
     def at(self, kafka_ms: int) -> ActionContract:
         """As `InEffect.at`."""
         return self._changes.upto(kafka_ms).at(kafka_ms)

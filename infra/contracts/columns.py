@@ -18,7 +18,7 @@ import msgspec
 
 from infra.contracts.accepts import ANNOTATIONS, types
 from infra.contracts.codec import DEPTH, event_milliseconds, nests_deeper
-from infra.contracts.contract import Contracts, EventSchema, Topic, Upcast
+from infra.contracts.contract import EventSchema, Topic, Upcast
 from infra.contracts.lineage import data_fields
 from infra.contracts.structs import field_type, snake
 
@@ -58,12 +58,12 @@ class FieldColumn:
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
 
-def field_columns(contracts: Contracts, topic: Topic) -> tuple[FieldColumn, ...]:
+def field_columns(schemas: Mapping[tuple[str, int], EventSchema], topic: Topic) -> tuple[FieldColumn, ...]:
     """The columns of a topic's fields, in the order in which they came to be."""
     kinds = dict.fromkeys(event_type for event_type, _ in topic.events)
     found: dict[str, FieldColumn] = {}
     for event_type in kinds:
-        for column in _of_type(topic, event_type, {v: contracts.schemas[event_type, v] for v in topic.versions(event_type)}):
+        for column in _of_type(topic, event_type, {v: schemas[event_type, v] for v in topic.versions(event_type)}):
             name = column.name if column.name not in found else f"{column.name}_{min(column.fields)}"
             found[name] = column if name == column.name else FieldColumn(**{**_parts(column), "name": name})
     return tuple(found.values())

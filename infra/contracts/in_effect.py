@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from infra.contracts.actions import TOPIC, ActionDecoder
 from infra.contracts.codec import EventTimeWindow
+from infra.contracts.columns import Extractor, field_columns
 from infra.contracts.contract import Contracts, Deprecation, EventSchema, EventTime, Topic, Upcast
 from infra.contracts.events import Rejected, UserAction
 from infra.contracts.load import load_contracts
@@ -56,6 +57,11 @@ class ActionContract:
     decoder: ActionDecoder
     window: EventTimeWindow
 
+    @cached_property
+    def columns(self) -> Extractor:
+        """Reads the columns of every version that it names."""
+        return Extractor(field_columns(self.schemas, self.topic))
+
 
 class Contract(Protocol):
     """By what records are decoded: the contracts of a log that is known (`InEffect`), or of one that goes on (`changes.Followed`)."""
@@ -70,6 +76,11 @@ class Contract(Protocol):
 
     def windows(self, kafka_ms: Times) -> tuple[Times, Times]:
         """Which event times are believed of records that were appended at `kafka_ms` (n,): from (n,) ms, up to (n,) ms after them."""
+        ...
+
+    @property
+    def newest(self) -> ActionContract:
+        """The one that begins last of those that are known, be it in effect already or announced."""
         ...
 
 
@@ -94,7 +105,7 @@ class InEffect:
 
     @property
     def newest(self) -> ActionContract:
-        """The one that begins last, be it in effect already or announced."""
+        """The one that begins last of those that are known, be it in effect already or announced."""
         return self._contracts[-1]
 
     def at(self, kafka_ms: int) -> ActionContract:

@@ -13,13 +13,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from infra.contracts.in_effect import Contract
-from jobs.archive_columns import COLUMNS, ENVELOPE, EVENT_TOPICS
+from jobs.archive_columns import EVENT_TOPICS
 from jobs.archive_rows import NO_HEADERS, Row, archive_row
 from jobs.audit.topic_log import Headers, Step, milliseconds
 from jobs.differing import differing
 from jobs.findings import Finding, Findings
 from lakehouse.python_values import python_values
 
+_RECORD = ("topic_partition", "topic_offset", "key", "value", "headers", "kafka_time", "event_time")
 _SHOWN = 60  # characters of a value in a sentence
 _MOVED = 100_000  # rows with another record's bytes of which it is told whose they are
 
@@ -135,8 +136,7 @@ def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared:
             compared.findings.add(_changed(side, "value", int(step.offset[i]), record, row))
     expected: dict[str, pa.Array] = {"key": step.key}
     kinds: dict[str, pa.DataType] = {"key": pa.large_binary()}
-    there = [name for name in (*ENVELOPE, *COLUMNS[side.topic]) if name in rows.column_names]
-    for name, values in _by_column(typed, there).items():
+    for name, values in _by_column(typed, [name for name in rows.column_names if name not in _RECORD]).items():
         kinds[name] = rows.schema.field(name).type
         expected[name] = _arrow(values, kinds[name])
     for name, column in expected.items():

@@ -79,7 +79,8 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     held_end = 0 if pin.held is None else pin.held[1]
     there, from_value = columns_of(settings, work.table, work.snapshot_id)
     side = Side(pin.topic, work.table, pin.partition, held_end, from_value)
-    typed_names = [name for name in COLUMNS[pin.topic] if name in there]
+    fields = work.contract.newest.columns.names if pin.topic == ACTIONS else COLUMNS[pin.topic]
+    typed_names = [name for name in fields if name in there]
     columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *typed_names]
     table = TableLog(settings, work.table, pin.partition, work.snapshot_id, columns, leave_out_unreadable=True)  # see files.py
     models = PublishedModels(models_folder(settings))

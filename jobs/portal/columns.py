@@ -21,7 +21,7 @@ _ENVELOPE |= {"source": "source", "correlationId": "correlation_id"}
 def column_edges(topic: Topic, contracts: Contracts) -> Iterator[Edge]:
     """Of every version of every event on an archived topic; columns that these contracts add to the table are there, too."""
     table = ARCHIVES.get(topic.archive)
-    derived = field_columns(contracts, topic) if all(event in contracts.schemas for event in topic.events) else ()
+    derived = field_columns(contracts.schemas, topic) if all(event in contracts.schemas for event in topic.events) else ()
     yield from (Edge(things.table(topic.archive), things.column(topic.archive, one.name), HOLDS) for one in derived)
     names = ({column.name for column in table.columns} if table else set()) - {name for one in derived for name in (one.name, *one.was)}
     for kind, number in topic.events:

@@ -172,7 +172,7 @@ def test_fields_that_a_contract_gained_are_written_in_their_types(monkeypatch: p
     }
     for name, schema in fields.items():
         contracts = with_field(contracts, name, schema)
-    columns = field_columns(contracts, contracts.topics["user-actions"])
+    columns = field_columns(contracts.schemas, contracts.topics["user-actions"])
     kinds = {column.name: flink_type(column.type) for column in columns}
     monkeypatch.setattr("jobs.flink.archive_udf.FIELDS", columns)
     monkeypatch.setitem(COLUMNS, "user-actions", kinds)
@@ -189,7 +189,7 @@ def test_fields_that_a_contract_gained_are_written_in_their_types(monkeypatch: p
 
 def test_a_number_past_the_column_that_the_job_began_with_stays_in_the_value(monkeypatch: pytest.MonkeyPatch) -> None:
     contracts = with_field(own(), "basket", {"type": "integer"})
-    columns = field_columns(contracts, contracts.topics["user-actions"])
+    columns = field_columns(contracts.schemas, contracts.topics["user-actions"])
     monkeypatch.setattr("jobs.flink.archive_udf.FIELDS", columns)
     monkeypatch.setitem(COLUMNS, "user-actions", {**COLUMNS["user-actions"], "basket": "INT"})
     monkeypatch.setattr("infra.contracts.in_effect.load_contracts", lambda: contracts)
