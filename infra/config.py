@@ -268,6 +268,24 @@ class Lineage:
 
 
 @dataclass(frozen=True)
+class Portal:
+    port: int
+    feast_port: int
+    look_seconds: int
+    dead_days: int
+
+    @property
+    def url(self) -> str:
+        """Address of the portal, on loopback alone."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def feast_url(self) -> str:
+        """Address of Feast's own pages while `./streamhouse feast ui` runs."""
+        return f"http://127.0.0.1:{self.feast_port}"
+
+
+@dataclass(frozen=True)
 class Settings:
     """Everything that can be set. `installed` holds environment and jars; `state` holds all that a running stack writes."""
 
@@ -292,6 +310,7 @@ class Settings:
     shop: Shop
     shop_http: ShopHttp
     lineage: Lineage
+    portal: Portal
     overrides: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold a secret; the environment variables that were read
 
     @property
@@ -365,6 +384,7 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         shop=section(Shop, "shop"),
         shop_http=section(ShopHttp, "shop_http"),
         lineage=section(Lineage, "lineage"),
+        portal=section(Portal, "portal"),
         overrides=overrides,
     )
     if settings.stack.start not in ("all", "nothing"):

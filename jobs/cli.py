@@ -16,6 +16,7 @@ from jobs import cli_shop, interrupts
 from jobs.cli_contracts import app as contracts
 from jobs.cli_groups import app as groups
 from jobs.cli_history import app as history
+from jobs.cli_portal import portal
 from jobs.dlq.commands import app as dlq
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ app.add_typer(cli_shop.saga, name="saga")
 app.add_typer(cli_shop.shop, name="shop")
 app.command()(cli_shop.serve)
 app.command()(cli_shop.command)
+app.command()(portal)
 
 
 def _say(text: str) -> None:
@@ -261,11 +263,16 @@ def audit(
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
 def feast(context: typer.Context) -> None:
-    """Run Feast's own command line on this store. Example: ./streamhouse feast feature-views list"""
+    """Run Feast's own command line on this store. Example: ./streamhouse feast feature-views list
+
+    `./streamhouse feast ui` shows its pages, on loopback and the port of the settings unless told otherwise.
+    """
     from features.apply import write_configuration
 
     settings = load_settings()
     file = write_configuration(settings)
+    if context.args[:1] == ["ui"]:  # by itself it would listen everywhere; what is said twice counts the second time
+        context.args[1:1] = ["--host", "127.0.0.1", "--port", str(settings.portal.feast_port)]
     program = settings.installed / "env" / "bin" / "feast"
     raise typer.Exit(subprocess.call([str(program), "-f", str(file), *context.args], cwd=file.parent))
 

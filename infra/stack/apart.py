@@ -23,6 +23,8 @@ PORTS = (
     "REGISTRY_PORT",
     "REGISTRY_MANAGEMENT_PORT",
     "SHOP_HTTP_PORT",
+    "PORTAL_PORT",
+    "PORTAL_FEAST_PORT",
 )
 # below the range from which Linux takes the ports of outgoing connections, which could hold one while its service restarts
 _FIRST, _LAST = 20_000, 32_000

@@ -46,6 +46,17 @@ class GroupLag:
 
 
 @dataclass(frozen=True)
+class Group:
+    """A group and all that it has read. `state`: the broker's word; `gone`: topics of which it has offsets and that are no more."""
+
+    name: str
+    state: str
+    members: int
+    parts: tuple[GroupPart, ...]
+    gone: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Members:
     """Who is in a group: names for people, and the places that they were given."""
 
@@ -92,17 +103,28 @@ def parts(settings: Settings, seconds: float = _SECONDS) -> list[GroupPart]:
         KafkaException, TimeoutError: the broker does not answer in time.
 
     """
+    topics = load_contracts().topics
+    return [part for group in known(settings, seconds) for part in group.parts if part.topic in topics]
+
+
+def known(settings: Settings, seconds: float = _SECONDS) -> list[Group]:
+    """Every group but those of the commands themselves, whatever it reads.
+
+    Raises:
+        KafkaException, TimeoutError: as `parts`.
+
+    """
     until, client = _Until(seconds), _client(settings)
     listed = client.list_consumer_groups(request_timeout=until.left).result(until.left)
-    names = sorted(group.group_id for group in listed.valid if not group.group_id.startswith(_OWN))
-    members, topics = _members(client, names, until), load_contracts().topics
+    states = {group.group_id: group.state.name.lower() for group in listed.valid if not group.group_id.startswith(_OWN)}
+    names = sorted(states)
+    members = _members(client, names, until)
     asked = {name: client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=until.left) for name in names}
     committed: dict[tuple[str, Place], int | None] = {}
     for name, futures in asked.items():
         committed |= {(name, place): None for place in members[name].places}
         answer: Any = futures[name].result(until.left)
         committed |= {(name, (one.topic, one.partition)): one.offset for one in answer.topic_partitions if one.offset >= 0}
-    committed = {key: offset for key, offset in committed.items() if key[1][0] in topics}
     places = {place for _, place in committed}
     ends = _offsets(client, places, OffsetSpec.latest(), until)  # type: ignore[no-untyped-call]
     first = _offsets(client, places, OffsetSpec.earliest(), until)  # type: ignore[no-untyped-call]
@@ -110,12 +132,13 @@ def parts(settings: Settings, seconds: float = _SECONDS) -> list[GroupPart]:
     near = {key: at for key, at in committed_or_first.items() if first[key[1]] <= at < ends[key[1]] <= at + _COUNTED}
     starts = {place: min(at for (_, other), at in near.items() if other == place) for place in {place for _, place in near}}
     seen = _records(settings, starts, until)
-    found = []
+    found: dict[str, list[GroupPart]] = {name: [] for name in names}
     for (name, place), at in sorted(committed_or_first.items()):
         counted = seen.get(place) if (name, place) in near else None
         lag = max(0, ends[place] - at) if counted is None else sum(offset >= at for offset in counted)
-        found.append(GroupPart(name, *place, committed[name, place], ends[place], lag, len(members[name].names)))
-    return found
+        found[name].append(GroupPart(name, *place, committed[name, place], ends[place], lag, len(members[name].names)))
+    gone = {name: tuple(sorted({place[0] for one, place in committed if one == name and place not in ends})) for name in names}
+    return [Group(name, states[name], len(members[name].names), tuple(found[name]), gone[name]) for name in names]
 
 
 def members_of(settings: Settings, group: str) -> Members:

@@ -1,0 +1,127 @@
+"""A look at a real broker: what was planted there is found, and nothing that is not there."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+
+import pytest
+from confluent_kafka import Consumer, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported in silence
+
+from infra.clock import system_clock
+from infra.config import Settings
+from infra.contracts import topics
+from infra.contracts.load import FOLDER
+from infra.portal.findings import findings
+from infra.portal.live import DeadLetters, Seen, SeenGroup, SeenVersion
+from jobs.portal.seen import Look
+from tests.brokers import own_broker
+from tests.portal import deprecated, ours
+
+EXAMPLES = FOLDER / "examples"
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    with own_broker(tmp_path_factory.mktemp("state")) as settings:
+        topics.apply(settings)
+        yield settings
+
+
+def send(settings: Settings, topic: str, *values: bytes, transaction: str = "") -> None:
+    """In one transaction where it has a name: such a one leaves a mark of the broker's behind its records."""
+    producer = Producer({**settings.kafka.client(), "log_level": 2, **({"transactional.id": transaction} if transaction else {})})
+    if transaction:
+        producer.init_transactions(20)
+        producer.begin_transaction()
+    for value in values:
+        producer.produce(topic, value, partition=0)
+    assert producer.flush(20) == 0
+    if transaction:
+        producer.commit_transaction(20)
+
+
+def commit(settings: Settings, group: str, topic: str, offset: int) -> None:
+    consumer = Consumer({**settings.kafka.client(), "group.id": group, "enable.auto.commit": False})
+    consumer.commit(offsets=[TopicPartition(topic, 0, offset)], asynchronous=False)
+    consumer.close()
+
+
+def told(seen: Seen) -> list[tuple[str, str, str]]:
+    found = findings(deprecated(ours(), "orders", "OrderPlaced", "2020-01-31"), seen)
+    return [(one.kind, one.level, one.node) for one in found]
+
+
+def test_what_was_planted_is_found_and_nothing_else(broker: Settings) -> None:
+    began = system_clock()
+    letter = (EXAMPLES / "user-actions-dlq" / "valid" / "no-json.json").read_bytes()
+    placed = (EXAMPLES / "orders" / "valid" / "order-placed.json").read_bytes()
+    client = AdminClient(dict(broker.kafka.client()))
+    client.create_topics([NewTopic("nobodys", 2, 1)])["nobodys"].result(20)
+    send(broker, "nobodys", b"\xff\x00", b'{"eventType": 3}', json.dumps({"eventType": "Odd", "version": 9}).encode())
+    send(broker, "user-actions-dlq", letter, letter, b"no letter", transaction="letters")
+    send(broker, "orders", placed, placed, transaction="orders")
+    commit(broker, "abandoned", "orders", 1)
+    commit(broker, "order", "orders", 3)  # behind the mark: all is read
+    look = Look(broker, ours(), system_clock)
+    seen = look()
+
+    by_name = {topic.name: topic for topic in seen.topics or ()}
+    assert set(by_name) == {topic.name for topic in ours().topics} | {"nobodys"}
+    assert (by_name["nobodys"].partitions, by_name["nobodys"].records) == (2, 3)
+    assert [(one.event_type, one.version) for one in by_name["nobodys"].versions] == [("Odd", 9)]
+    orders = by_name["orders"]
+    assert (orders.written, orders.partitions) == (3, 4)  # two records and a mark
+    assert orders.last_ms is not None
+    assert began <= orders.last_ms <= system_clock()
+    assert [(one.event_type, one.version) for one in orders.versions] == [("OrderPlaced", 1)]
+    assert by_name["predictions"].last_ms is None
+    (letters,) = [one for one in seen.dead_letters or () if one.letters]
+    assert letters == DeadLetters("user-actions-dlq", 3, 3, {"decode: invalid_json": 2, "no dead letter": 1})
+    assert seen.groups == (
+        SeenGroup("abandoned", "empty", 0, {"orders": 1}),
+        SeenGroup("order", "empty", 0, {"orders": 0}),
+    )
+    assert (seen.subjects, seen.jobs, seen.tables, seen.online) == (None, None, None, None)
+    assert list(seen.silent) == ["flink", "redis", "registry", "tables"]
+
+    letter_topics = {topic.dead_letter_topic for topic in ours().topics}
+    never = sorted(topic.name for topic in ours().topics if topic.name not in letter_topics | {"orders"})
+    assert told(seen) == [
+        ("dead_group", "fault", "group:abandoned"),
+        ("past_its_end", "fault", "event:orders/OrderPlaced"),
+        ("undeclared_topic", "fault", "topic:nobodys"),
+        ("unread_topic", "warning", "topic:user-actions-dlq"),  # it holds letters, and its archive was never started
+        *(("dead_topic", "note", f"topic:{name}") for name in never),
+    ]
+
+    client.delete_topics(["nobodys"])["nobodys"].result(20)
+    client.delete_consumer_groups(["abandoned"])["abandoned"].result(20)
+    send(broker, "orders", placed)
+    deadline = time.monotonic() + 30
+    while any(kind in ("dead_group", "undeclared_topic") for kind, *_ in told(seen)):
+        assert time.monotonic() < deadline
+        seen = look()
+    assert {group.name: dict(group.lags) for group in seen.groups or ()} == {"order": {"orders": 1}}
+    assert ("stopped_group", "warning", "group:order") in told(seen)
+    (orders,) = [topic for topic in seen.topics or () if topic.name == "orders"]
+    assert orders.versions == (SeenVersion("OrderPlaced", 1, orders.last_ms or 0),)
+
+
+def test_a_group_with_members_that_no_contract_names(broker: Settings) -> None:
+    reader = Consumer({**broker.kafka.client(), "group.id": "curious", "auto.offset.reset": "earliest"})
+    reader.subscribe(["payments"])
+    try:
+        deadline = time.monotonic() + 30
+        while not reader.assignment():
+            assert time.monotonic() < deadline
+            reader.poll(0.2)
+        seen = Look(broker, ours(), system_clock)()
+        (group,) = [one for one in seen.groups or () if one.name == "curious"]
+        assert (group.members, dict(group.lags)) == (1, {"payments": 0})
+        assert ("undeclared_reader", "warning", "group:curious") in told(seen)
+    finally:
+        reader.close()
