@@ -134,7 +134,7 @@ class Tab:
 def browser() -> Iterator[Tab]:
     """A browser with one empty page, without any state of a user's; ended afterwards."""
     program = chromium()
-    with tempfile.TemporaryDirectory(prefix="browser-") as name:
+    with tempfile.TemporaryDirectory(prefix="browser-", ignore_cleanup_errors=True) as name:  # its children end a moment later
         folder = Path(name)
         words = ["--headless=new", "--remote-debugging-port=0", f"--user-data-dir={folder}", "--no-first-run", "--disable-gpu"]
         words += ["--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--disable-extensions"]
