@@ -38,7 +38,7 @@ def deprecated(catalogue: Catalogue, topic: str, event_type: str, ends: str) -> 
             versions=(
                 *(version for version in one.versions if version is not old),
                 dataclasses.replace(old, deprecated=ending),
-                dataclasses.replace(old, version=2, follows=("all names stay",)),
+                dataclasses.replace(old, version=2, subject=f"{old.subject}-v2", follows=("all names stay",)),
             ),
         )
 
@@ -50,7 +50,7 @@ def well(catalogue: Catalogue) -> Seen:
     reading: dict[str, dict[str, int]] = {}
     for program in catalogue.programs:
         if program.group:
-            reading[program.name] = dict.fromkeys(program.reads, 0)
+            reading[program.name] = dict.fromkeys(program.group, 0)
     jobs = {program.name for program in catalogue.programs if program.kind == "job"}
     letters = sorted({topic.dead_letter_topic for topic in catalogue.topics if topic.dead_letter_topic})
     subjects: dict[str, frozenset[int]] = {}

@@ -172,7 +172,7 @@ class Model:
 class Program:
     """Whoever reads or writes topics. `kind`: `job` of Flink, `service`, `command`, or `party`: people and programs elsewhere.
 
-    `group`: whether it reads in a consumer group of its name that commits offsets.
+    `group`: the topics that it reads in a consumer group of its name, which commits offsets; what it reads otherwise is not among them.
     """
 
     name: str
@@ -181,7 +181,7 @@ class Program:
     file: str
     reads: tuple[str, ...]
     writes: tuple[str, ...]
-    group: bool = False
+    group: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,11 @@ def _unread_topics(catalogue: Catalogue, seen: Seen) -> Iterator[Finding]:
     if seen.topics is None or seen.groups is None:
         return
     read = {topic for group in seen.groups for topic in group.lags}
-    commit = {program.name for program in catalogue.programs if program.group}
     for topic in seen.topics:
         declared = catalogue.topic(topic.name)
         if declared is None or topic.name in read or not topic.records:
             continue
-        if awaited := sorted(commit & set(declared.consumers)):
+        if awaited := [program.name for program in catalogue.programs if topic.name in program.group]:
             text = f"It holds {topic.records:,} records and nobody has read any. Its readers are {_listed(awaited)}; start one."
             yield Finding("unread_topic", "warning", f"topic:{topic.name}", text)
 

@@ -30,8 +30,8 @@ from infra.portal.catalogue import (
     Table,
     Topic,
 )
+from infra.portal.graph import READS, Graph, Node
 from infra.stack.services import SHOP
-from jobs.participants import participants
 from jobs.portal.commands import command_help
 from jobs.portal.dependencies import gather, kind_of
 from jobs.portal.schema_fields import fields
@@ -41,7 +41,6 @@ from jobs.submit import ALL_JOBS
 from lakehouse import tables as lake
 from models.manifest import list_published, load_manifest, published
 
-_LISTENERS = ("notification", "analytics")  # services that read in a group of their name, beside the participants
 _COMMAND = "./streamhouse "
 _WITHOUT_FILE = {"carrier": "Takes parcels that are ready, and says which left: stands for a carrier's own system."}
 _DAY_MS = 86_400_000
@@ -50,13 +49,14 @@ _DAY_MS = 86_400_000
 def declared(settings: Settings, contracts: Contracts | None = None) -> Catalogue:
     """The catalogue of these settings. The first call imports Feast, which takes seconds; nothing that runs is asked."""
     contracts = contracts or load_contracts()
+    graph = gather(settings, contracts)
     return Catalogue(
         topics=tuple(_topic(contracts, topic, settings.root) for topic in contracts.topics.values()),
         tables=(*_iceberg_tables(contracts), *_read_models()),
         views=_views(settings),
         models=_models(settings),
-        programs=_programs(settings, contracts),
-        graph=gather(settings, contracts),
+        programs=_programs(settings, contracts, graph),
+        graph=graph,
         links={"Flink": settings.flink.rest_url, "Registry": settings.registry.url, "Feast": settings.portal.feast_url},
     )
 
@@ -98,7 +98,7 @@ def _version(contracts: Contracts, topic: Contract, event_type: str, version: in
         event_type=event_type,
         version=version,
         description=str(schema.get("description", "")),
-        subject=subject_of(topic.name, event_type),
+        subject=subject_of(topic.name, event_type, version),
         fields=fields(schema),
         schema=schema,
         deprecated=None if ending is None else Deprecated(ending.ends.isoformat(), ending.owner, " ".join(map(str, ending.replacement))),
@@ -201,9 +201,9 @@ def _models(settings: Settings) -> tuple[Model, ...]:
     return tuple(found)
 
 
-def _programs(settings: Settings, contracts: Contracts) -> tuple[Program, ...]:
+def _programs(settings: Settings, contracts: Contracts, graph: Graph) -> tuple[Program, ...]:
     topics = contracts.topics.values()
-    own, kinds = participants(settings), kind_of(settings)
+    kinds = kind_of(settings)
     names = {name for topic in topics for name in (*topic.producers, *topic.consumers)} | set(ALL_JOBS) | set(SHOP)
     found = []
     for name in sorted(names, key=str.lower):
@@ -216,7 +216,7 @@ def _programs(settings: Settings, contracts: Contracts) -> tuple[Program, ...]:
                 file=file,
                 reads=tuple(topic.name for topic in topics if name in topic.consumers),
                 writes=tuple(topic.name for topic in topics if name in topic.producers),
-                group=name in ALL_JOBS or name in own or name in _LISTENERS,
+                group=tuple(edge.source.name for edge in graph.leading.get(Node("group", name), ()) if edge.how == READS),
             )
         )
     return tuple(found)

@@ -18,6 +18,7 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 
 from infra.config import ROOT, Settings
 from infra.contracts.load import load_contracts
+from infra.contracts.registry import subject_of
 from infra.stack import flink_rest, groups
 from lakehouse.overview import held_tables
 from tests.browser import browser
@@ -74,7 +75,7 @@ def test_it_names_nothing_that_is_not_there_and_misses_nothing_that_is(archived:
     assert {table["name"] for table in seen["tables"]} == {table.name for table in held_tables(archived)}
     assert {job["name"] for job in seen["jobs"]} == {job.name for job in flink_rest.jobs(archived) if job.is_alive}
     assert seen["online"]["keys"] > 0
-    declared = {f"{topic.name}-{event_type}" for topic in load_contracts().topics.values() for event_type, _ in topic.events}
+    declared = {subject_of(topic.name, *event) for topic in load_contracts().topics.values() for event in topic.events}
     assert {subject for subject, versions in seen["subjects"].items() if versions} == declared
     rows = {table["name"]: table["rows"] for table in seen["tables"]}
     assert rows["user_actions"] >= 31_106

@@ -49,7 +49,7 @@ function program(name) {
     head([["Readers and writers", "#/programs"]], one.kind, name, one.description),
     here(id),
     here(`group:${name}`),
-    one.kind === "job" || one.group
+    one.kind === "job" || one.group.length
       ? panel(
           "Now",
           null,
@@ -65,7 +65,7 @@ function program(name) {
               ["Members", group && one.kind !== "job" ? number(group.members) : null],
             ]);
           }, "div"),
-          one.group ? el("p", {}, link(`group:${name}`, "its consumer group")) : null,
+          one.group.length ? el("p", {}, link(`group:${name}`, "its consumer group")) : null,
         )
       : null,
     el(

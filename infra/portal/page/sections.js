@@ -243,7 +243,7 @@ function groupsTable(list) {
 function programState(one) {
   const job = seenJob(one.name),
     group = seenGroup(one.name);
-  if (!one.group) return "";
+  if (!one.group.length) return "";
   if (one.kind === "job")
     return seen().jobs ? (job ? mark(job.trouble ? "fault" : "well", job.state.toLowerCase()) : mark("note", "does not run")) : "";
   return seen().groups ? (group && group.members ? mark("well", plural(group.members, "member")) : mark("note", "nobody reads")) : "";
