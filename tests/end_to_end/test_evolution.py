@@ -169,21 +169,34 @@ def test_twenty_changes_without_a_restart(stack: Settings, tmp_path: Path, monke
     _becomes_physical(stack, folder)
 
 
-def _becomes_physical(stack: Settings, contracts: Path) -> None:
-    """The archiver's next planned start, of the code whose contract files these are: its rows hold the fields in columns, by their ids."""
+def _clone(contracts: Path) -> Path:
+    """This clone with those contract files, and an environment in which Flink's client takes its code."""
     place = contracts / "clone"
     for part in ("jobs", "features", "models", "lakehouse", "infra"):
         shutil.copytree(ROOT / part, place / part, ignore=shutil.ignore_patterns("__pycache__"))
     for part in ("topics", "schemas", "examples"):
         shutil.rmtree(place / "infra/contracts" / part)
         shutil.copytree(contracts / part, place / "infra/contracts" / part)
-    (place / ".streamhouse").symlink_to(ROOT / ".streamhouse")
+    installed = place / ".streamhouse"
+    installed.mkdir()
+    (installed / "jars").symlink_to(ROOT / ".streamhouse/jars")
+    subprocess.run(["cp", "-rs", str(ROOT / ".streamhouse/env"), str(installed / "env")], check=True, timeout=120)
+    (where,) = installed.glob("env/lib/python*/site-packages/streamhouse.pth")
+    where.unlink()
+    where.write_text(f"{place}\n", "utf-8")
+    return place
+
+
+def _becomes_physical(stack: Settings, contracts: Path) -> None:
+    """The archiver's next planned start, of the code whose contract files these are: its rows hold the fields in columns, by their ids."""
+    place = _clone(contracts)
     job = flink_rest.alive(stack, "archive_topics")
     assert job is not None
     flink_rest.stop_with_savepoint(stack, job)
-    environment = {**os.environ, **stack.environment, "PYTHONPATH": str(place)}
-    command = [str(ROOT / ".streamhouse/env/bin/python"), "-P", "-m", "jobs.cli", "submit", "archive_topics"]
-    done = subprocess.run(command, cwd=place, env=environment, capture_output=True, text=True, check=False, timeout=300)
+    command = [str(place / ".streamhouse/env/bin/python"), "-P", "-m", "jobs.cli", "submit", "archive_topics"]
+    done = subprocess.run(
+        command, cwd=place, env={**os.environ, **stack.environment}, capture_output=True, text=True, check=False, timeout=300
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     name = send(stack, Sent({"platform": ..., "device": "tv", "screenWidth": 4096, "priceCents": 2**40, "labels": ["a"]}, {}, _SECOND))
     columns = ("device", "screen_width", "price_cents", "labels", "product_id")
