@@ -23,7 +23,8 @@ from infra.contracts import registry, topics
 from infra.contracts.contract import Contracts
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from infra.stack import flink_rest
+from infra.stack import flink_rest, supervise
+from infra.stack.services import flink_environment, flink_home
 from jobs import apply, contract_history
 from jobs.apply import Part
 from jobs.audit.run import audit
@@ -193,11 +194,11 @@ def _becomes_physical(stack: Settings, contracts: Path) -> None:
     job = flink_rest.alive(stack, "archive_topics")
     assert job is not None
     flink_rest.stop_with_savepoint(stack, job)
-    command = [str(place / ".streamhouse/env/bin/python"), "-P", "-m", "jobs.cli", "submit", "archive_topics"]
-    done = subprocess.run(
-        command, cwd=place, env={**os.environ, **stack.environment}, capture_output=True, text=True, check=False, timeout=300
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    client = ["-m", f"{stack.flink.host}:{stack.flink.rest_port}", "-pyclientexec", str(place / ".streamhouse/env/bin/python")]
+    command = [str(flink_home() / "bin/flink"), "run", "--detached", *client, "-py", str(place / "jobs/archive_topics.py")]
+    environment = {**supervise.inherited(os.environ), **stack.environment, **flink_environment(stack)}
+    done = subprocess.run(command, env=environment, cwd=stack.state, capture_output=True, text=True, check=False, timeout=300)
+    assert "submitted archive_topics as job" in done.stdout, done.stdout + done.stderr
     name = send(stack, Sent({"platform": ..., "device": "tv", "screenWidth": 4096, "priceCents": 2**40, "labels": ["a"]}, {}, _SECOND))
     columns = ("device", "screen_width", "price_cents", "labels", "product_id")
 
