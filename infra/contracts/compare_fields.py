@@ -85,6 +85,8 @@ def _changed(schema: EventSchema, old: Field, new: Field, newest: int) -> Iterat
     if refused := [how.removeprefix(f"{path}: ") for how in narrower(before, after, path)]:
         what = "type changed" if _types(before) != _types(after) else "narrowed"
         yield FieldChange(path, what, False, f"{'; '.join(refused)}: values that were right are refused; {beside}")
+    elif old.required and "null" in types(after) - types(before):
+        yield FieldChange(path, "made nullable", False, f"null beside a required value: readers count on it; leave it, or {beside}")
     elif _without_texts(before) != _without_texts(after):
         yield _wider(path, before, after, beside)
     units = old.schema.get("unit"), new.schema.get("unit")

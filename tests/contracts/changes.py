@@ -129,6 +129,9 @@ BREAKING: Mapping[str, Breaking] = {
     "a required field made optional": Breaking(
         data(ACTION, lambda part: part["required"].remove("sessionId")), "made optional", "readers count on it"
     ),
+    "null for a required field": Breaking(
+        limited("OrderPaid", "cents", type=["integer", "null"]), "made nullable", "null beside a required value"
+    ),
     "a new required field": Breaking(data(ACTION, _new_and_required), "required field added", "make it optional"),
     "another type": Breaking(limited(ACTION, "sessionId", type="integer"), "type changed", "string -> integer"),
     "fractions of a whole number": Breaking(limited("OrderPaid", "cents", type="number"), "type changed", "integer -> number"),
