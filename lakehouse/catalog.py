@@ -16,7 +16,8 @@ from pyiceberg.table.snapshots import Snapshot
 from requests import RequestException
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
 
 from infra.config import Settings
 from lakehouse.errors import LakehouseError
@@ -49,12 +50,7 @@ def open_catalog(settings: Settings) -> Catalog:
         lake.database.parent.mkdir(parents=True, exist_ok=True)
         with contextlib.closing(sqlite3.connect(lake.database, timeout=BUSY_SECONDS)) as connection:
             connection.execute("PRAGMA journal_mode=WAL")  # kept in the file, so this is needed once and harmless later
-        catalog = SqlCatalog(
-            lake.catalog,
-            uri=f"sqlite:///{lake.database}?timeout={BUSY_SECONDS}",
-            warehouse=lake.warehouse,
-            schema_version="v1",
-        )
+        catalog = _sqlite_catalog(settings)
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise _unusable(lake.database, error) from error
 
@@ -64,6 +60,20 @@ def open_catalog(settings: Settings) -> Catalog:
 
     event.listen(catalog.engine, "handle_error", say)
     return catalog
+
+
+def _sqlite_catalog(settings: Settings) -> SqlCatalog:
+    def opened() -> SqlCatalog:
+        uri = f"sqlite:///{settings.lake.database}?timeout={BUSY_SECONDS}"
+        return SqlCatalog(settings.lake.catalog, uri=uri, warehouse=settings.lake.warehouse, schema_version="v1")
+
+    # several at a time may make its tables, one after the other, and each sees what the others made once it looks again
+    retried = Retrying(retry=retry_if_exception(_says_made_already), stop=stop_after_attempt(5), reraise=True)
+    return retried(opened)
+
+
+def _says_made_already(error: BaseException) -> bool:
+    return isinstance(error, OperationalError) and "already exists" in str(error)
 
 
 def rest_properties(settings: Settings) -> dict[str, str]:

@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from infra.config import Settings
+from infra.config import Settings, load_settings
 from lakehouse import catalog
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
@@ -73,3 +74,13 @@ def test_metadata_that_was_cut_is_named_by_its_table(lake: Settings, length: int
     assert said.startswith("table `user_actions`: expected metadata as Iceberg writes it in ")
     assert place in said
     assert said.endswith("; bring that file back as it was")
+
+
+def test_several_at_a_time_make_one_catalog(tmp_path: Path) -> None:
+    """As the parts of `apply` do, which plan beside each other."""
+    for attempt in range(10):
+        settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path / str(attempt))})
+        with ThreadPoolExecutor(4) as pool:
+            made = [pool.submit(open_catalog, settings) for _ in range(4)]
+            for future in made:
+                assert future.result(30).list_namespaces() == []
