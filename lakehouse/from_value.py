@@ -6,7 +6,7 @@ null there; what they hold stands in their value, and is read by the function by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,7 @@ from pyiceberg.expressions import And, BooleanExpression, Not, Or, Reference, Un
 from pyiceberg.table import Table as IcebergTable
 
 from infra.contracts.columns import Extractor, FieldColumn
+from lakehouse.python_values import python_values
 from lakehouse.table import FROM_VALUE
 from lakehouse.tables import TABLES
 
@@ -81,7 +82,7 @@ def _read(rows: pa.Table, extractor: Extractor, positions: np.ndarray[Any, Any])
     for start in range(0, len(positions), _BATCH):
         some = positions[start : start + _BATCH]
         part = rows.select(["value", "event_version"]).take(pa.array(some))
-        for i, value, version in zip(some.tolist(), _python(part["value"]), _python(part["event_version"]), strict=True):
+        for i, value, version in zip(some.tolist(), python_values(part["value"]), part["event_version"].to_pylist(), strict=True):
             found[i] = extractor.read(value, version)
     return found
 
@@ -102,7 +103,3 @@ def _put(column: pa.ChunkedArray, positions: np.ndarray[Any, Any], values: Seque
 
 def _positions(mask: pa.ChunkedArray) -> np.ndarray[Any, Any]:
     return np.flatnonzero(mask.combine_chunks().to_numpy(zero_copy_only=False))
-
-
-def _python(column: pa.ChunkedArray) -> Iterable[Any]:
-    return column.to_pylist()  # type: ignore[no-any-return]

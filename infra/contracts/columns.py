@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 from uuid import UUID
@@ -65,7 +65,7 @@ def field_columns(schemas: Mapping[tuple[str, int], EventSchema], topic: Topic) 
     for event_type in kinds:
         for column in _of_type(topic, event_type, {v: schemas[event_type, v] for v in topic.versions(event_type)}):
             name = column.name if column.name not in found else f"{column.name}_{min(column.fields)}"
-            found[name] = column if name == column.name else FieldColumn(**{**_parts(column), "name": name})
+            found[name] = replace(column, name=name)
     return tuple(found.values())
 
 
@@ -187,7 +187,3 @@ def _plain(given: Any, kind: str) -> Any:  # noqa: ANN401 - any value of an even
         inner = kind[5:-1]
         return [None if item is None else _plain(item, inner) for item in given]
     return given
-
-
-def _parts(column: FieldColumn) -> dict[str, Any]:
-    return {name: getattr(column, name) for name in column.__dataclass_fields__}

@@ -21,14 +21,15 @@ class Field:
 
 def fields_of(schema: EventSchema) -> Mapping[str, Field]:
     """Every field of the envelope and of what lies in it, by path."""
-    return {field.path: field for field in _within(schema.document, "")}
+    return {field.path: field for field in fields_within(schema.document)}
 
 
-def _within(part: Mapping[str, Any], within: str) -> Iterator[Field]:
+def fields_within(part: Mapping[str, Any], within: str = "") -> Iterator[Field]:
+    """Every field of an object's schema, each before those that lie in it; `within`: the path of the object."""
     required = part.get("required", ())
     for name, field in part.get("properties", {}).items():
         path = f"{within}.{name}" if within else name
         yield Field(path, within, name in required, field)
-        yield from _within(field, path)
+        yield from fields_within(field, path)
         if isinstance(items := field.get("items"), Mapping):
-            yield from _within(items, f"{path}[]")
+            yield from fields_within(items, f"{path}[]")

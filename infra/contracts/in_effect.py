@@ -114,9 +114,11 @@ class InEffect:
 
     def decode(self, values: Sequence[bytes | None], kafka_ms: Times) -> list[UserAction | Rejected]:
         """Each value by the contract of its record; `kafka_ms` (n,)."""
-        if len(self._from) == 1 or not len(kafka_ms) or self.at(int(kafka_ms.min())) is (last := self.at(int(kafka_ms.max()))):
-            decode = (self._contracts[0] if len(self._from) == 1 or not len(kafka_ms) else last).decoder.decode
-            return [decode(value) for value in values]
+        if not len(kafka_ms):
+            return []
+        first, last = self.at(int(kafka_ms.min())), self.at(int(kafka_ms.max()))
+        if first is last:  # as nearly always: one contract for the whole batch
+            return [first.decoder.decode(value) for value in values]
         return [self.at(moment).decoder.decode(value) for value, moment in zip(values, kafka_ms.tolist(), strict=True)]
 
     def windows(self, kafka_ms: Times) -> tuple[Times, Times]:

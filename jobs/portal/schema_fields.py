@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
+from infra.contracts.fields import fields_within
 from infra.portal.catalogue import Field
 
 
 def fields(schema: Mapping[str, Any]) -> tuple[Field, ...]:
     """All of them, those of nested objects too, in the order of the schema."""
-    return tuple(_fields(schema, ""))
-
-
-def _fields(schema: Mapping[str, Any], prefix: str) -> Iterator[Field]:
-    required = set(schema.get("required", ()))
-    for name, part in schema.get("properties", {}).items():
-        path, items = f"{prefix}{name}", part.get("items")
-        yield Field(path, _type(part), str(part.get("unit", "")), str(part.get("description", "")), name in required, limits(part))
-        if "properties" in part:
-            yield from _fields(part, f"{path}.")
-        elif isinstance(items, Mapping) and "properties" in items:
-            yield from _fields(items, f"{path}[].")
+    return tuple(
+        Field(
+            one.path,
+            _type(one.schema),
+            str(one.schema.get("unit", "")),
+            str(one.schema.get("description", "")),
+            one.required,
+            limits(one.schema),
+        )
+        for one in fields_within(schema)
+    )
 
 
 def limits(schema: Mapping[str, Any]) -> str:

@@ -161,7 +161,6 @@ def test_twenty_changes_without_a_restart(stack: Settings, tmp_path: Path, monke
     answers = {value_of(message)["data"]["actionId"] for message in records(stack, "predictions")}
     assert answers == {first} | {name for name, _ in sent.values()}
     assert records(stack, "user-actions-dlq") == []
-    contracts = load_contracts(folder)
     for change, (name, one) in sent.items():  # as they are now, and types may have grown
         assert said(stack, name, list(one.columns)) == one.columns, change
     assert said(stack, first, ["price_cents"]) == {"price_cents": 7}
