@@ -16,6 +16,8 @@ _CHECKS = (
     ("mypy",),
     ("lint-imports",),
 )
+# each process takes file by file in their order, the slow ones first; most of a test's time is waiting for services
+_AT_A_TIME = ("--numprocesses", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
 
 
 def check(settings: Settings, pytest_arguments: list[str]) -> int:
@@ -28,7 +30,7 @@ def check(settings: Settings, pytest_arguments: list[str]) -> int:
             return status
         print(f"   {time.monotonic() - started:.0f} s", flush=True)
     print("== pytest", flush=True)
-    return _call(settings, [str(programs / "python"), "-m", "pytest", *pytest_arguments])
+    return _call(settings, [str(programs / "python"), "-m", "pytest", *(pytest_arguments or _AT_A_TIME)])
 
 
 def _call(settings: Settings, command: Sequence[str]) -> int:

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from websockets.sync.client import ClientConnection, connect
+
+from infra.config import ROOT
 
 _SECONDS = 30.0
 _MISSING = "no chromium: expected the program `chromium` on PATH, got none, and it could not be installed; apt-get install chromium"
@@ -35,8 +38,10 @@ def chromium() -> str:
         return found
     if os.geteuid() == 0 and shutil.which("apt-get"):
         quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
-            subprocess.run(["apt-get", *words], env=quiet, capture_output=True, check=False, timeout=240)
+        with FileLock(ROOT / ".streamhouse" / "chromium.lock"):  # another process of the tests may be at it
+            for words in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
+                if not shutil.which("chromium"):
+                    subprocess.run(["apt-get", *words], env=quiet, capture_output=True, check=False, timeout=240)
         if found := shutil.which("chromium"):
             return found
     if os.environ.get("CI"):
