@@ -22,7 +22,6 @@ from lakehouse.read import count_rows, read
 from tests.audited import Sent, Writer
 from tests.end_to_end.facts import pid_of, place_of, records, wait_for
 
-pytestmark = pytest.mark.timeout(600)
 JOB = "archive_shop"
 ACCOUNTS, EVENTS = 40, 25
 NOW = 1_710_325_332_000

@@ -18,7 +18,6 @@ from jobs.submit import submit
 from tests.end_to_end.actions import minutes, send
 from tests.end_to_end.facts import answered, pid_of, place_of, records, wait_for
 
-pytestmark = pytest.mark.timeout(600)
 BAD = 12_000
 _LOOKS_SECONDS = 5.0  # more than two looks of the keeper
 

@@ -7,12 +7,9 @@ import re
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from infra.config import Settings
 from tests.end_to_end.facts import records
 
-pytestmark = pytest.mark.timeout(600)
 MAPPING = '[columns]\nuser_id = "who"\nsession_id = "visit"\naction = "what"\ntimestamp = "at"\n'
 ROWS = 30
 

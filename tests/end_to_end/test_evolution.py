@@ -40,6 +40,7 @@ from tests.end_to_end.actions import an_action
 from tests.end_to_end.facts import records, restarts, tables_follow, value_of, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
+pytestmark = pytest.mark.timeout(900)
 _SECOND: dict[str, Any] = {"version": 2}
 
 
@@ -77,7 +78,7 @@ SENT = {
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Settings]:
+def changing() -> Iterator[Settings]:
     """A stack of its own, as its contracts change, with all jobs."""
     with fresh_stack("evolution", ARCHIVE_TOPICS_CHECKPOINT_INTERVAL="2s", ARCHIVE_SHOP_CHECKPOINT_INTERVAL="2s") as settings:
         submit(settings, *ALL_JOBS)
@@ -132,41 +133,41 @@ def running(settings: Settings) -> tuple[dict[str, str | None], int]:
     return jobs, restarts(settings, *ALL_JOBS)
 
 
-def test_twenty_changes_without_a_restart(stack: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, before = copied(tmp_path), running(stack)
-    first = send(stack, Sent({"priceCents": 7}, {}))  # before any contract said that there is such a field
+def test_twenty_changes_without_a_restart(changing: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, before = copied(tmp_path), running(changing)
+    first = send(changing, Sent({"priceCents": 7}, {}))  # before any contract said that there is such a field
     sent: dict[str, tuple[str, Sent]] = {}
     waited: dict[str, int] = {}
     for change, edit in COMPATIBLE.items():
         edit(folder)
         contracts = load_contracts(folder)
         monkeypatch.setitem(TABLES, "user_actions", of_actions(contracts))
-        applied(stack, contracts)
+        applied(changing, contracts)
         if change not in SENT:
             continue
-        holds = contract_history.announced(stack)[-1].from_ms
+        holds = contract_history.announced(changing)[-1].from_ms
         while system_clock() <= holds:
             time.sleep(0.1)
-        name = send(stack, SENT[change])
+        name = send(changing, SENT[change])
         sent[change] = name, SENT[change]
-        known = commits(stack)
+        known = commits(changing)
         expected = SENT[change].columns
-        seen = partial(is_said, stack, name, expected, known + 2)
+        seen = partial(is_said, changing, name, expected, known + 2)
         wait_for(seen, between=0.2)
-        assert said(stack, name, list(expected)) == expected
-        waited[change] = commits(stack) - known
+        assert said(changing, name, list(expected)) == expected
+        waited[change] = commits(changing) - known
     assert set(sent) == set(SENT)
     assert max(waited.values()) <= 2, waited
-    assert running(stack) == before
-    answers = {value_of(message)["data"]["actionId"] for message in records(stack, "predictions")}
+    assert running(changing) == before
+    answers = {value_of(message)["data"]["actionId"] for message in records(changing, "predictions")}
     assert answers == {first} | {name for name, _ in sent.values()}
-    assert records(stack, "user-actions-dlq") == []
+    assert records(changing, "user-actions-dlq") == []
     for change, (name, one) in sent.items():  # as they are now, and types may have grown
-        assert said(stack, name, list(one.columns)) == one.columns, change
-    assert said(stack, first, ["price_cents"]) == {"price_cents": 7}
-    wait_for(lambda: tables_follow(stack))
-    assert audit(stack, settled=True).is_clean
-    _becomes_physical(stack, folder)
+        assert said(changing, name, list(one.columns)) == one.columns, change
+    assert said(changing, first, ["price_cents"]) == {"price_cents": 7}
+    wait_for(lambda: tables_follow(changing))
+    assert audit(changing, settled=True).is_clean
+    _becomes_physical(changing, folder)
 
 
 def _clone(contracts: Path) -> Path:
@@ -187,26 +188,26 @@ def _clone(contracts: Path) -> Path:
     return place
 
 
-def _becomes_physical(stack: Settings, contracts: Path) -> None:
+def _becomes_physical(changing: Settings, contracts: Path) -> None:
     """The archiver's next planned start, of the code whose contract files these are: its rows hold the fields in columns, by their ids."""
     place = _clone(contracts)
-    job = flink_rest.alive(stack, "archive_topics")
+    job = flink_rest.alive(changing, "archive_topics")
     assert job is not None
-    flink_rest.stop_with_savepoint(stack, job)
-    client = ["-m", f"{stack.flink.host}:{stack.flink.rest_port}", "-pyclientexec", str(place / ".streamhouse/env/bin/python")]
+    flink_rest.stop_with_savepoint(changing, job)
+    client = ["-m", f"{changing.flink.host}:{changing.flink.rest_port}", "-pyclientexec", str(place / ".streamhouse/env/bin/python")]
     command = [str(flink_home() / "bin/flink"), "run", "--detached", *client, "-py", str(place / "jobs/archive_topics.py")]
-    environment = {**supervise.inherited(os.environ), **stack.environment, **flink_environment(stack)}
-    done = subprocess.run(command, env=environment, cwd=stack.state, capture_output=True, text=True, check=False, timeout=300)
+    environment = {**supervise.inherited(os.environ), **changing.environment, **flink_environment(changing)}
+    done = subprocess.run(command, env=environment, cwd=changing.state, capture_output=True, text=True, check=False, timeout=300)
     assert "submitted archive_topics as job" in done.stdout, done.stdout + done.stderr
-    name = send(stack, Sent({"platform": ..., "device": "tv", "screenWidth": 4096, "priceCents": 2**40, "labels": ["a"]}, {}, _SECOND))
+    name = send(changing, Sent({"platform": ..., "device": "tv", "screenWidth": 4096, "priceCents": 2**40, "labels": ["a"]}, {}, _SECOND))
     columns = ("device", "screen_width", "price_cents", "labels", "product_id")
 
     def stored() -> list[dict[str, Any]]:
-        with open_catalog(stack) as catalog:
-            rows = load_table(catalog, stack, "user_actions").scan(f"event_id = '{name}'", selected_fields=columns).to_arrow()
+        with open_catalog(changing) as catalog:
+            rows = load_table(catalog, changing, "user_actions").scan(f"event_id = '{name}'", selected_fields=columns).to_arrow()
         return list(rows.to_pylist())
 
     wait_for(lambda: len(stored()) == 1)
     assert stored() == [{"device": "tv", "screen_width": 4096, "price_cents": 2**40, "labels": ["a"], "product_id": None}]
-    wait_for(lambda: tables_follow(stack))
-    assert audit(stack, settled=True).is_clean
+    wait_for(lambda: tables_follow(changing))
+    assert audit(changing, settled=True).is_clean

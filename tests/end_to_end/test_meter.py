@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from infra.config import Settings
 from infra.stack import measured
 from infra.stack.report import status
 from tests.end_to_end.facts import wait_for
-
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_what_the_stack_serves_is_as_the_log_gives_it(played: Settings) -> None:

@@ -25,7 +25,6 @@ from tests.browser import browser
 from tests.end_to_end.readme import environment
 
 Found = set[tuple[str, str]]
-pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture

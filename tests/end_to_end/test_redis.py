@@ -23,7 +23,6 @@ from tests.end_to_end.actions import an_action
 from tests.end_to_end.facts import pid_of, records, value_of, wait_for
 from tests.unit.features.by_definition import MINUTE, Action, features_at
 
-pytestmark = pytest.mark.timeout(600)
 PARTITIONS = load_contracts().topics["user-actions"].partitions
 START = 1_719_800_000_000
 WORDS = {"home": 0, "product_view": 1, "add_to_cart": 2, "error_page": 3, "purchase": 4}

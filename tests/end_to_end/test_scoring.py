@@ -12,7 +12,6 @@ from typing import Any
 
 import msgspec
 import orjson
-import pytest
 from confluent_kafka import Message, Producer
 
 from infra.config import Settings
@@ -25,7 +24,6 @@ from tests.end_to_end.facts import Place, place_of, records, restarts, table_hol
 from tests.end_to_end.readme import said
 from tests.unit.features.by_definition import Action, features_at
 
-pytestmark = pytest.mark.timeout(600)
 KINDS = {"product_view": 1, "add_to_cart": 2, "error_page": 3, "payment_error": 3, "checkout_bug": 3, "purchase": 4}
 BAD: dict[str, tuple[bytes | None, str]] = {
     "no json": (b'{"eventType":', "invalid_json"),

@@ -23,7 +23,6 @@ from infra.stack.stack import down, up
 from tests.end_to_end import facts
 from tests.end_to_end.stacks import empty_place, stack_settings
 
-pytestmark = pytest.mark.timeout(400)
 NAMES = ("broker", "jobmanager", "taskmanager", "standby", "redis", "registry", "forkserver", "keeper", "meter")
 LOOPBACK = {"127.0.0.1", "::1", "::ffff:127.0.0.1"}
 wait_for = partial(facts.wait_for, seconds=240)  # a service that hangs or comes back takes its time

@@ -10,7 +10,6 @@ from infra.config import Settings
 from infra.stack.report import status
 
 MEMORY_MIB = 6 * 1024
-pytestmark = pytest.mark.timeout(300)
 
 
 def test_the_stack_with_its_jobs_is_well_within_its_memory_and_80_columns(

@@ -27,7 +27,6 @@ from lakehouse.tags import tag, untag
 from tests.end_to_end.actions import GOOD
 from tests.end_to_end.facts import place_of, records, wait_for
 
-pytestmark = pytest.mark.timeout(600)
 COMMITS = 30  # six rounds of upkeep
 KEPT = "kept"
 

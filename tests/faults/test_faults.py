@@ -20,7 +20,6 @@ from jobs.chaos.round import Round, audited, troubles
 from jobs.chaos.schedule import Draw
 from tests.faults.seeds import KEPT, short_round
 
-pytestmark = pytest.mark.timeout(420)
 SEED = 20_240_629
 RATE = 200.0
 DRAWS = [*(kept.draw for kept in KEPT), *short_round()]  # those fold the whole log again: while it is short

@@ -11,13 +11,10 @@ from pathlib import Path
 
 import httpx
 import psutil
-import pytest
 
 from features.apply import apply
 from infra.config import ROOT, load_settings
 from tests.ports import free_ports
-
-pytestmark = pytest.mark.timeout(240)
 
 
 def test_feasts_pages_are_served_on_loopback_alone(tmp_path: Path) -> None:

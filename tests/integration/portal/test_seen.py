@@ -21,7 +21,6 @@ from tests.brokers import own_broker
 from tests.portal import deprecated, ours
 
 EXAMPLES = FOLDER / "examples"
-pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
