@@ -17,7 +17,7 @@ _CHECKS = (
     ("lint-imports",),
 )
 # each process takes file by file in their order, the slow ones first; most of a test's time is waiting for services
-_AT_A_TIME = ("--numprocesses", "3", "--dist", "loadgroup", "--no-loadscope-reorder")
+_AT_A_TIME = ("--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def check(settings: Settings, pytest_arguments: list[str]) -> int:

@@ -1,7 +1,11 @@
 """What every test shares: how thorough the property tests are, whether the long rounds run, and which tests keep together."""
 
+from typing import Final
+
 import pytest
 from hypothesis import HealthCheck, settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -13,9 +17,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="the long rounds: every action of the clickstream, every fault")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where several run at a time, a file's tests keep to one process, and so do all that share the package's one stack."""
-    for item in items:
-        shared = isinstance(item, pytest.Function) and "stack" in item.fixturenames
-        item.add_marker(pytest.mark.xdist_group("stack" if shared else item.nodeid.split("::")[0]))
+class Together(LoadFileScheduling):
+    """Which tests run one after the other in one process, where several processes share the tests: those of a file.
+
+    At most two whole stacks are up at a time, since two cores carry no more: the one that most end-to-end tests share, and one
+    of a test's own.
+    """
+
+    _FOLDERS: Final = {"tests/end_to_end": "one stack", "tests/end_to_end/alone": "stacks", "tests/faults": "stacks"}
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.split("::")[0]
+        return self._FOLDERS.get(file.rpartition("/")[0], file)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer | None) -> Together:
+    """For xdist."""
+    return Together(config, log)

@@ -1,0 +1,1 @@
+"""Tests that bring up a stack of their own."""
