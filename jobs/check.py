@@ -16,8 +16,8 @@ _CHECKS = (
     ("mypy",),
     ("lint-imports",),
 )
-# each process takes file by file in their order, the slow ones first; most of a test's time is waiting for services
-_AT_A_TIME = ("--numprocesses", "3", "--dist", "loadfile", "--no-loadscope-reorder")
+# each process takes file by file in their order, the slow ones first. Most of a test is waiting; two cores carry two whole stacks
+_AT_A_TIME = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 
 def check(settings: Settings, pytest_arguments: list[str]) -> int:

@@ -18,17 +18,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Together(LoadFileScheduling):
-    """Which tests run one after the other in one process, where several processes share the tests: those of a file.
+    """Which tests run one after the other in one process, where several share the tests: those of a file, and all that share a stack."""
 
-    At most two whole stacks are up at a time, since two cores carry no more: the one that most end-to-end tests share, and one
-    of a test's own.
-    """
-
-    _FOLDERS: Final = {"tests/end_to_end": "one stack", "tests/end_to_end/alone": "stacks", "tests/faults": "stacks"}
+    _ONE_STACK: Final = "tests/end_to_end"  # in this folder, not in those below it
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.split("::")[0]
-        return self._FOLDERS.get(file.rpartition("/")[0], file)
+        return self._ONE_STACK if file.rpartition("/")[0] == self._ONE_STACK else file
 
 
 @pytest.hookimpl(optionalhook=True)
