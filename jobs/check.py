@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
+
+import psutil
 
 from infra.config import Settings
 from jobs import interrupts
@@ -40,5 +43,8 @@ def _call(settings: Settings, command: Sequence[str]) -> int:
             try:
                 return program.wait()
             except KeyboardInterrupt:
-                if interrupts.came[-1:] == [signal.SIGTERM]:  # a terminal's Ctrl-C reaches the program too
-                    program.send_signal(signal.SIGINT)
+                if interrupts.came[-1:] == [signal.SIGTERM]:  # a terminal's Ctrl-C reaches them too
+                    with contextlib.suppress(psutil.NoSuchProcess):
+                        first = psutil.Process(program.pid)
+                        for process in (*first.children(), first):  # the processes that share the tests end what each started
+                            process.send_signal(signal.SIGINT)
