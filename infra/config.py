@@ -137,6 +137,8 @@ class Registry:
     port: int
     management_port: int
     heap: str
+    wait_seconds: int
+    unknown_seconds: int
 
     @property
     def url(self) -> str:

@@ -12,7 +12,7 @@ EVENT_TOPICS = ("orders", "payments", "inventory", "shipping", "accounts")
 LETTER_TOPICS = tuple(f"{service}-commands-dlq" for service in ("order", "payment", "inventory", "shipping", "account"))
 ARCHIVED: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
-        "archive_topics": ("user-actions", "predictions", "user-actions-dlq", "user-actions-replays"),
+        "archive_topics": ("user-actions", "predictions", "user-actions-dlq", "user-actions-replays", "schema-ids"),
         "archive_shop": (*EVENT_TOPICS, *LETTER_TOPICS),
     }
 )
@@ -85,6 +85,14 @@ COLUMNS: dict[str, dict[str, str]] = {
         "replay_offset": "BIGINT",
         "retry_count": "INT",
         "edited": "BOOLEAN",
+    },
+    "schema-ids": {
+        "source_topic": "STRING",
+        "source_partition": "INT",
+        "from_offset": "BIGINT",
+        "until_offset": "BIGINT",
+        "schema_id": "BIGINT",
+        "schema_type": "STRING",
     },
     **dict.fromkeys(EVENT_TOPICS, _EVENT),
     **dict.fromkeys(LETTER_TOPICS, _LETTER),

@@ -74,6 +74,15 @@ class _NoteData(msgspec.Struct, rename="camel"):
     edited: bool | None = None
 
 
+class _DecisionData(msgspec.Struct, rename="camel"):
+    topic: str
+    partition: _Int
+    from_offset: _BigInt | None = None
+    until_offset: _BigInt | None = None
+    schema_id: _BigInt | None = None
+    schema_type: str | None = None
+
+
 class _Prediction(msgspec.Struct, rename="camel"):
     event_type: str
     event_id: str
@@ -104,6 +113,16 @@ class _Note(msgspec.Struct, rename="camel"):
     data: _NoteData
 
 
+class _Decision(msgspec.Struct, rename="camel"):
+    event_type: str
+    event_id: str
+    timestamp: _Moment
+    version: _Int
+    source: str
+    correlation_id: str
+    data: _DecisionData
+
+
 class _Event(msgspec.Struct, rename="camel"):
     event_type: str
     event_id: str
@@ -117,6 +136,7 @@ class _Event(msgspec.Struct, rename="camel"):
 _DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
     "predictions": msgspec.json.Decoder(_Prediction),
     "user-actions-replays": msgspec.json.Decoder(_Note),
+    "schema-ids": msgspec.json.Decoder(_Decision),
     **dict.fromkeys(("user-actions-dlq", *LETTER_TOPICS), msgspec.json.Decoder(_DeadLetter)),
     **dict.fromkeys(EVENT_TOPICS, msgspec.json.Decoder(_Event)),
 }
@@ -162,7 +182,7 @@ def archive_row(
     return {**_envelope(decoded, decoded.event_id), **flat, "event_ms": _believed(event_ms, kafka_ms, contract)}
 
 
-def _envelope(event: UserAction | _Prediction | _DeadLetter | _Note | _Event, event_id: str) -> Row:
+def _envelope(event: UserAction | _Prediction | _DeadLetter | _Note | _Decision | _Event, event_id: str) -> Row:
     return {
         "event_type": event.event_type,
         "event_id": event_id,
@@ -172,9 +192,12 @@ def _envelope(event: UserAction | _Prediction | _DeadLetter | _Note | _Event, ev
     }
 
 
-def _flat(data: _PredictionData | _DeadLetterData | _NoteData) -> Row:
+def _flat(data: _PredictionData | _DeadLetterData | _NoteData | _DecisionData) -> Row:
     if isinstance(data, _NoteData):
         return msgspec.structs.asdict(data)
+    if isinstance(data, _DecisionData):
+        row = msgspec.structs.asdict(data)
+        return {"source_topic": row.pop("topic"), "source_partition": row.pop("partition"), **row}
     return _prediction(data) if isinstance(data, _PredictionData) else _dead_letter(data)
 
 

@@ -22,6 +22,7 @@ from jobs.contract_history import in_effect
 from jobs.folded_archive import EVERYTHING, folded, offline_enricher
 from jobs.lineage.data import table
 from jobs.lineage.run import running
+from jobs.followed_decisions import once_decided
 from jobs.log_rows import log_rows
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC, Topic, rules
 from lakehouse.append import overwrite
@@ -69,7 +70,8 @@ def feature_log(settings: Settings, snapshot_id: int, store: Store, committed: C
 
     `store` is emptied first and holds the users' histories afterwards; `committed` as in Enricher.
     """
-    source_rules, enrich = rules(in_effect(settings)), offline_enricher(store, committed)
+    schemas = once_decided(settings, SOURCE_TOPIC, Topic(settings, SOURCE_TOPIC).committed)
+    source_rules, enrich = rules(in_effect(settings), schemas), offline_enricher(store, committed)
     for partition, (first, end) in sorted(log_ends(settings, TABLE, snapshot_id).items()):
         for part in folded(settings, snapshot_id, partition, first, end, enrich, source_rules):
             if part.accepted.events:

@@ -7,19 +7,22 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from infra.contracts.decisions import NOTHING, Schemas
 from infra.contracts.in_effect import Contract
 
 
 @dataclass(frozen=True)
 class Rules:
     """What the contract of the source topic demands beside its schema; `contract`: by which each record is decoded, and
-    which event times are believed of it; `dead_letter_bytes`: what the dead-letter topic takes.
+    which event times are believed of it; `dead_letter_bytes`: what the dead-letter topic takes; `schemas`: by what
+    framed records are decoded.
     """
 
     topic: str
     partitions: int
     contract: Contract
     dead_letter_bytes: int
+    schemas: Schemas = NOTHING
 
 
 @dataclass(frozen=True)

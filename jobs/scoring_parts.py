@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 from features.enrich import Batch, Enricher
 from features.online import OnlineStore
 from infra.config import Settings
+from infra.contracts.decisions import NOTHING, Schemas
 from infra.contracts.in_effect import Contract, of_files
 from infra.contracts.load import load_contracts
 from infra.contracts.replays import HEADER
@@ -25,15 +26,18 @@ GROUP = "score_events"
 _COMMITTED_FOR = 1.0  # seconds that an answer about committed offsets is good for
 
 
-def rules(contract: Contract | None = None) -> Rules:
-    """What the path asks of the source topic's records: to be decoded by `contract`, by this code's own files if none is given."""
+def rules(contract: Contract | None = None, schemas: Schemas = NOTHING) -> Rules:
+    """What the path asks of the source topic's records: to be decoded by `contract`, by this code's own files if none is given.
+
+    `schemas`: by what framed ones are made plain before.
+    """
     topics = load_contracts().topics
     topic = topics[SOURCE_TOPIC]
     letters = topics.get(topic.dead_letter_topic or "")
     if letters is None:
         message = f"the contract of {SOURCE_TOPIC} states no dead-letter topic"
         raise ValueError(message)
-    return Rules(topic.name, topic.partitions, contract or of_files(), letters.max_message_bytes)
+    return Rules(topic.name, topic.partitions, contract or of_files(), letters.max_message_bytes, schemas)
 
 
 def models_folder(settings: Settings) -> Path:

@@ -25,6 +25,7 @@ from infra.contracts.codec import check_event_time, event_milliseconds, rfc3339
 from infra.contracts.events import Rejected, UserAction
 from infra.contracts.partitioner import partition_of
 from jobs.dead_letter import SOURCE, answer_id, dead_letter
+from jobs.framed_records import plain_values
 from jobs.records import Records, Rules, offset_ranges
 
 
@@ -127,7 +128,10 @@ def answer(records: Records, rules: Rules, enrich: Enrich, model: Model, now_ms:
 
 def accept(records: Records, rules: Rules) -> tuple[Accepted, dict[int, Rejected]]:
     """Decode and validate each record; refusals by their position."""
-    decoded = rules.contract.decode(records.values, records.kafka_ms)
+    values, unread = plain_values(records, rules)
+    decoded = rules.contract.decode(values, records.kafka_ms)
+    for position, why in unread.items():
+        decoded[position] = why
     refused = {i: event for i, event in enumerate(decoded) if isinstance(event, Rejected)}
     events = [event for event in decoded if not isinstance(event, Rejected)]
     at = np.delete(np.arange(len(decoded)), list(refused))

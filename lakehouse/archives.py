@@ -105,6 +105,18 @@ USER_ACTIONS_REPLAYS = _archive(
     Column("edited", "boolean", "Whether its value differs from the refused one's; null for a quarantine.", "yes or no"),
 )
 
+SCHEMA_IDS = _archive(
+    "schema_ids",
+    "Each committed record of topic schema-ids.",
+    "web-platform",
+    Column("source_topic", "string", "Topic of the framed records that the decision is about.", "topic"),
+    Column("source_partition", "int", "Partition of it.", "partition"),
+    Column("from_offset", "long", "The first record for which the id is known; null where ids are unknown.", "offset"),
+    Column("until_offset", "long", "The last record whose id is unknown unless it was known before; null where one is known.", "offset"),
+    Column("schema_id", "long", "The id that is known; null where ids are unknown.", "schema id of the registry"),
+    Column("schema_type", "string", "AVRO, JSON, or another, whose records cannot be read; null where ids are unknown.", "name"),
+)
+
 _EVENT = (
     Column("aggregate_id", "string", "What the event is about, by its record's key, for example an order's id.", "identifier"),
     Column("aggregate_version", "long", "The how-manieth event of its aggregate it is, from 1; null without that header.", "count"),
@@ -133,5 +145,5 @@ SHOP = (
 )
 """The events of the shop and the bank, and what their services could not handle."""
 
-ARCHIVES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ, USER_ACTIONS_REPLAYS, *SHOP)}
+ARCHIVES = {t.name: t for t in (USER_ACTIONS, PREDICTIONS, USER_ACTIONS_DLQ, USER_ACTIONS_REPLAYS, SCHEMA_IDS, *SHOP)}
 """The tables of topics; each of their snapshots has a receipt."""

@@ -114,7 +114,8 @@ def services(settings: Settings) -> list[Service]:
                 "QUARKUS_MANAGEMENT_PORT": str(registry.management_port),
                 "APICURIO_STORAGE_KIND": "sql",
                 "APICURIO_STORAGE_SQL_KIND": "h2",
-                "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{state / 'registry' / 'registry'}",
+                # else what a client was told is registered is gone when the process is killed within half a second
+                "APICURIO_DATASOURCE_URL": f"jdbc:h2:file:{state / 'registry' / 'registry'};WRITE_DELAY=0",
             },
             registry.host,
             (registry.port, registry.management_port),

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from infra.contracts.framing import is_framed
 from infra.contracts.in_effect import Contract
 from jobs.archive_columns import EVENT_TOPICS
 from jobs.archive_rows import NO_HEADERS, Row, archive_row
@@ -125,6 +126,7 @@ def whose(side: Side, compared: Compared) -> Iterator[Finding]:
 
 def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared: Compared) -> None:
     """Every column of rows that stand at the step's offsets, in their order."""
+    typed = _as_archived(step, typed, rows)
     got = rows["value"].combine_chunks().cast(pa.large_binary())
     alike = np.ones(len(step), bool)
     for i in differing(step.value, got):
@@ -156,6 +158,16 @@ def _arrow(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
     if pa.types.is_timestamp(kind):  # typed columns hold times in milliseconds
         return pa.array(values, pa.int64()).cast(pa.timestamp("ms", "UTC")).cast(kind)
     return pa.array(values, kind)
+
+
+def _as_archived(step: Step, typed: list[Row], rows: pa.Table) -> list[Row]:
+    """A framed record may be archived before anybody has decided about its schema id: its typed columns are null then."""
+    framed = [i for i, value in enumerate(step.values) if is_framed(value)]
+    if not framed:
+        return typed
+    known = rows["event_type"].combine_chunks().is_valid()
+    late = {i for i in framed if not known[i].as_py()}
+    return [{"event_ms": int(step.kafka_ms[i])} if i in late else row for i, row in enumerate(typed)]
 
 
 def _by_column(typed: list[Row], names: list[str]) -> dict[str, Sequence[Any]]:

@@ -25,6 +25,7 @@ from jobs.audit.strand import Strand, Work
 from jobs.contract_history import in_effect
 from jobs.findings import Finding, Findings, Unproven
 from jobs.processes import Progress, all_done
+from jobs.schema_history import decisions
 from jobs.table_log import END
 
 PROCESSES = 2
@@ -113,9 +114,9 @@ def audit(settings: Settings, *, settled: bool = False, progress: Progress = lam
 def _follow(settings: Settings, pool: Executor, pinned: dict[str, PinnedTopic], outcome: _Outcome, tick: Callable[[], None]) -> None:
     ends = {p.partition: p.end for p in pinned[ACTIONS].partitions}
     bits = max(0, math.ceil(math.log2(max(1, sum(ends.values())) / _EVENTS_AT_ONCE)))
-    contract = in_effect(settings)
+    contract, schemas = in_effect(settings), decisions(settings)
     works = [
-        Work(p, len(topic.partitions), topic.table, topic.snapshot_id, ends, bits, contract)
+        Work(p, len(topic.partitions), topic.table, topic.snapshot_id, ends, bits, contract, schemas)
         for topic in pinned.values()
         for p in topic.partitions
     ]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from infra.config import Settings
+from infra.contracts.decisions import NOTHING, Decisions
+from infra.contracts.events import Rejected
+from infra.contracts.framing import is_framed
 from infra.contracts.in_effect import Contract
 from jobs.archive_columns import COLUMNS, ENVELOPE
 from jobs.archive_rows import Row
@@ -23,6 +26,7 @@ from jobs.audit.spill import Rows, Spill
 from jobs.audit.topic_log import Step, archived_step, steps
 from jobs.audit.uncommitted import Uncommitted
 from jobs.findings import Finding, Findings, Unproven
+from jobs.framed_records import plain_at
 from jobs.published_models import PublishedModels
 from jobs.scoring_parts import models_folder
 from jobs.table_log import END, TableLog
@@ -40,6 +44,7 @@ class Work:
     action_ends: dict[int, int]
     event_bits: int
     contract: Contract
+    schemas: Decisions = NOTHING
 
 
 @dataclass
@@ -86,7 +91,7 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     models = PublishedModels(models_folder(settings))
 
     def take(step: Step, rows: pa.Table, *, is_cut: bool) -> None:
-        typed = typed_rows(pin.topic, step, work.contract)
+        typed = typed_rows(pin.topic, _plain(step, work), work.contract)
         compare(side, step, typed, rows, compared)
         _take(strand, work, spill, step, typed, models, is_cut=is_cut)
 
@@ -119,6 +124,15 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     strand.findings.extend(whose(side, compared))
     strand.findings.extend(_aliens(side, strand.held, aliens))
     return strand
+
+
+def _plain(step: Step, work: Work) -> Step:
+    """With framed actions as the plain JSON that stands in them; None where they were refused."""
+    if work.pin.topic != ACTIONS or not any(map(is_framed, step.values)):
+        return step
+    offsets = step.offset.tolist()
+    made = [plain_at(work.schemas, ACTIONS, work.pin.partition, *one) for one in zip(offsets, step.values, strict=True)]
+    return replace(step, values=[None if isinstance(value, Rejected) else value for value in made])
 
 
 def _before(offset: int, runs: Runs) -> Runs:

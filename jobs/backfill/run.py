@@ -25,9 +25,10 @@ from jobs.backfill.scored import scored
 from jobs.backfill.seam import Seam, SeamError, behind_the_seam, refuse_another_topic, seams
 from jobs.contract_history import in_effect
 from jobs.folded_archive import archived_profiles, fold_records, offline_enricher
+from jobs.followed_decisions import once_decided
 from jobs.processes import Progress
 from jobs.replay.history import History, pinned
-from jobs.scoring_parts import rules
+from jobs.scoring_parts import SOURCE_TOPIC, Topic, rules
 from jobs.scoring_path import Model
 from lakehouse.read import log_ends
 from lakehouse.scores import SHA256, Filled, add, filled, made_ready
@@ -161,7 +162,8 @@ def _fill_partition(
     )
     taken = outcome.before.get(partition, 0)
     enrich = offline_enricher(MemoryStore())  # of this partition alone: no other needs its users
-    for part in fold_records(log, partition, enrich, rules(in_effect(settings))):
+    schemas = once_decided(settings, SOURCE_TOPIC, Topic(settings, SOURCE_TOPIC).committed)
+    for part in fold_records(log, partition, enrich, rules(in_effect(settings), schemas)):
         end = int(part.records.offset[-1]) + 1
         if end > taken:
             new = scored(part, taken, model, profiles)

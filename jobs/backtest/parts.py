@@ -26,6 +26,7 @@ from jobs.published_models import published_model
 from jobs.records import Rules
 from jobs.replay.chosen import Span
 from jobs.replay.table_source import BY_ACTION
+from jobs.schema_history import decisions
 from jobs.scoring_parts import models_folder, rules
 from jobs.scoring_path import Model, look_up, score
 from jobs.table_log import TableLog
@@ -102,7 +103,7 @@ def begin(settings: Settings, snapshots: Snapshots, models: Models) -> None:
     )
     assert candidate is not None
     profiles = archived_profiles(settings, snapshots["user_profiles"])
-    _worker = _Worker(settings, snapshots, rules(in_effect(settings)), candidate, champion, profiles)
+    _worker = _Worker(settings, snapshots, rules(in_effect(settings), decisions(settings)), candidate, champion, profiles)
 
 
 def backtest_partition(partition: int, span: Span) -> PartOfBacktest:

@@ -154,7 +154,7 @@ class Maker:
     def _huge(self, kind: str) -> Made:
         user = self._rng.choice(self._users)
         if kind == "garbage_megabyte":
-            return self._record(kind, user, self._rng.randbytes(_MEGABYTE - 1) + b"\xff", "not_utf8")
+            return self._record(kind, user, b"\xff" + self._rng.randbytes(_MEGABYTE - 1), "not_utf8")
         if kind == "json_megabyte":
             return self._record(kind, user, orjson.dumps(self.event(user, eventType="x" * _MEGABYTE)), "unknown_event_type")
         # compressed on its way, more than the topic takes once it is opened

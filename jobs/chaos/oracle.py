@@ -18,6 +18,7 @@ from infra.config import Settings
 from infra.contracts.load import load_contracts
 from jobs.chaos.reader import ACTIONS
 from jobs.contract_history import in_effect
+from jobs.schema_history import decisions
 from jobs.scoring_parts import Topic, model, rules
 from jobs.scoring_path import answer
 from lakehouse.read import read
@@ -49,7 +50,7 @@ class Expected:
 def unbroken(settings: Settings) -> Expected:
     """Answer the whole topic from its start, in this process and with an empty store."""
     topic = load_contracts().topics[ACTIONS]
-    expected, source_rules, scorer = Expected(topic.partitions), rules(in_effect(settings)), model(settings)
+    expected, source_rules, scorer = Expected(topic.partitions), rules(in_effect(settings), decisions(settings)), model(settings)
     enrich = Enricher(_Profiled(settings), _no_log, lambda _: _EVERYTHING, time.sleep, wait_seconds=0)
     source = Topic(settings, ACTIONS)
     for partition in range(topic.partitions):

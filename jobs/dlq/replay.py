@@ -24,6 +24,7 @@ from jobs.dlq.read import check_notes_are_whole, originals, read_notes
 from jobs.dlq.source import Source
 from jobs.dlq.transactions import Outgoing, Transactions
 from jobs.records import Records, Rules
+from jobs.schema_history import AsRegistered
 from jobs.scoring_parts import rules
 from jobs.scoring_path import accept
 
@@ -123,7 +124,7 @@ def rehearse(
         EditError: as in `replay`.
 
     """
-    outcome, rehearsal, source_rules = Outcome(), Rehearsal(), rules(in_effect(settings))
+    outcome, rehearsal, source_rules = Outcome(), Rehearsal(), rules(in_effect(settings), AsRegistered(settings))
     fit = [letter for letter in chosen if not is_spent(chains, letter.place, settings.dlq.max_retries, wanted)]
     rehearsal.quarantined = len(chosen) - len(fit)
     progress(rehearsal.quarantined)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import repeat
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from pyflink.table import DataTypes
@@ -12,11 +12,16 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.config import load_settings
 from infra.contracts.columns import Extractor
+from infra.contracts.framing import is_framed
 from infra.contracts.in_effect import Contract
 from jobs.archive_columns import ENVELOPE, EVENT_TOPICS, FIELDS
 from jobs.archive_rows import NO_HEADERS, Row, archive_row
 
+if TYPE_CHECKING:
+    from jobs.followed_decisions import FollowedDecisions
+
 ACTIONS = "user-actions"
+_DECIDED_WITHIN = 10.0  # seconds that an action waits here for its schema id to be decided about; its typed columns are null then
 _FITS = (-(2**31), 2**31 - 1)
 _TYPES = {
     "STRING": DataTypes.STRING(),
@@ -73,6 +78,7 @@ class ArchiveRecords(ScalarFunction):
     """Every column that the tables need goes through here and back, so that the planner runs it once."""
 
     _contract: Contract
+    _schemas: FollowedDecisions
 
     def __init__(self, topics: Typed) -> None:
         super().__init__()
@@ -86,9 +92,11 @@ class ArchiveRecords(ScalarFunction):
     def open(self, function_context: FunctionContext) -> None:
         """Follow the contracts."""
         from infra.contracts.changes import Changes, Followed
+        from jobs.followed_decisions import FollowedDecisions
 
         self._contract = Followed(Changes(load_settings()))
         self._extractor = Extractor(self._fields)
+        self._schemas = FollowedDecisions(load_settings(), ACTIONS, _DECIDED_WITHIN)
 
     def eval(self, *columns: pd.Series[Any]) -> pd.DataFrame:
         """One batch: the passed columns in, the row out."""
@@ -96,7 +104,8 @@ class ArchiveRecords(ScalarFunction):
         headers: Any = repeat(NO_HEADERS, len(columns[0]))
         if self._reads_headers:
             headers = (dict(zip(*pair, strict=True)) for pair in zip(passed["header_names"], passed["header_values"], strict=True))
-        records = zip(passed["topic"], passed["record_value"], passed["kafka_ms"], passed["record_key"], headers, strict=True)
+        values = self._plain(passed)
+        records = zip(passed["topic"], values, passed["kafka_ms"], passed["record_key"], headers, strict=True)
         rows = [
             self._row(topic, archive_row(topic, value, kafka_ms, self._contract, key, head, self._extractor))
             for topic, value, kafka_ms, key, head in records
@@ -116,6 +125,16 @@ class ArchiveRecords(ScalarFunction):
             if where == topic and name in row:
                 row[to] = row.pop(name)
         return row
+
+    def _plain(self, passed: dict[str, pd.Series[Any]]) -> list[bytes | None]:
+        """The values with framed actions as plain JSON; None where an id is unknown, or not decided within the time."""
+        values = passed["record_value"].tolist()
+        framed = [i for i, value in enumerate(values) if is_framed(value) and passed["topic"].iat[i] == ACTIONS]
+        if framed:
+            places = [(int(passed["topic_partition"].iat[i]), int(passed["topic_offset"].iat[i])) for i in framed]
+            for i, plain in zip(framed, self._schemas.plain(places, [values[i] for i in framed]), strict=True):
+                values[i] = plain
+        return values
 
 
 def archive_records(topics: Typed) -> Any:  # noqa: ANN401 - a pyflink wrapper

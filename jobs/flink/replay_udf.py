@@ -61,9 +61,12 @@ class ReplayJoined(ScalarFunction):
         from jobs.contract_history import in_effect
         from jobs.published_models import PublishedModels
         from jobs.replay.joined import First
+        from jobs.schema_history import decisions
         from jobs.scoring_parts import models_folder, rules
 
-        self._rules, self._models, self._first = rules(in_effect(load_settings())), PublishedModels(models_folder(load_settings())), First()
+        settings = load_settings()
+        self._rules, self._first = rules(in_effect(settings), decisions(settings)), First()
+        self._models = PublishedModels(models_folder(settings))
 
     def eval(self, *columns: pd.Series[Any]) -> pd.DataFrame:
         """One batch: `COLUMNS` in, the row out."""

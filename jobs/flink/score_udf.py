@@ -21,6 +21,7 @@ from jobs.offset_ranges import Ranges, holds
 
 if TYPE_CHECKING:
     from jobs.records import Records, Rules
+    from jobs.schema_ids import SchemaIds
     from jobs.scoring_path import Enrich, Model
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class AnswerRecords(ScalarFunction):
     The model's name comes from who submits the job; the rest of the settings are those of the cluster that the worker runs in.
     """
 
+    _schema_ids: SchemaIds
     _rules: Rules
     _model: Model
     _enrich: Enrich
@@ -50,11 +52,13 @@ class AnswerRecords(ScalarFunction):
     def open(self, function_context: FunctionContext) -> None:
         """Load the model and connect; never at import, never in the client."""
         from infra.contracts.changes import Changes, Followed
-        from jobs.scoring_parts import enricher, model, rules
+        from jobs.schema_ids import SchemaIds
+        from jobs.scoring_parts import SOURCE_TOPIC, enricher, model, rules
 
         here = load_settings()
         settings = replace(here, score_events=replace(here.score_events, model=self._model_name))
-        self._rules, self._model = rules(Followed(Changes(settings))), model(settings)
+        self._schema_ids = SchemaIds(settings, SOURCE_TOPIC, system_clock, time.sleep)
+        self._rules, self._model = rules(Followed(Changes(settings)), self._schema_ids), model(settings)
         self._enrich = enricher(settings, time.sleep, self._rules)
         gc.collect()
         gc.freeze()  # what start-up left is never garbage; a full collection over it takes tens of milliseconds
@@ -80,6 +84,7 @@ class AnswerRecords(ScalarFunction):
             kafka_ms.to_numpy(np.int64),
             replays.tolist(),
         )
+        self._schema_ids.decide(records)
         answers = answer(records, self._rules, self._enrich, self._model, system_clock())
         is_prediction = pd.Series(answers.is_prediction, dtype=object)
         is_prediction[published(records, self._answered)] = None

@@ -24,6 +24,7 @@ from infra.contracts.events import UserAction
 from infra.stack.measured import KEPT, Differs, Measured
 from jobs.findings import Findings
 from jobs.folded_archive import Folded, offline_enricher
+from jobs.framed_records import plain_values
 from jobs.published_models import Identity
 from jobs.records import Records, Rules, offset_ranges
 from jobs.replay.refolded import Said, compare_vectors
@@ -113,12 +114,13 @@ class Meter:
     def fold(self, records: Records) -> None:
         """Take the next records, of partitions that were begun, in log order per partition."""
         _, last = offset_ranges(records)
-        mine = [i for i, value in enumerate(records.values) if self._is_of_mine(value)]
+        values, _ = plain_values(records, self._rules)
+        mine = [i for i, value in enumerate(values) if self._is_of_mine(value)]
         if mine:
             at = np.array(mine, np.int64)
             some = Records(
                 [None] * len(mine),
-                [records.values[i] for i in mine],
+                [values[i] for i in mine],
                 records.partition[at],
                 records.offset[at],
                 records.kafka_ms[at],

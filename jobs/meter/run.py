@@ -23,10 +23,11 @@ from infra.stack.measured import Doing, Measured
 from jobs.answered import PREDICTIONS
 from jobs.duty import FAULTS, Duty
 from jobs.folded_archive import archived_profiles
+from jobs.followed_decisions import FollowedDecisions
 from jobs.meter import source
 from jobs.meter.measure import Meter, is_sampled
 from jobs.published_models import PublishedModels
-from jobs.scoring_parts import SOURCE_TOPIC, as_records, models_folder, rules
+from jobs.scoring_parts import SOURCE_TOPIC, Topic, as_records, models_folder, rules
 from lakehouse.read import snapshot
 
 log = logging.getLogger("meter")
@@ -36,6 +37,7 @@ _TELL = 2.0  # seconds between two writes of what was measured
 _PROFILES = 10.0  # seconds between two reads of the profiles, at least
 _AGAIN = 5.0  # seconds before a start that failed is tried again
 _BATCHES = 25  # of one topic, before the other has its turn
+_DECIDED_WITHIN = 60.0  # seconds that a framed record waits for the scorer to decide about its schema id
 _NICE = 10  # where processors are short, scoring goes first
 _FOLDS = "the archive is being folded"
 
@@ -45,6 +47,7 @@ class _Begun:
     """A fold that has caught up with the archive, and where it goes on."""
 
     meter: Meter
+    schemas: FollowedDecisions
     actions: source.Followed
     predictions: source.Followed
 
@@ -119,16 +122,18 @@ class Following:
         self._tell(_FOLDS, now=True)
         ends = source.ends_of_predictions(settings)
         self._read_profiles()
-        meter, start = Meter(settings.meter.every, rules(Followed(Changes(settings))), self._models.find), dict[int, int]()
+        schemas = FollowedDecisions(settings, SOURCE_TOPIC, _DECIDED_WITHIN, Topic(settings, SOURCE_TOPIC).committed)
+        meter, start = Meter(settings.meter.every, rules(Followed(Changes(settings)), schemas), self._models.find), dict[int, int]()
         for partition, records, end in source.past(settings):
             meter.begin(partition)
             for some in records:
+                schemas.expect(some)
                 meter.fold(some)
                 self._tell(_FOLDS)
             start[partition] = end
         actions = source.Followed(settings, SOURCE_TOPIC, start)
         try:
-            return _Begun(meter, actions, source.Followed(settings, PREDICTIONS, ends))
+            return _Begun(meter, schemas, actions, source.Followed(settings, PREDICTIONS, ends))
         except BaseException:
             actions.close()
             raise
@@ -137,7 +142,9 @@ class Following:
         """Actions first, so that few predictions wait for theirs."""
         taken = 0
         for messages in begun.actions.batches(_BATCHES):
-            begun.meter.fold(as_records(messages))
+            some = as_records(messages)
+            begun.schemas.expect(some)
+            begun.meter.fold(some)
             taken, self._behind_since = taken + 1, messages[-1].timestamp()[1]
         if taken == _BATCHES:
             return

@@ -47,9 +47,9 @@ def owning_producer(settings: Settings, transactional_id: str, most_bytes: int) 
 
 
 def commit(
-    producer: Producer, consumer: Consumer, sent: Sequence[Outgoing], offsets: Sequence[TopicPartition]
+    producer: Producer, consumer: Consumer | None, sent: Sequence[Outgoing], offsets: Sequence[TopicPartition] = ()
 ) -> dict[tuple[str, int], int]:
-    """Send records and commit them with the offsets, if the consumer's group still is in its generation.
+    """Send records and commit them with the offsets, if the consumer's group still is in its generation; None: there are no offsets.
 
     Answers by topic and partition the last offset that was sent to.
 
@@ -72,7 +72,9 @@ def commit(
         _produce(producer, one, delivered)
 
     def finish() -> None:
-        _retried(lambda: producer.send_offsets_to_transaction(list(offsets), consumer.consumer_group_metadata(), _ANSWER_SECONDS))
+        if consumer is not None:
+            group = consumer.consumer_group_metadata()
+            _retried(lambda: producer.send_offsets_to_transaction(list(offsets), group, _ANSWER_SECONDS))
         _retried(lambda: producer.commit_transaction(_ANSWER_SECONDS))
 
     _bounded(finish)

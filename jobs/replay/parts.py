@@ -25,6 +25,7 @@ from jobs.replay.served import Outcome, replay_served
 from jobs.replay.table_source import BY_ACTION, Files, list_files, stretches
 from jobs.replay.topic_source import topic_stretches
 from jobs.replay.typed_columns import compare_columns
+from jobs.schema_history import decisions
 from jobs.scoring_parts import models_folder, rules
 from jobs.table_log import TableLog
 from lakehouse.python_values import python_values
@@ -90,7 +91,8 @@ _worker: _Worker
 def begin(settings: Settings, snapshots: Snapshots, what: Chosen, batch: int) -> None:
     """Begin this process; `batch`: rows in one call of a model."""
     global _worker
-    _worker = _Worker(settings, snapshots, what, batch, rules(in_effect(settings)), PublishedModels(models_folder(settings)))
+    source_rules = rules(in_effect(settings), decisions(settings))
+    _worker = _Worker(settings, snapshots, what, batch, source_rules, PublishedModels(models_folder(settings)))
 
 
 def replay_part(part: Part) -> Outcome:
@@ -107,7 +109,7 @@ def replay_part(part: Part) -> Outcome:
 def replay_topic(part: Part) -> Outcome:
     """Some offsets of a partition of the topic as they were served; predictions that came late are looked at last."""
     do, outcome, done = _worker, Outcome(), part.span[0]
-    for some in topic_stretches(do.settings, part.partition, part.span, do.what, COLUMNS, do.rules.contract):
+    for some in topic_stretches(do.settings, part.partition, part.span, do.what, COLUMNS, do.rules):
         one = replay_served(part.partition, some.records, do.rules, published(some.predictions), do.models.find, do.batch)
         if some.again:  # these records were counted before, as unanswered
             late = some.predictions["action_offset"].to_numpy()

@@ -16,7 +16,8 @@ from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs.archive_rows import Row, archive_row
 from jobs.committed_records import end_offsets, first_offsets, read_to_end
-from jobs.records import Records
+from jobs.framed_records import plain_values
+from jobs.records import Records, Rules
 from jobs.replay.chosen import Chosen, Span
 from jobs.scoring_parts import SOURCE_TOPIC, as_records
 
@@ -62,7 +63,7 @@ def topic_spans(settings: Settings) -> dict[int, Span]:
 
 
 def topic_stretches(
-    settings: Settings, partition: int, span: Span, what: Chosen, columns: Sequence[str], contract: Contract
+    settings: Settings, partition: int, span: Span, what: Chosen, columns: Sequence[str], rules: Rules
 ) -> Iterator[Stretch]:
     """Chosen records in offset order, each time with the predictions for them that came in order; late ones at the end, if only none.
 
@@ -70,15 +71,15 @@ def topic_stretches(
         KafkaException: the broker does not answer.
 
     """
-    waiting = _Waiting(_predictions(settings, partition, contract), partition)
+    waiting = _Waiting(_predictions(settings, partition, rules.contract), partition)
     done = span[0]
     for messages in _steps(settings, partition, span):
         end = (messages[-1].offset() or 0) + 1
-        yield Stretch(*_chosen(messages, waiting.below(done, end), what, columns, contract), waiting.last)
+        yield Stretch(*_chosen(messages, waiting.below(done, end), what, columns, rules), waiting.last)
         done = end
     waiting.below(done, span[1])
     late = waiting.late(span)
-    yield Stretch(*_chosen([], [], what, columns, contract), waiting.last, again=True)
+    yield Stretch(*_chosen([], [], what, columns, rules), waiting.last, again=True)
     if late:
         offsets = sorted({row["action_offset"] for row in late})
         wanted = set(offsets)
@@ -87,7 +88,7 @@ def topic_stretches(
             there = {message.offset() for message in some}
             rows = sorted((row for row in late if row["action_offset"] in there), key=lambda row: row["action_offset"])
             if some:
-                yield Stretch(*_chosen(some, rows, what, columns, contract), waiting.last, again=True)
+                yield Stretch(*_chosen(some, rows, what, columns, rules), waiting.last, again=True)
 
 
 @dataclass
@@ -151,9 +152,11 @@ def _steps(settings: Settings, partition: int, span: Span) -> Iterator[list[Mess
         yield waiting
 
 
-def _chosen(messages: list[Message], rows: list[Row], what: Chosen, columns: Sequence[str], contract: Contract) -> tuple[Records, pa.Table]:
+def _chosen(messages: list[Message], rows: list[Row], what: Chosen, columns: Sequence[str], rules: Rules) -> tuple[Records, pa.Table]:
     if what.by_time:
-        times = [archive_row(SOURCE_TOPIC, m.value(), m.timestamp()[1], contract)["event_ms"] for m in messages]
+        values, _ = plain_values(as_records(messages), rules)
+        of_each = zip(messages, values, strict=True)
+        times = [archive_row(SOURCE_TOPIC, value, m.timestamp()[1], rules.contract)["event_ms"] for m, value in of_each]
         messages = [m for m, fits in zip(messages, what.holds(np.array(times, np.int64)).tolist(), strict=True) if fits]
         fitting = what.holds(np.array([row["event_ms"] for row in rows], np.int64)).tolist()
         rows = [row for row, fits in zip(rows, fitting, strict=True) if fits]

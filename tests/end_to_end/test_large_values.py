@@ -46,7 +46,7 @@ def test_megabytes_of_garbage_in_a_row_stay_whole_and_within_the_memory_limit(pl
         before = watch.caught_up()[DEAD_LETTERS.name]
         producer = Producer({**played.kafka.client(), "message.max.bytes": TOPICS["user-actions"].max_message_bytes})
         for _ in range(count):
-            producer.produce("user-actions", rng.randbytes(SIZE), key=b"garbage", partition=partition, on_delivery=delivered)
+            producer.produce("user-actions", b"\xff" + rng.randbytes(SIZE - 1), key=b"garbage", partition=partition, on_delivery=delivered)
             producer.poll(0)
             if len(producer) > 20:
                 producer.flush(60)

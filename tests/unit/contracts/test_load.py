@@ -30,7 +30,7 @@ def test_the_contracts_say_what_the_system_rests_on() -> None:
     topics = load_contracts().topics
     commands = {f"{name}-commands" for name in ("order", "payment", "inventory", "shipping", "account")}
     events = {"orders", "payments", "inventory", "shipping", "accounts"}
-    scoring = {"user-actions", "predictions", "user-actions-dlq", "user-actions-replays"}
+    scoring = {"user-actions", "predictions", "user-actions-dlq", "user-actions-replays", "schema-ids"}
     beside = {"command-replies", "command-replays", "aggregate-snapshots", "contract-changes"}
     assert set(topics) == scoring | events | commands | {f"{name}-dlq" for name in commands} | beside
     assert {name for name, topic in topics.items() if topic.table is None} == commands | beside
