@@ -10,8 +10,9 @@ from pyiceberg.io.pyarrow import expression_to_pyarrow, schema_to_pyarrow
 from pyiceberg.table import ALWAYS_TRUE
 from pyiceberg.table import Table as IcebergTable
 
+from infra.config import Settings
 from infra.contracts.columns import FieldColumn
-from lakehouse.from_value import NEEDED, filled, names, stand_ins
+from lakehouse.from_value import NEEDED, Plain, filled, names, stand_ins
 from lakehouse.scans import columns_held, condition, names_at, reading, scan_of
 
 
@@ -25,6 +26,7 @@ def filled_in(held: IcebergTable, table: str, columns: Sequence[str] | None, whe
 
 
 def filled_batches(
+    settings: Settings,
     held: IcebergTable,
     table: str,
     columns: Sequence[str] | None,
@@ -43,10 +45,11 @@ def filled_batches(
         scan = scan.update(selected_fields=tuple(name for name in (*wanted, *beside) if name not in past))
     types = schema_to_pyarrow(held.schema(), include_field_ids=False)
     kept = expression_to_pyarrow(bind(held.schema(), asked, case_sensitive=True)) if after else None
+    plain = Plain(settings)
     with reading(held, scan):
         empty = True
         for batch in scan.to_arrow_batch_reader():
-            rows = filled(pa.Table.from_batches([batch]), missing, types)
+            rows = filled(pa.Table.from_batches([batch]), missing, types, plain)
             yield (rows if kept is None else rows.filter(kept)).select(list(wanted))
             empty = False
         if empty:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ import pyarrow.compute as pc
 from pyiceberg.expressions import And, BooleanExpression, Not, Or, Reference, UnboundPredicate
 from pyiceberg.table import Table as IcebergTable
 
+from infra.config import Settings
 from infra.contracts.columns import Extractor, FieldColumn
+from infra.contracts.decisions import Known, read_decision
+from infra.contracts.events import Rejected
+from infra.contracts.framing import WriterSchema, plain_json, unframe
 from lakehouse.python_values import python_values
 from lakehouse.table import FROM_VALUE
 from lakehouse.tables import TABLES
@@ -34,7 +39,29 @@ def stand_ins(held: IcebergTable, name: str) -> Mapping[str, FieldColumn]:
     return {c.name: c.field for c in declared.columns if c.field and c.name in listed} if declared else {}
 
 
-def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema) -> pa.Table:
+class Plain:
+    """Values that registry clients framed, as the JSON that they say; each id's schema is the one on record in table schema_ids."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+
+    def __call__(self, value: bytes | None) -> bytes | None:
+        """The value itself where it is plain; None where it cannot be read."""
+        framed = unframe(value)
+        if framed is None:
+            return value
+        made = plain_json(framed, self._schemas.get(framed.schema_id))
+        return None if isinstance(made, Rejected) else made
+
+    @cached_property
+    def _schemas(self) -> Mapping[int, WriterSchema]:
+        from lakehouse.schema_ids import decided_values  # which reads a table
+
+        decided = (read_decision(value) for value in decided_values(self._settings))
+        return {event.schema_id: event.schema for event in decided if isinstance(event, Known)}
+
+
+def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema, plain: Plain) -> pa.Table:
     """The rows, which have `NEEDED`, with these columns filled in where they are null and the value is an event of their type.
 
     `types`: of the columns.
@@ -47,21 +74,21 @@ def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema)
     empty = {name: _positions(pc.and_(is_event, pc.is_null(rows[name]))) for name in columns}
     if not any(map(len, empty.values())):
         return rows
-    found = _read(rows, extractor, np.unique(np.concatenate(list(empty.values()))))
+    found = _read(rows, extractor, plain, np.unique(np.concatenate(list(empty.values()))))
     for name, at in empty.items():
         if len(at):
             rows = rows.set_column(rows.column_names.index(name), name, _put(rows[name], at, [found[i].get(name) for i in at.tolist()]))
     return rows
 
 
-def value_of(column: FieldColumn) -> Callable[[bytes | None, str | None, int | None], Any]:
+def value_of(column: FieldColumn, plain: Plain) -> Callable[[bytes | None, str | None, int | None], Any]:
     """What a row's value, event type and version say of a column, one row at a time."""
     extractor, is_time = Extractor([column]), column.type == "timestamptz"
 
     def read(value: bytes | None, event_type: str | None, version: int | None) -> Any:  # noqa: ANN401 - of the column's type
         if event_type != column.event_type:
             return None
-        found = extractor.read(value, version).get(column.name)
+        found = extractor.read(plain(value), version).get(column.name)
         return _EPOCH + timedelta(milliseconds=found) if is_time and found is not None else found
 
     return read
@@ -77,13 +104,13 @@ def names(expression: BooleanExpression) -> set[str]:
     return {term.name} if isinstance(term, Reference) else set()
 
 
-def _read(rows: pa.Table, extractor: Extractor, positions: np.ndarray[Any, Any]) -> dict[int, dict[str, Any]]:
+def _read(rows: pa.Table, extractor: Extractor, plain: Plain, positions: np.ndarray[Any, Any]) -> dict[int, dict[str, Any]]:
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(positions), _BATCH):
         some = positions[start : start + _BATCH]
         part = rows.select(["value", "event_version"]).take(pa.array(some))
         for i, value, version in zip(some.tolist(), python_values(part["value"]), part["event_version"].to_pylist(), strict=True):
-            found[i] = extractor.read(value, version)
+            found[i] = extractor.read(plain(value), version)
     return found
 
 

@@ -27,7 +27,7 @@ from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from lakehouse.catalog import known_tables, load_table, open_catalog
 from lakehouse.errors import LakehouseError
-from lakehouse.from_value import NEEDED, stand_ins, value_of
+from lakehouse.from_value import NEEDED, Plain, stand_ins, value_of
 from lakehouse.tables import TABLES
 
 MEMORY = "1GB"
@@ -55,13 +55,14 @@ def query(settings: Settings, sql: str) -> pa.Table:
     }
     with duckdb.connect(config=safe) as connection, open_catalog(settings) as catalog:
         tables, is_listing = _tables(connection, sql, known_tables(catalog, settings))
+        plain = Plain(settings)
         try:
             for name in tables:
                 held = load_table(catalog, settings, name)
                 if is_listing:
                     connection.register(name, _lazily(held))
                 else:
-                    _register(connection, held, name)
+                    _register(connection, held, name, plain)
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET lock_configuration = true")
             return connection.execute(sql).to_arrow_table()
@@ -106,7 +107,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON
         yield from _nodes(part)
 
 
-def _register(connection: duckdb.DuckDBPyConnection, held: IcebergTable, name: str) -> None:
+def _register(connection: duckdb.DuckDBPyConnection, held: IcebergTable, name: str, plain: Plain) -> None:
     """Under its name; columns that rows may hold in their value's bytes alone are filled in where the statement reads them."""
     stored, missing = _lazily(held), stand_ins(held, name)
     if not missing:
@@ -120,7 +121,7 @@ def _register(connection: duckdb.DuckDBPyConnection, held: IcebergTable, name: s
         function = f"{name}_{column}{_STORED}"
         connection.create_function(
             function,
-            value_of(field),
+            value_of(field, plain),
             [kinds[part] for part in NEEDED],
             kinds[column],
             null_handling=FunctionNullHandling.SPECIAL,

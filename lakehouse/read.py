@@ -55,7 +55,7 @@ def read(
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
         if missing := filled_in(held, table, columns, where):
-            rows = pa.concat_tables(filled_batches(held, table, columns, where, snapshot_id, missing))
+            rows = pa.concat_tables(filled_batches(settings, held, table, columns, where, snapshot_id, missing))
             return rows if limit is None else rows.slice(0, limit)
         scan = scan_of(held, table, columns, where, snapshot_id, limit)
         with reading(held, scan):
@@ -73,7 +73,7 @@ def read_batches(
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
         if missing := filled_in(held, table, columns, where):
-            for rows in filled_batches(held, table, columns, where, snapshot_id, missing):
+            for rows in filled_batches(settings, held, table, columns, where, snapshot_id, missing):
                 yield from rows.to_batches()
             return
         scan = scan_of(held, table, columns, where, snapshot_id)
