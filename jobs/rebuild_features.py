@@ -20,9 +20,9 @@ from infra.stack import flink_rest, health
 from jobs.archived_log import TABLE
 from jobs.contract_history import in_effect
 from jobs.folded_archive import EVERYTHING, folded, offline_enricher
+from jobs.followed_decisions import once_decided
 from jobs.lineage.data import table
 from jobs.lineage.run import running
-from jobs.followed_decisions import once_decided
 from jobs.log_rows import log_rows
 from jobs.scoring_parts import GROUP, SOURCE_TOPIC, Topic, rules
 from lakehouse.append import overwrite

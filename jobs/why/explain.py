@@ -28,6 +28,7 @@ from jobs.replay.refolded import Said as Values
 from jobs.replay.refolded import compare_vectors
 from jobs.replay.served import Difference, compare_served
 from jobs.replay.typed_columns import compare_columns
+from jobs.schema_history import decisions
 from jobs.scoring_parts import models_folder, rules
 from jobs.why.archive import PREDICTIONS, Archive
 from jobs.why.explanation import ActivityRow, Again, Explanation, ModelFile, Said
@@ -79,7 +80,7 @@ class Explainer:
             StreamhouseError: there are none, or they cannot be read.
 
         """
-        self._rules, self._root = rules(in_effect(settings)), models_folder(settings)
+        self._rules, self._root = rules(in_effect(settings), decisions(settings)), models_folder(settings)
         self._archive, topics = Archive(settings), Topics(settings, self._rules.contract)
         self._finder, self._readers = Finder(self._archive, topics, self._rules), Readers(settings, topics)
         self._models = PublishedModels(self._root)

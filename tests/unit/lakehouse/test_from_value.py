@@ -14,6 +14,8 @@ from pyiceberg.exceptions import NoSuchTableError
 
 from infra.config import Settings, load_settings
 from infra.contracts.contract import Contracts
+from infra.contracts.decisions import Known, write_decision
+from infra.contracts.framing import WriterSchema, frame
 from lakehouse import migrate
 from lakehouse.archives import of_actions
 from lakehouse.catalog import load_table, open_catalog
@@ -228,3 +230,31 @@ def test_a_limit_that_was_loosened_is_read_from_the_values_of_an_archiver_that_k
     assert applied(lake, monkeypatch, longer) == ["read lifecycle as the contract says now"]
     put(lake, [action(lifecycle="x" * 150)], 0)
     assert told(lake, "lifecycle") == [{"lifecycle": "x" * 150}]
+
+
+def test_a_framed_row_is_read_by_the_schema_on_record(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    avro = {
+        "type": "record",
+        "name": "UserAction",
+        "fields": [{"name": "data", "type": {"type": "record", "name": "Data", "fields": [{"name": "basket", "type": "long"}]}}],
+    }
+    decided = [
+        Known("user-actions", 0, 0, 7, WriterSchema("JSON", "{}")),
+        Known("user-actions", 0, 1, 8, WriterSchema("AVRO", json.dumps(avro))),
+    ]
+    put_records(
+        lake,
+        "schema_ids",
+        pa.table(
+            {
+                "topic_partition": pa.array([0, 0], pa.int32()),
+                "topic_offset": pa.array([0, 1], pa.int64()),
+                "value": [write_decision(event, "0b9f1d1e-1111-4222-8333-444455556666", 0)[1] for event in decided],
+                "event_time": [SEEN] * 2,
+                "kafka_time": [SEEN] * 2,
+            }
+        ),
+    )
+    put(lake, [frame(7, action(basket=3)), frame(8, b"\x08"), frame(9, action(basket=5)), frame(8, b""), action(basket=6)], 0)
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    assert [row["basket"] for row in told(lake, "basket")] == [3, 4, None, None, 6]
