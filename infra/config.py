@@ -139,6 +139,7 @@ class Registry:
     heap: str
     wait_seconds: int
     unknown_seconds: int
+    framed: str
 
     @property
     def url(self) -> str:
@@ -389,6 +390,8 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
         portal=section(Portal, "portal"),
         overrides=overrides,
     )
+    if settings.registry.framed not in ("", "predictions"):
+        raise SettingsError("registry.framed", "predictions or nothing", settings.registry.framed)
     if settings.stack.start not in ("all", "nothing"):
         raise SettingsError("stack.start", "all or nothing", settings.stack.start)
     if settings.read_models.url and not settings.read_models.url.reveal().startswith("postgresql://"):

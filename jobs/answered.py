@@ -19,6 +19,7 @@ from confluent_kafka.admin import AdminClient
 
 from infra.config import Settings
 from infra.contracts.contract import Topic
+from infra.contracts.framing import payload
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.whole_files import write_whole
@@ -169,7 +170,7 @@ def _place(topic: str, message: Message) -> tuple[int, int] | None:
     """The place in user-actions that a record answers; None where it answers none, which the audit names."""
     try:
         if topic == PREDICTIONS:
-            prediction = _PREDICTION.decode(message.value() or b"").data
+            prediction = _PREDICTION.decode(payload(message.value()) or b"").data
             return prediction.action_partition, prediction.action_offset
         letter = _LETTER.decode(message.value() or b"").data
     except msgspec.MsgspecError:

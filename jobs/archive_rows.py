@@ -17,6 +17,7 @@ from msgspec import Meta
 from infra.contracts.codec import DEPTH, event_milliseconds, nests_deeper
 from infra.contracts.columns import Extractor
 from infra.contracts.events import UserAction
+from infra.contracts.framing import payload
 from infra.contracts.in_effect import Contract
 from jobs.archive_columns import EVENT_TOPICS, LETTER_TOPICS
 from jobs.patterns.message import CAUSATION, VERSION
@@ -171,10 +172,11 @@ def archive_row(
             **read.read(value, event.version),
             "event_ms": _believed(event_milliseconds(event.timestamp), kafka_ms, contract),
         }
-    if value is None or nests_deeper(value, DEPTH):
+    said = payload(value)
+    if said is None or nests_deeper(said, DEPTH):
         return {"event_ms": kafka_ms}
     try:
-        decoded = _DECODERS[topic].decode(value)
+        decoded = _DECODERS[topic].decode(said)
         event_ms = event_milliseconds(decoded.timestamp)
         flat = _event(decoded.data, key, headers) if isinstance(decoded, _Event) else _flat(decoded.data)
     except (msgspec.MsgspecError, ValueError):

@@ -8,6 +8,7 @@ import time
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from infra.config import Settings
+from infra.contracts.framing import payload
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 
@@ -55,7 +56,7 @@ def consume(settings: Settings, topic: str, group: str, limit: int | None, idle_
                     raise KafkaException(error)
                 continue
             heard = time.monotonic()
-            print((message.value() or b"null").decode("utf-8", "replace"))
+            print((payload(message.value()) or b"null").decode("utf-8", "replace"))
             consumer.store_offsets(message)
             printed += 1
     except BrokenPipeError:

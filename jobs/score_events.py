@@ -15,6 +15,7 @@ from pyflink.table import StatementSet, TableEnvironment
 
 from infra.config import Settings
 from infra.contracts.load import load_contracts
+from infra.contracts.registry import registered_id
 from infra.contracts.replays import HEADER
 from jobs.answered import DEAD_LETTERS, PREDICTIONS
 from jobs.begin import Begin
@@ -37,7 +38,7 @@ def build(table_environment: TableEnvironment, settings: Settings, begin: Begin)
     table_environment.execute_sql(tables.source(settings, "actions", [actions.name], group=NAME))
     table_environment.execute_sql(tables.sink(settings, "predictions", predictions.name, predictions.max_message_bytes))
     table_environment.execute_sql(tables.sink(settings, "dead_letters", dead_letters.name, dead_letters.max_message_bytes))
-    table_environment.create_temporary_function("answer_records", answer_records(settings, begin.answered))
+    table_environment.create_temporary_function("answer_records", answer_records(settings, begin.answered, _schema_id(settings)))
 
     # record_key, record_value, topic_partition, topic_offset, kafka_time, replay header -> (is_prediction, record_key, record_value);
     # is_prediction is null where the answer is published already, so that neither sink takes it
@@ -56,6 +57,13 @@ def build(table_environment: TableEnvironment, settings: Settings, begin: Begin)
     statements.add_insert_sql("INSERT INTO predictions SELECT record_key, record_value FROM answers WHERE is_prediction")
     statements.add_insert_sql("INSERT INTO dead_letters SELECT record_key, record_value FROM answers WHERE NOT is_prediction")
     return statements
+
+
+def _schema_id(settings: Settings) -> int | None:
+    """The id that predictions are framed with; None: they are written plain."""
+    if settings.registry.framed != PREDICTIONS:
+        return None
+    return registered_id(settings, PREDICTIONS, "Prediction", 1)
 
 
 def configuration(settings: Settings) -> dict[str, str]:

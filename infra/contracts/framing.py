@@ -45,6 +45,11 @@ def unframe(value: bytes | None) -> Framed | None:
     return Framed(_HEADER.unpack_from(value)[0], value[_HEADER.size :])
 
 
+def payload(value: bytes | None) -> bytes | None:
+    """The JSON of a value that this system wrote, framed or not: its schema is known here, whatever its id."""
+    return value[_HEADER.size :] if value is not None and is_framed(value) else value
+
+
 def frame(schema_id: int, payload: bytes) -> bytes:
     """A payload as registry clients expect it.
 

@@ -92,6 +92,23 @@ def registered(settings: Settings, contracts: Contracts) -> Mapping[str, Contrac
     return held
 
 
+def registered_id(settings: Settings, topic: str, event_type: str, version: int) -> int:
+    """The id under which the registry holds the schema of this code's contract files.
+
+    Raises:
+        RegistryUnreachable: no registry answers at the address of the settings.
+        StreamhouseError: it does not hold the schema.
+
+    """
+    subject = subject_of(topic, event_type, version)
+    with _client(settings) as client:
+        answer = _ask(client, settings, "POST", f"/subjects/{subject}", _body(load_contracts().schemas[event_type, version]))
+    if answer.status_code != 200:
+        message = f"schema registry, subject {subject}: expected the schema of {event_type} {version}, got none; run `./streamhouse apply`"
+        raise StreamhouseError(message)
+    return int(answer.json()["id"])
+
+
 def _named(subject: str, contracts: Contracts) -> tuple[str, str, int] | None:
     """Topic, event type and version of a subject; None: it is none of a topic that these contracts have."""
     match = _SUBJECT.match(subject)

@@ -13,6 +13,7 @@ import msgspec
 from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from infra.config import Settings
+from infra.contracts.framing import payload
 from infra.contracts.load import load_contracts
 
 PREDICTIONS, LETTERS, ACTIONS = "predictions", "user-actions-dlq", "user-actions"
@@ -36,7 +37,7 @@ _answer = msgspec.json.Decoder(_Answer)
 
 def answered_place(value: bytes) -> tuple[int, int]:
     """Partition and offset of the action that a prediction or a dead letter answers."""
-    data = _answer.decode(value).data
+    data = _answer.decode(payload(value) or b"").data
     partition = data.source_partition if data.action_partition is None else data.action_partition
     offset = data.source_offset if data.action_offset is None else data.action_offset
     assert partition is not None

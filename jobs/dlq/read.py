@@ -12,6 +12,7 @@ from confluent_kafka import OFFSET_END, Consumer, KafkaError, KafkaException, To
 
 from infra.config import Settings
 from infra.contracts import topics
+from infra.contracts.framing import payload
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs.committed_records import end_offsets, first_offsets, read_all, read_to_end
@@ -145,7 +146,7 @@ def _predicted(settings: Settings, places: Collection[Place], since_ms: int) -> 
     for messages in read_to_end(settings, starts):
         for message in messages:
             try:
-                place = unseen.pop(_prediction.decode(message.value() or b"").event_id, None)
+                place = unseen.pop(_prediction.decode(payload(message.value()) or b"").event_id, None)
             except (msgspec.MsgspecError, ValueError):
                 continue
             found |= set() if place is None else {place}

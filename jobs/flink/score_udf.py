@@ -17,6 +17,7 @@ from pyflink.table.udf import FunctionContext, ScalarFunction, udf
 
 from infra.clock import system_clock
 from infra.config import Settings, load_settings
+from infra.contracts.framing import frame
 from jobs.offset_ranges import Ranges, holds
 
 if TYPE_CHECKING:
@@ -46,8 +47,8 @@ class AnswerRecords(ScalarFunction):
     _model: Model
     _enrich: Enrich
 
-    def __init__(self, model_name: str, answered: Mapping[int, Ranges]) -> None:
-        self._model_name, self._answered = model_name, dict(answered)
+    def __init__(self, model_name: str, answered: Mapping[int, Ranges], schema_id: int | None) -> None:
+        self._model_name, self._answered, self._schema_id = model_name, dict(answered), schema_id
 
     def open(self, function_context: FunctionContext) -> None:
         """Load the model and connect; never at import, never in the client."""
@@ -88,7 +89,11 @@ class AnswerRecords(ScalarFunction):
         answers = answer(records, self._rules, self._enrich, self._model, system_clock())
         is_prediction = pd.Series(answers.is_prediction, dtype=object)
         is_prediction[published(records, self._answered)] = None
-        return pd.DataFrame({"is_prediction": is_prediction, "record_key": answers.keys, "record_value": answers.values})
+        values = answers.values
+        if self._schema_id is not None:
+            pairs = zip(values, answers.is_prediction, strict=True)
+            values = [frame(self._schema_id, value) if is_answer else value for value, is_answer in pairs]
+        return pd.DataFrame({"is_prediction": is_prediction, "record_key": answers.keys, "record_value": values})
 
 
 def published(records: Records, answered: Mapping[int, Ranges]) -> NDArray[np.bool_]:
@@ -100,6 +105,9 @@ def published(records: Records, answered: Mapping[int, Ranges]) -> NDArray[np.bo
     return held
 
 
-def answer_records(settings: Settings, answered: Mapping[int, Ranges]) -> Any:  # noqa: ANN401 - a pyflink wrapper
-    """The UDF; deterministic for the planner, since asked twice about a record it answers the same. `answered`: as in jobs.begin."""
-    return udf(AnswerRecords(settings.score_events.model, answered), result_type=RESULT, func_type="pandas", deterministic=True)
+def answer_records(settings: Settings, answered: Mapping[int, Ranges], schema_id: int | None) -> Any:  # noqa: ANN401 - a pyflink wrapper
+    """The UDF; deterministic for the planner, since asked twice about a record it answers the same.
+
+    `answered`: as in jobs.begin; `schema_id`: that predictions are framed with, known here so that no worker needs the registry for it.
+    """
+    return udf(AnswerRecords(settings.score_events.model, answered, schema_id), result_type=RESULT, func_type="pandas", deterministic=True)

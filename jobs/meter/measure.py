@@ -21,6 +21,7 @@ from features.fold import FeatureRows
 from features.memory_store import MemoryStore
 from features.profile_history import ProfileHistory
 from infra.contracts.events import UserAction
+from infra.contracts.framing import payload
 from infra.stack.measured import KEPT, Differs, Measured
 from jobs.findings import Findings
 from jobs.folded_archive import Folded, offline_enricher
@@ -132,7 +133,7 @@ class Meter:
 
     def hear(self, values: Iterable[bytes | None]) -> None:
         """Take predictions as they lie in their topic, in any order; what is none of a sampled user is passed over."""
-        for value in values:
+        for value in map(payload, values):
             try:
                 said = _answer.decode(value or b"").data
             except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from infra.config import Settings
 from infra.contracts.events import Rejected
+from infra.contracts.framing import payload
 from jobs.committed_records import committed_ends
 from jobs.patterns.database import reading, writing
 from jobs.patterns.patience import never, patient
@@ -65,7 +66,7 @@ class _Batch:
     def take(self, place: Place, offset: int, value: bytes | None, headers: Iterable[tuple[str, Any]] | None, kafka_ms: int) -> None:
         """The next record."""
         self.taken += 1
-        read = self.projection.codec.decode(value, headers)
+        read = self.projection.codec.decode(payload(value), headers)
         if not isinstance(read, Rejected):
             self.events.append(Recorded(read, *place, offset, kafka_ms))
         elif not is_of_others(read):

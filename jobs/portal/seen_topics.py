@@ -11,6 +11,7 @@ from confluent_kafka import IsolationLevel, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported in silence
 
 from infra.config import Settings
+from infra.contracts.framing import payload
 from infra.portal.catalogue import Catalogue
 from infra.portal.live import DeadLetters, SeenTopic, SeenVersion
 from jobs.committed_records import read_to_end
@@ -18,7 +19,6 @@ from jobs.committed_records import read_to_end
 _SECONDS = 4.0
 _LATEST = 20  # offsets of a partition that are looked at for the versions that are sent
 _LETTERS = 500  # and those of a topic of dead letters, for their reasons
-_FRAME = 5  # bytes of a registry's frame: a zero and the schema's id
 _LONGEST_NAME = 200
 Place = tuple[str, int]
 
@@ -105,9 +105,8 @@ class Topics:
 def _versions(messages: Iterable[Message]) -> tuple[SeenVersion, ...]:
     found: dict[tuple[str, int], int] = {}
     for message in messages:
-        value = message.value() or b""
         try:
-            event = _event.decode(value[_FRAME:] if value[:1] == b"\0" else value)
+            event = _event.decode(payload(message.value()) or b"")
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         if event.event_type:
@@ -119,9 +118,8 @@ def _versions(messages: Iterable[Message]) -> tuple[SeenVersion, ...]:
 def _reasons(messages: Iterable[Message]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for message in messages:
-        value = message.value() or b""
         try:
-            error = _letter.decode(value[_FRAME:] if value[:1] == b"\0" else value).data.error
+            error = _letter.decode(payload(message.value()) or b"").data.error
         except (msgspec.DecodeError, UnicodeDecodeError):
             found["no dead letter"] += 1
             continue

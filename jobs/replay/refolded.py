@@ -21,6 +21,7 @@ from features.online import ACTIVITY, PROFILE, PROFILE_FEATURES, Profiles
 from features.profile import profiles_at
 from features.profile_history import ProfileHistory
 from infra.contracts.codec import event_milliseconds
+from infra.contracts.framing import payload
 from jobs.differing import differing
 from jobs.findings import Findings
 from jobs.folded_archive import Folded
@@ -111,7 +112,7 @@ def compare_vectors(
     """
     outcome = Refolded()
     batch, n = part.accepted.batch, len(part.accepted.events)
-    by_offset = dict(zip(said.offset.tolist(), said.values, strict=True))
+    by_offset = dict(zip(said.offset.tolist(), map(payload, said.values), strict=True))
     served, said_stale = np.full(n, -1, np.int64), np.zeros(n, np.bool_)
     models: dict[Identity, list[int]] = {}
     values: dict[int, bytes] = {}

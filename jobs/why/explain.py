@@ -18,6 +18,7 @@ from features.memory_store import MemoryStore
 from features.profile_history import ProfileHistory
 from infra.config import Settings
 from infra.contracts.codec import event_milliseconds, rfc3339
+from infra.contracts.framing import payload
 from infra.errors import StreamhouseError
 from jobs.contract_history import in_effect
 from jobs.folded_archive import Folded, fold_records, offline_enricher
@@ -170,7 +171,7 @@ _SHOWN = ["topic_partition", "topic_offset", "event_id", "user_id", "score", "de
 def _read(value: bytes) -> _Data:
     """What the value says beside its typed columns; nothing where it cannot be read, which the comparison of columns names."""
     try:
-        return _decoder.decode(value).data
+        return _decoder.decode(payload(value) or b"").data
     except (msgspec.MsgspecError, ValueError):
         return _UNREADABLE
 
