@@ -29,5 +29,13 @@ def test_a_start_with_the_defaults_is_remembered_too(tmp_path: Path) -> None:
     assert again.score_events.model == given(tmp_path).score_events.model
 
 
+def test_predictions_are_framed_as_they_were_at_the_start(tmp_path: Path) -> None:
+    note(given(tmp_path, REGISTRY_FRAMED="predictions", REGISTRY_PORT="7"), "score_events")
+    again = as_started(given(tmp_path, REGISTRY_PORT="8"), ["score_events", "archive_topics"])
+    assert (again.registry.framed, again.registry.port) == ("predictions", 8)
+    note(given(tmp_path), "score_events")
+    assert as_started(given(tmp_path, REGISTRY_FRAMED="predictions"), ["score_events"]).registry.framed == ""
+
+
 def test_without_a_start_the_settings_stay(tmp_path: Path) -> None:
     assert as_started(given(tmp_path, SCORE_EVENTS_MODEL="m@3"), ["score_events"]).score_events.model == "m@3"
