@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from confluent_kafka import OFFSET_BEGINNING
 
@@ -18,7 +18,8 @@ from jobs.framed_records import plain_at
 from jobs.records import Records
 from jobs.schema_history import decisions_in_table, read_on
 
-_LOOK = 0.1  # seconds between two looks at the topic
+_LOOK = 0.1  # seconds between two looks at the topic, of who waits
+_GLANCE = 1.0  # and of who has waited in vain
 _SCORER_SECONDS = 30.0  # how long a command waits for a worker that may be behind
 
 Place = tuple[int, int]
@@ -33,7 +34,8 @@ class FollowedDecisions:
     """What is on record about the records of `topic`, read again while it does not cover them.
 
     `answered` tells for a partition up to which offset records are answered: one that is and that nobody decided about was refused,
-    before there were decisions. It waits `wait_seconds` for the worker, and having waited in vain, not again for ten times as long.
+    before there were decisions. It waits `wait_seconds` for the worker, and having waited in vain, not again before the worker decides
+    something, or ten times as long have passed.
     """
 
     def __init__(
@@ -47,7 +49,8 @@ class FollowedDecisions:
     ) -> None:
         self._settings, self._topic, self._wait, self._answered = settings, topic, wait_seconds, answered
         self._sleep, self._monotonic = sleep, monotonic
-        self._decisions, self._read, self._patient_from = NOTHING, OFFSET_BEGINNING, 0.0
+        self._decisions, self._read = NOTHING, OFFSET_BEGINNING
+        self._patient_from = self._glance_from = 0.0
         self._passed: dict[int, int] = {}  # by partition, up to where the records were answered before the decisions were read
 
     def expect(self, records: Records) -> None:
@@ -89,19 +92,29 @@ class FollowedDecisions:
     def _settled(self, framed: Sequence[tuple[int, int, int]]) -> bool:
         waits_until = self._monotonic() + self._wait
         while waiting := {one[0] for one in framed if self._is_open(*one)}:
-            if self._monotonic() < self._patient_from:
+            if self._monotonic() < min(self._glance_from, self._patient_from):
                 return False
-            before = self._decisions
-            answered = {partition: self._answered(partition) for partition in waiting}  # before the decisions that they rest on
-            self._decisions, self._read = read_on(self._settings, before, self._read)
-            self._passed |= answered
+            if self._look(waiting):
+                self._patient_from = 0.0
             if not any(self._is_open(*one) for one in framed):
                 break
-            if self._monotonic() >= waits_until:
-                self._patient_from = self._monotonic() + 10 * self._wait
+            now = self._monotonic()
+            self._glance_from = now + _GLANCE
+            if now < self._patient_from:
+                return False
+            if now >= waits_until:
+                self._patient_from = now + 10 * self._wait
                 return False
             self._sleep(_LOOK)
         return True
+
+    def _look(self, partitions: Collection[int]) -> bool:
+        """Read what was decided since the last look; whether there was anything."""
+        answered = {partition: self._answered(partition) for partition in partitions}  # before the decisions that they rest on
+        before = self._decisions
+        self._decisions, self._read = read_on(self._settings, before, self._read)
+        self._passed |= answered
+        return self._decisions is not before
 
     def _is_open(self, partition: int, offset: int, schema_id: int) -> bool:
         is_decided = self._decisions.is_decided(self._topic, partition, offset, schema_id)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jobs.followed_decisions import FollowedDecisions
 
 ACTIONS = "user-actions"
-_DECIDED_WITHIN = 10.0  # seconds that an action waits here for its schema id to be decided about; its typed columns are null then
+_DECIDED_WITHIN = 30.0  # seconds that an action waits here for its schema id to be decided about; its typed columns are null then
 _FITS = (-(2**31), 2**31 - 1)
 _TYPES = {
     "STRING": DataTypes.STRING(),

@@ -61,6 +61,13 @@ def test_it_waits_in_vain_for_a_while_and_then_not_at_each_record(settings: Sett
     assert time.monotonic() - began - first < 0.5
     with pytest.raises(UndecidedError, match="score_events has yet to decide"):
         followed.expect(records(9, [avro(7)]))
+    # the worker is back: the next record is waited for again
+    put(settings, Unknown(ACTIONS, PARTITION, 29))
+    time.sleep(1.1)
+    later = threading.Timer(0.7, put, (settings, Unknown(ACTIONS, PARTITION, 30)))
+    later.start()
+    assert followed.settled([(PARTITION, 30)], [avro(7)])
+    later.join()
 
 
 def test_what_was_answered_before_there_were_decisions_waits_for_none(settings: Settings) -> None:
