@@ -89,11 +89,11 @@ class AnswerRecords(ScalarFunction):
         answers = answer(records, self._rules, self._enrich, self._model, system_clock())
         is_prediction = pd.Series(answers.is_prediction, dtype=object)
         is_prediction[published(records, self._answered)] = None
-        values = answers.values
+        framed = answers.values
         if self._schema_id is not None:
-            pairs = zip(values, answers.is_prediction, strict=True)
-            values = [frame(self._schema_id, value) if is_answer else value for value, is_answer in pairs]
-        return pd.DataFrame({"is_prediction": is_prediction, "record_key": answers.keys, "record_value": values})
+            pairs = zip(framed, answers.is_prediction, strict=True)
+            framed = [frame(self._schema_id, value) if is_prediction else value for value, is_prediction in pairs]
+        return pd.DataFrame({"is_prediction": is_prediction, "record_key": answers.keys, "record_value": framed})
 
 
 def published(records: Records, answered: Mapping[int, Ranges]) -> NDArray[np.bool_]:
