@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from infra.contracts.partitioner import partition_of
 from jobs.archive_columns import COLUMNS, ENVELOPE
 from jobs.archive_rows import archive_row
 from jobs.committed_records import end_offsets, read_to_end
+from jobs.schema_history import decisions_in_topic
 from jobs.scoring_parts import as_records, model, rules
 from jobs.scoring_path import answer
 from lakehouse import migrate
@@ -146,7 +147,10 @@ class Writer:
 
 
 class Scorer:
-    """The scoring path over the source topic, batch by batch, as the job runs it; from where it stopped."""
+    """The scoring path over the source topic, batch by batch, as the job runs it; from where it stopped.
+
+    Framed records are answered by what is on record about their schema ids.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._rules, self._model = settings, rules(), model(settings)
@@ -157,9 +161,10 @@ class Scorer:
     def answer(self, withhold: Callable[[int, int], bool] = lambda _, __: False) -> dict[tuple[int, int], tuple[str, Sent]]:
         """Answer what the topic holds by now; answers to places that `withhold` chooses are not sent but handed back, with their topics."""
         kept: dict[tuple[int, int], tuple[str, Sent]] = {}
+        decided = replace(self._rules, schemas=decisions_in_topic(self._settings))
         for messages in _steps(self._settings, [TopicPartition("user-actions", p, self._next[p]) for p in range(PARTITIONS)]):
             records = as_records(messages)
-            answers = answer(records, self._rules, self._enricher, self._model, now_ms=1_704_067_200_000)
+            answers = answer(records, decided, self._enricher, self._model, now_ms=1_704_067_200_000)
             sent = []
             places = zip(records.partition.tolist(), records.offset.tolist(), strict=True)
             for place, predicted, key, value in zip(places, answers.is_prediction, answers.keys, answers.values, strict=True):
@@ -211,7 +216,7 @@ class Archive:
 
 
 def archived(topic: str, messages: Sequence[Message]) -> pa.Table:
-    """Messages as rows of the topic's archive table, as archive_topics writes them."""
+    """Messages as rows of the topic's archive table, as archive_topics writes them; framed actions as where nobody decided in time."""
     contract = rules().contract
     headers: list[Any] = [message.headers() or () for message in messages]
     typed = [

@@ -70,6 +70,11 @@ class Decisions:
         event = self.known.get((topic, partition, schema_id))
         return None if event is None or event.from_offset > offset else event.schema
 
+    def first_known(self, topic: str, partition: int) -> int | None:
+        """The first record whose id is known; None: there is none in this partition."""
+        here = (event.from_offset for event in self.known.values() if (event.topic, event.partition) == (topic, partition))
+        return min(here, default=None)
+
     def is_decided(self, topic: str, partition: int, offset: int, schema_id: int) -> bool:
         """Whether no later event can change what `schema_at` says of a record."""
         return offset <= self.decided.get((topic, partition), -1) or self.schema_at(topic, partition, offset, schema_id) is not None

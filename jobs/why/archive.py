@@ -32,6 +32,7 @@ ACTIONS, PREDICTIONS, LETTERS, PROFILES = "user_actions", "predictions", "user_a
 BY_SOURCE = ("source_partition", "source_offset")
 PREDICTION_COLUMNS = (*COLUMNS, "topic_partition", "topic_offset", "kafka_time", "event_id", "value")
 LETTER_COLUMNS = ("source_partition", "source_offset", "source_topic", "event_id", "step", "reason", "message")
+_NOBODY = np.int32(-2)  # whose code a refused record has, and a framed action that was archived before its schema id was decided about
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,13 @@ class Archive:
         known = self._users.get(partition) or self._read_users(partition)
         code = known.users.get(user, -1)
         chosen = (known.user == code) & (known.offsets < end)
+        found: NDArray[np.int64] = np.unique(known.offsets[chosen])
+        return found
+
+    def nobodys(self, partition: int, first: int, end: int) -> NDArray[np.int64]:
+        """The archived offsets from `first` on and below `end` whose column `user_id` is empty, ascending."""
+        known = self._users.get(partition) or self._read_users(partition)
+        chosen = (known.user == _NOBODY) & (known.offsets >= first) & (known.offsets < end)
         found: NDArray[np.int64] = np.unique(known.offsets[chosen])
         return found
 
@@ -160,7 +168,7 @@ class Archive:
         coded = users.combine_chunks().dictionary_encode()
         codes = {name: code for code, name in enumerate(coded.dictionary.to_pylist())}
         user = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)  # of what is no action, nobody
-        self._users[partition] = _Users(offsets, np.where(user < 0, np.int32(-2), user), codes)
+        self._users[partition] = _Users(offsets, np.where(user < 0, _NOBODY, user), codes)
         return self._users[partition]
 
     def _read_event_ids(self, partition: int) -> tuple[NDArray[np.int64], pa.ChunkedArray]:

@@ -81,9 +81,10 @@ class Explainer:
             StreamhouseError: there are none, or they cannot be read.
 
         """
-        self._rules, self._root = rules(in_effect(settings), decisions(settings)), models_folder(settings)
+        decided = decisions(settings)
+        self._rules, self._root = rules(in_effect(settings), decided), models_folder(settings)
         self._archive, topics = Archive(settings), Topics(settings, self._rules.contract)
-        self._finder, self._readers = Finder(self._archive, topics, self._rules), Readers(settings, topics)
+        self._finder, self._readers = Finder(self._archive, topics, self._rules, decided), Readers(settings, topics)
         self._models = PublishedModels(self._root)
         self._files: dict[Identity, tuple[ModelFile, Manifest | None]] = {}
         if many:

@@ -14,10 +14,14 @@ from lakehouse.whereabouts import Held
 
 @dataclass(frozen=True)
 class Action:
-    """The action that was answered. `event` None: it is refused now. `held` None: it lies in the topic and is not archived yet."""
+    """The action that was answered. `event` None: it is refused now. `held` None: it lies in the topic and is not archived yet.
+
+    `plain`: its JSON, which the value itself is unless a registry client framed it.
+    """
 
     place: Place
     value: bytes
+    plain: bytes
     kafka_ms: int
     event: UserAction | None
     held: Held | None

@@ -8,6 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from infra.contracts.decisions import Decisions
+from jobs.framed_records import plain_values
 from jobs.records import Records, Rules
 from jobs.scoring_parts import SOURCE_TOPIC
 from jobs.scoring_path import accept
@@ -28,8 +30,8 @@ class Answer:
 class Finder:
     """Looks in the tables first, and asks the broker for what they do not hold yet, if one listens."""
 
-    def __init__(self, archive: Archive, topics: Topics, source_rules: Rules) -> None:
-        self._archive, self._topics, self._rules = archive, topics, source_rules
+    def __init__(self, archive: Archive, topics: Topics, source_rules: Rules, decisions: Decisions) -> None:
+        self._archive, self._topics, self._rules, self._decisions = archive, topics, source_rules, decisions
 
     def place(self, name: str) -> Place:
         """The action's place.
@@ -84,11 +86,20 @@ class Finder:
         accepted, _ = accept(lone, self._rules)
         event = accepted.events[0] if accepted.events else None
         user = said_user if event is None else event.data.user_id
-        offsets = self._archive.offsets_of(user, place.partition, place.offset)
+        offsets = np.union1d(self._archive.offsets_of(user, place.partition, place.offset), self._late(user, place))
         earlier, _ = self._archive.actions(place.partition, offsets)
         younger = [self._of_user(records, user, place) for records in beyond]
         held = self._archive.held(ACTIONS, files[0], place.partition, place.offset) if files else None
-        return _joined([earlier, *younger, lone]), Action(place, lone.values[0] or b"", int(lone.kafka_ms[0]), event, held)
+        (value,), (plain,) = lone.values, plain_values(lone, self._rules)[0]
+        return _joined([earlier, *younger, lone]), Action(place, value or b"", plain or b"", int(lone.kafka_ms[0]), event, held)
+
+    def _late(self, user: str, place: Place) -> NDArray[np.int64]:
+        """The user's earlier framed actions that were archived before their ids were decided about: no column names their user."""
+        first = self._decisions.first_known(SOURCE_TOPIC, place.partition)
+        if first is None:
+            return np.empty(0, np.int64)
+        some, _ = self._archive.actions(place.partition, self._archive.nobodys(place.partition, first, place.offset))
+        return self._of_user(some, user, place).offset
 
     def _not_archived(self, place: Place) -> list[Records]:
         """The records from the archive's end up to and with the action."""

@@ -85,7 +85,7 @@ def _action(action: Action) -> dict[str, Any]:
         "kafka_time": rfc3339(action.kafka_ms),
         "bytes": len(action.value),
         "sha256": hashlib.sha256(action.value).hexdigest(),
-        "event": orjson.loads(action.value) if event is not None else None,
+        "event": orjson.loads(action.plain) if event is not None else None,
         "held": _held(action.held),
     }
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from confluent_kafka import Consumer, TopicPartition
 
 from infra.config import Settings
+from infra.contracts.decisions import Known, write_decision
+from infra.contracts.framing import JSON, WriterSchema, frame
 from infra.contracts.partitioner import partition_of
 from jobs.dead_letter import answer_id
 from jobs.why.explain import Explainer
 from jobs.why.explanation import Explanation
 from jobs.why.named import Unexplained
+from jobs.why.tell import as_dict
 from tests.audited import PARTITIONS, Archive, Scorer, Sent, Writer, action, audited_anew
 from tests.integration.why.conftest import nobody_listens
 
@@ -109,3 +113,21 @@ def test_the_groups_that_have_read_past_it_are_told_from_those_that_have_not(run
         ("fast", said.offset + 1, True),
         ("slow", said.offset, False),
     }
+
+
+def test_framed_actions_count_though_they_were_archived_before_their_id_was_decided_about(running: Running) -> None:
+    user, here = USERS[0], partition_of(USERS[0], PARTITIONS)
+    known = Known("user-actions", here, 0, 7, WriterSchema(JSON, "{}"))
+    running.shop.send([("schema-ids", Sent(*write_decision(known, answer_id("schema-ids", 0, 0), 0), partition=0))])
+    (before,) = running.shop.send([("user-actions", action(user, 9000))])
+    framed = [replace(one, value=frame(7, one.value or b"")) for one in (action(user, 9001), action(user, 9002))]
+    places = running.shop.send([("user-actions", one) for one in (*framed, action(user, 9003))])
+    running.scorer.answer()
+    running.archive.follow_all()
+    archived = nobody_listens(running.settings)
+    earlier = explained(archived, before).activity.earlier
+    for number, place in enumerate(places, start=1):
+        found = explained(archived, place)
+        assert found.again.is_equal, found.again
+        assert found.activity.earlier == earlier + number
+        assert as_dict(found)["action"]["event"]["data"]["userId"] == user

@@ -63,6 +63,8 @@ def test_an_id_is_known_from_its_first_offset_that_was_open_on(events: list[Know
         schema = expected.schema if expected is not None and expected.from_offset <= offset else None
         assert decisions.schema_at(topic, partition, offset, schema_id) == schema
         assert decisions.is_decided(topic, partition, offset, schema_id) == (offset <= decided or schema is not None)
+        first = decisions.first_known(topic, partition)
+        assert schema is None or (first is not None and first <= offset)
 
 
 @given(EVENTS)
