@@ -18,10 +18,9 @@ from tests.end_to_end.actions import minutes, send
 from tests.end_to_end.facts import records, tables_follow, wait_for
 from tests.end_to_end.stacks import fresh_stack
 
-# so that the tables' upkeep, the brake, and a schema that comes late are seen within the tests' minutes
+# so that the tables' upkeep, and the brake, are seen within the tests' minutes
 _QUICK = {
     "BRAKE_SECONDS": "20",
-    "REGISTRY_UNKNOWN_SECONDS": "1",
     "ARCHIVE_TOPICS_CHECKPOINT_INTERVAL": "2s",
     "ARCHIVE_SHOP_CHECKPOINT_INTERVAL": "2s",
     "ARCHIVE_TOPICS_MAINTAIN_EVERY_COMMITS": "5",

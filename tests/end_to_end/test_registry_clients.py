@@ -1,4 +1,4 @@
-"""What standard registry clients send, on the real stack: answered once as plain JSON is, also over an absent registry."""
+"""Standard registry clients on the real stack, whose own predictions are framed: each reads what the other writes, answered once."""
 
 from __future__ import annotations
 
@@ -13,28 +13,44 @@ import pytest
 from confluent_kafka import Message, Producer
 from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
 from confluent_kafka.schema_registry.avro import AvroSerializer
-from confluent_kafka.schema_registry.json_schema import JSONSerializer
+from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
 from infra.config import Settings, load_settings
-from infra.contracts.framing import frame
+from infra.contracts.framing import frame, payload, unframe
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from infra.stack import health, supervise
 from jobs.audit.run import audit
 from jobs.rebuild_features import rebuild
 from jobs.replay.command import EQUAL, main
+from jobs.submit import JOBS, submit
 from lakehouse.read import read
 from tests.end_to_end.actions import an_action
 from tests.end_to_end.facts import Place, place_of, records, restarts, tables_follow, value_of, wait_for
 from tests.end_to_end.readme import said
+from tests.end_to_end.stacks import fresh_stack
 from tests.unit.contracts.test_framing import USER_ACTION, written
 
 pytestmark = pytest.mark.timeout(600)
-ACTIONS = "user-actions"
+ACTIONS, PREDICTIONS = "user-actions", "predictions"
 USER = "registry-client"
 HOME = partition_of(USER, 4)
 WHERE = SerializationContext(ACTIONS, MessageField.VALUE)
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[Settings]:
+    """A stack of its own, as its scoring job frames what it writes; each prediction is measured."""
+    with fresh_stack(
+        "registry-clients",
+        REGISTRY_FRAMED=PREDICTIONS,
+        REGISTRY_UNKNOWN_SECONDS="1",
+        ARCHIVE_TOPICS_CHECKPOINT_INTERVAL="1s",
+        METER_EVERY="1",
+    ) as settings:
+        submit(settings, *JOBS)
+        yield settings
 
 
 def an_event(action: str = "product_view") -> dict[str, Any]:
@@ -72,13 +88,17 @@ class Sender:
         return self.places[before:]
 
 
+def predictions(settings: Settings) -> dict[Place, dict[str, Any]]:
+    """By the place of its action."""
+    events = [json.loads(payload(message.value()) or b"") for message in records(settings, PREDICTIONS)]
+    return {(event["data"]["actionPartition"], event["data"]["actionOffset"]): event for event in events}
+
+
 def answers(settings: Settings) -> dict[Place, str]:
     """By place, `prediction` or the reason of its dead letter."""
-    said = {
-        (d["actionPartition"], d["actionOffset"]): "prediction" for d in (value_of(m)["data"] for m in records(settings, "predictions"))
-    }
     letters = [value_of(message)["data"] for message in records(settings, "user-actions-dlq")]
-    return said | {(d["sourcePartition"], d["sourceOffset"]): d["error"]["reason"] for d in letters}
+    refused = {(letter["sourcePartition"], letter["sourceOffset"]): letter["error"]["reason"] for letter in letters}
+    return dict.fromkeys(predictions(settings), "prediction") | refused
 
 
 @contextmanager
@@ -93,8 +113,8 @@ def no_registry(settings: Settings) -> Iterator[None]:
         wait_for(lambda: health.answers(settings, "registry"))
 
 
-def test_framed_actions_are_answered_as_plain_ones_over_an_absent_registry(stack: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    sender, seen = Sender(stack), restarts(stack)
+def test_framed_actions_are_answered_as_plain_ones_over_an_absent_registry(stack: Settings) -> None:
+    sender = Sender(stack)
     with SchemaRegistryClient({"url": stack.registry.confluent_url}) as client:
         by_json = JSONSerializer(json.dumps(load_contracts().schemas["UserAction", 1].document), client, lambda value, _: value)
         by_avro, later = serializer(client, "Acted"), serializer(client, "ActedLater")
@@ -107,37 +127,68 @@ def test_framed_actions_are_answered_as_plain_ones_over_an_absent_registry(stack
         unknown, unread = sender.send(frame(876_543, plain), whole[:-3])
         wait_for(lambda: answers(stack).keys() >= set(sender.places))
         expected = dict.fromkeys(good, "prediction") | {unknown: "unknown_schema", unread: "invalid_avro"}
-        assert {place: why for place, why in answers(stack).items() if place in expected} == expected
+        assert answers(stack) == expected
 
         with no_registry(stack):
             goes_on = sender.send(by_avro(as_avro(events[4]), WHERE), by_json(an_event(), WHERE))
             wait_for(lambda: answers(stack).keys() >= set(goes_on))
             waiting = sender.send(new, json.dumps(an_event("add_to_cart")).encode(), frame(765_432, plain))
             with pytest.raises(AssertionError, match="waited in vain"):
-                wait_for(lambda: bool(answers(stack).keys() & set(waiting)), seconds=8)
+                wait_for(lambda: bool(answers(stack).keys() & set(waiting)), seconds=4)
         wait_for(lambda: answers(stack).keys() >= set(waiting))
     expected |= dict.fromkeys(goes_on, "prediction") | dict(zip(waiting, ["prediction", "prediction", "unknown_schema"], strict=True))
-    answered = answers(stack)
-    assert {place: answered[place] for place in sender.places} == expected
-    assert restarts(stack) == seen
+    assert answers(stack) == expected
+    assert restarts(stack) == 0
 
-    # the same event, however it came, was scored with the features of what came before; and all of it comes out again
     wait_for(lambda: tables_follow(stack))
-    rows = read(stack, "user_actions", ["topic_partition", "topic_offset", "user_id", "event_id", "platform"], f"topic_partition = {HOME}")
+    rows = read(stack, "user_actions", ["topic_partition", "topic_offset", "user_id", "event_id"], f"topic_partition = {HOME}")
     held = {(row["topic_partition"], row["topic_offset"]): row for row in rows.to_pylist()}
-    of_event = {place: event["eventId"] for place, event in zip(good, events, strict=False)}
-    assert {place: held[place]["event_id"] for place in good} == of_event
+    assert [held[place]["event_id"] for place in good] == [event["eventId"] for event in events[:3]]
     assert {held[place]["user_id"] for place in (*good, *goes_on)} == {USER}
     assert {held[place]["user_id"] for place in (unknown, unread)} == {None}
+
+
+def test_a_letter_of_an_unknown_schema_is_accepted_once_its_schema_is_registered(stack: Settings) -> None:
+    sender = Sender(stack)
+    with SchemaRegistryClient({"url": stack.registry.confluent_url}) as client:
+        coming = client.register_schema("gap", Schema(schema_named("Gap"), "AVRO")) + 1
+        (place,) = sender.send(frame(coming, written(USER_ACTION | {"name": "Coming"}, as_avro(an_event()))))
+        wait_for(lambda: answers(stack).get(place) == "unknown_schema")
+        assert client.register_schema("coming", Schema(schema_named("Coming"), "AVRO")) == coming
+    where, before = f"{place[0]}:{place[1]}", len(predictions(stack))
+    assert "1 would be accepted now" in said(stack, f"./streamhouse dlq replay {where} --dry-run")
+    said(stack, f"./streamhouse dlq replay {where} --yes")
+    wait_for(lambda: len(predictions(stack)) > before)
+    assert "accepted" in json.loads(said(stack, f"./streamhouse dlq show {where} --json"))["history"][-1]
+    assert answers(stack)[place] == "unknown_schema"
+
+
+def test_clients_and_we_read_the_predictions_and_all_of_it_comes_out_again(stack: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    sent = Sender(stack).send(*(json.dumps(an_event()).encode() for _ in range(3)))
+    wait_for(lambda: predictions(stack).keys() >= set(sent))
+    values = [message.value() or b"" for message in records(stack, PREDICTIONS)]
+    with SchemaRegistryClient({"url": stack.registry.confluent_url}) as client:
+        registered = client.get_latest_version(f"{PREDICTIONS}-Prediction").schema_id
+        deserializer = JSONDeserializer(None, schema_registry_client=client)
+        found = [deserializer(value, SerializationContext(PREDICTIONS, MessageField.VALUE)) for value in values]
+    assert {framed and framed.schema_id for framed in map(unframe, values)} == {registered}
+    ids = sorted(event["eventId"] for event in found)
+    printed = said(stack, f"./streamhouse consume {PREDICTIONS} -n {len(ids)} --idle 20").splitlines()
+    assert sorted(json.loads(line)["eventId"] for line in printed if line.startswith("{")) == ids
+    assert json.loads(said(stack, f"./streamhouse why {ids[0]} --json"))["equal"] is True
+
+    wait_for(lambda: tables_follow(stack))
     rebuild(stack)
     report = audit(stack, settled=True)
     assert report.is_clean, report.findings
-    for settings in (stack, without_broker(stack)):
+    # made again by the features that the table holds and by those folded anew, and by the tables alone
+    for settings, fold in ((stack, False), (without_broker(stack), True)):
         options: dict[str, Any] = dict.fromkeys(["from_time", "to_time", "tag", "snapshot_id", "parallelism"])
         options |= {"offsets": [], "batch": 20_000, "as_json": True, "own_name": f"replay-{uuid.uuid4()}", "flink": False, "topics": False}
-        assert main(settings, **options, fold=True) == EQUAL, capsys.readouterr()
-        told = json.loads(capsys.readouterr().out)
-        assert told["predictions"]["equal"] >= 6
+        assert main(settings, **options, fold=fold) == EQUAL, capsys.readouterr()
+        assert json.loads(capsys.readouterr().out)["predictions"]["equal"] == len(ids)
+    wait_for(lambda: json.loads(said(stack, "./streamhouse meter --json"))["equal"] == len(ids), between=1)
+    assert restarts(stack) == 0
 
 
 def without_broker(stack: Settings) -> Settings:
@@ -145,18 +196,3 @@ def without_broker(stack: Settings) -> Settings:
     away = load_settings({"STREAMHOUSE_STATE": str(stack.state), "STREAMHOUSE_KAFKA_PORT": "9", "STREAMHOUSE_REGISTRY_PORT": "9"})
     assert not health.answers(away, "broker")
     return away
-
-
-def test_a_letter_of_an_unknown_schema_is_accepted_once_its_schema_is_registered(stack: Settings) -> None:
-    sender = Sender(stack)
-    with SchemaRegistryClient({"url": stack.registry.confluent_url}) as client:
-        latest = client.register_schema("gap", Schema(schema_named("Gap"), "AVRO"))
-        coming = latest + 1
-        (place,) = sender.send(frame(coming, written(USER_ACTION | {"name": "Coming"}, as_avro(an_event()))))
-        wait_for(lambda: answers(stack).get(place) == "unknown_schema")
-        assert client.register_schema("coming", Schema(schema_named("Coming"), "AVRO")) == coming
-    where = f"{place[0]}:{place[1]}"
-    assert "1 would be accepted now" in said(stack, f"./streamhouse dlq replay {where} --dry-run")
-    said(stack, f"./streamhouse dlq replay {where} --yes")
-    wait_for(lambda: "accepted" in json.loads(said(stack, f"./streamhouse dlq show {where} --json"))["history"][-1], between=2)
-    assert answers(stack)[place] == "unknown_schema"
