@@ -19,10 +19,14 @@ _UNKNOWN_TOPIC = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITIO
 
 
 class AsRegistered:
-    """Schemas as the registry knows them now: what a record would be decoded by if it came now. Nothing is decided."""
+    """Schemas as the registry knows them now: what a record would be decoded by if it came now. Nothing is decided.
+
+    An id is asked about once, also one that is not known: bad input may name the same one in thousands of records.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._registry = RegisteredSchemas(settings, time.sleep)
+        self._asked: dict[int, WriterSchema | None] = {}
 
     def schema_at(self, topic: str, partition: int, offset: int, schema_id: int) -> WriterSchema | None:
         """The schema of an id; None: the registry does not know it.
@@ -31,7 +35,9 @@ class AsRegistered:
             RegistryUnreachable: it does not answer.
 
         """
-        return self._registry.ask([schema_id])[schema_id]
+        if schema_id not in self._asked:
+            self._asked |= self._registry.ask([schema_id])
+        return self._asked[schema_id]
 
 
 def decisions(settings: Settings) -> Decisions:
