@@ -29,7 +29,8 @@ try:
             continue
         if message.error():
             raise KafkaException(message.error())
-        prediction = json.loads(message.value() or b"")["data"]
+        value = message.value() or b""
+        prediction = json.loads(value[5:] if value[:1] == b"\0" else value)["data"]  # behind a schema's id, where predictions are framed
         acts = "  <- about to purchase" if prediction["decision"] else ""
         print(f"{message.partition()}/{message.offset()} {prediction['userId']} {prediction['score']:.3f}{acts}", flush=True)
         consumer.store_offsets(message)
