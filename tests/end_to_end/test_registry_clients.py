@@ -20,7 +20,7 @@ from infra.config import Settings, load_settings
 from infra.contracts.framing import frame, payload, unframe
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
-from infra.stack import health, supervise
+from infra.stack import health, measured, supervise
 from jobs.audit.run import audit
 from jobs.rebuild_features import rebuild
 from jobs.replay.command import EQUAL, main
@@ -187,7 +187,7 @@ def test_clients_and_we_read_the_predictions_and_all_of_it_comes_out_again(stack
         options |= {"offsets": [], "batch": 20_000, "as_json": True, "own_name": f"replay-{uuid.uuid4()}", "flink": False, "topics": False}
         assert main(settings, **options, fold=fold) == EQUAL, capsys.readouterr()
         assert json.loads(capsys.readouterr().out)["predictions"]["equal"] == len(ids)
-    wait_for(lambda: json.loads(said(stack, "./streamhouse meter --json"))["equal"] == len(ids), between=1)
+    wait_for(lambda: (kept := measured.known(stack)) is not None and kept.measured.equal == len(ids))
     assert restarts(stack) == 0
 
 
