@@ -16,6 +16,7 @@ from lakehouse.tables import ARCHIVES
 
 _ENVELOPE = {"eventType": "event_type", "eventId": "event_id", "timestamp": "event_time", "version": "event_version"}
 _ENVELOPE |= {"source": "source", "correlationId": "correlation_id"}
+_ABOUT = {"data.topic": "source_topic", "data.partition": "source_partition"}  # of the records that an event is about, beside its own place
 
 
 def column_edges(topic: Topic, contracts: Contracts) -> Iterator[Edge]:
@@ -42,11 +43,13 @@ def _holds(column: FieldColumn, number: int, path: str) -> bool:
 def _by_name(topic: Topic, contracts: Contracts, event_type: str, path: str) -> Iterator[str]:
     """What a column is called where the archive has one for the field: `data.userId` is `user_id`, in whichever version it is called so.
 
-    A field of an object has the object's name before its own (`model_name`), an error's its own (`step`); events of the shop and the
-    bank are held whole.
+    A field of an object has the object's name before its own (`model_name`), an error's its own (`step`), a place of other records
+    `source_` (`source_topic`); events of the shop and the bank are held whole.
     """
     if path in _ENVELOPE:
         yield _ENVELOPE[path]
+    elif path in _ABOUT:
+        yield _ABOUT[path]
     elif topic.name in EVENT_TOPICS:
         yield "data"
         if path == topic.key.field:
