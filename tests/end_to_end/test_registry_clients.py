@@ -40,7 +40,7 @@ WHERE = SerializationContext(ACTIONS, MessageField.VALUE)
 
 
 @pytest.fixture(scope="module")
-def stack() -> Iterator[Settings]:
+def framing() -> Iterator[Settings]:
     """A stack of its own, as its scoring job frames what it writes; each prediction is measured."""
     with fresh_stack(
         "registry-clients",
@@ -113,9 +113,9 @@ def no_registry(settings: Settings) -> Iterator[None]:
         wait_for(lambda: health.answers(settings, "registry"))
 
 
-def test_framed_actions_are_answered_as_plain_ones_over_an_absent_registry(stack: Settings) -> None:
-    sender = Sender(stack)
-    with SchemaRegistryClient({"url": stack.registry.confluent_url}) as client:
+def test_framed_actions_are_answered_as_plain_ones_over_an_absent_registry(framing: Settings) -> None:
+    sender = Sender(framing)
+    with SchemaRegistryClient({"url": framing.registry.confluent_url}) as client:
         by_json = JSONSerializer(json.dumps(load_contracts().schemas["UserAction", 1].document), client, lambda value, _: value)
         by_avro, later = serializer(client, "Acted"), serializer(client, "ActedLater")
         events = [an_event() for _ in range(6)]
@@ -125,74 +125,74 @@ def test_framed_actions_are_answered_as_plain_ones_over_an_absent_registry(stack
         whole = by_avro(as_avro(events[3]), WHERE)
         assert whole is not None
         unknown, unread = sender.send(frame(876_543, plain), whole[:-3])
-        wait_for(lambda: answers(stack).keys() >= set(sender.places))
+        wait_for(lambda: answers(framing).keys() >= set(sender.places))
         expected = dict.fromkeys(good, "prediction") | {unknown: "unknown_schema", unread: "invalid_avro"}
-        assert answers(stack) == expected
+        assert answers(framing) == expected
 
-        with no_registry(stack):
+        with no_registry(framing):
             goes_on = sender.send(by_avro(as_avro(events[4]), WHERE), by_json(an_event(), WHERE))
-            wait_for(lambda: answers(stack).keys() >= set(goes_on))
+            wait_for(lambda: answers(framing).keys() >= set(goes_on))
             waiting = sender.send(new, json.dumps(an_event("add_to_cart")).encode(), frame(765_432, plain))
             with pytest.raises(AssertionError, match="waited in vain"):
-                wait_for(lambda: bool(answers(stack).keys() & set(waiting)), seconds=4)
-        wait_for(lambda: answers(stack).keys() >= set(waiting))
+                wait_for(lambda: bool(answers(framing).keys() & set(waiting)), seconds=4)
+        wait_for(lambda: answers(framing).keys() >= set(waiting))
     expected |= dict.fromkeys(goes_on, "prediction") | dict(zip(waiting, ["prediction", "prediction", "unknown_schema"], strict=True))
-    assert answers(stack) == expected
-    assert restarts(stack) == 0
+    assert answers(framing) == expected
+    assert restarts(framing) == 0
 
-    wait_for(lambda: tables_follow(stack))
-    rows = read(stack, "user_actions", ["topic_partition", "topic_offset", "user_id", "event_id"], f"topic_partition = {HOME}")
+    wait_for(lambda: tables_follow(framing))
+    rows = read(framing, "user_actions", ["topic_partition", "topic_offset", "user_id", "event_id"], f"topic_partition = {HOME}")
     held = {(row["topic_partition"], row["topic_offset"]): row for row in rows.to_pylist()}
     assert [held[place]["event_id"] for place in good] == [event["eventId"] for event in events[:3]]
     assert {held[place]["user_id"] for place in (*good, *goes_on)} == {USER}
     assert {held[place]["user_id"] for place in (unknown, unread)} == {None}
 
 
-def test_a_letter_of_an_unknown_schema_is_accepted_once_its_schema_is_registered(stack: Settings) -> None:
-    sender = Sender(stack)
-    with SchemaRegistryClient({"url": stack.registry.confluent_url}) as client:
+def test_a_letter_of_an_unknown_schema_is_accepted_once_its_schema_is_registered(framing: Settings) -> None:
+    sender = Sender(framing)
+    with SchemaRegistryClient({"url": framing.registry.confluent_url}) as client:
         coming = client.register_schema("gap", Schema(schema_named("Gap"), "AVRO")) + 1
         (place,) = sender.send(frame(coming, written(USER_ACTION | {"name": "Coming"}, as_avro(an_event()))))
-        wait_for(lambda: answers(stack).get(place) == "unknown_schema")
+        wait_for(lambda: answers(framing).get(place) == "unknown_schema")
         assert client.register_schema("coming", Schema(schema_named("Coming"), "AVRO")) == coming
-    where, before = f"{place[0]}:{place[1]}", len(predictions(stack))
-    assert "1 would be accepted now" in said(stack, f"./streamhouse dlq replay {where} --dry-run")
-    said(stack, f"./streamhouse dlq replay {where} --yes")
-    wait_for(lambda: len(predictions(stack)) > before)
-    assert "accepted" in json.loads(said(stack, f"./streamhouse dlq show {where} --json"))["history"][-1]
-    assert answers(stack)[place] == "unknown_schema"
+    where, before = f"{place[0]}:{place[1]}", len(predictions(framing))
+    assert "1 would be accepted now" in said(framing, f"./streamhouse dlq replay {where} --dry-run")
+    said(framing, f"./streamhouse dlq replay {where} --yes")
+    wait_for(lambda: len(predictions(framing)) > before)
+    assert "accepted" in json.loads(said(framing, f"./streamhouse dlq show {where} --json"))["history"][-1]
+    assert answers(framing)[place] == "unknown_schema"
 
 
-def test_clients_and_we_read_the_predictions_and_all_of_it_comes_out_again(stack: Settings, capsys: pytest.CaptureFixture[str]) -> None:
-    sent = Sender(stack).send(*(json.dumps(an_event()).encode() for _ in range(3)))
-    wait_for(lambda: predictions(stack).keys() >= set(sent))
-    values = [message.value() or b"" for message in records(stack, PREDICTIONS)]
-    with SchemaRegistryClient({"url": stack.registry.confluent_url}) as client:
+def test_clients_and_we_read_the_predictions_and_all_of_it_comes_out_again(framing: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    sent = Sender(framing).send(*(json.dumps(an_event()).encode() for _ in range(3)))
+    wait_for(lambda: predictions(framing).keys() >= set(sent))
+    values = [message.value() or b"" for message in records(framing, PREDICTIONS)]
+    with SchemaRegistryClient({"url": framing.registry.confluent_url}) as client:
         registered = client.get_latest_version(f"{PREDICTIONS}-Prediction").schema_id
         deserializer = JSONDeserializer(None, schema_registry_client=client)
         found = [deserializer(value, SerializationContext(PREDICTIONS, MessageField.VALUE)) for value in values]
     assert {framed and framed.schema_id for framed in map(unframe, values)} == {registered}
     ids = sorted(event["eventId"] for event in found)
-    printed = said(stack, f"./streamhouse consume {PREDICTIONS} -n {len(ids)} --idle 20").splitlines()
+    printed = said(framing, f"./streamhouse consume {PREDICTIONS} -n {len(ids)} --idle 20").splitlines()
     assert sorted(json.loads(line)["eventId"] for line in printed if line.startswith("{")) == ids
-    assert json.loads(said(stack, f"./streamhouse why {ids[0]} --json"))["equal"] is True
+    assert json.loads(said(framing, f"./streamhouse why {ids[0]} --json"))["equal"] is True
 
-    wait_for(lambda: tables_follow(stack))
-    rebuild(stack)
-    report = audit(stack, settled=True)
+    wait_for(lambda: tables_follow(framing))
+    rebuild(framing)
+    report = audit(framing, settled=True)
     assert report.is_clean, report.findings
     # made again by the features that the table holds and by those folded anew, and by the tables alone
-    for settings, fold in ((stack, False), (without_broker(stack), True)):
+    for settings, fold in ((framing, False), (without_broker(framing), True)):
         options: dict[str, Any] = dict.fromkeys(["from_time", "to_time", "tag", "snapshot_id", "parallelism"])
         options |= {"offsets": [], "batch": 20_000, "as_json": True, "own_name": f"replay-{uuid.uuid4()}", "flink": False, "topics": False}
         assert main(settings, **options, fold=fold) == EQUAL, capsys.readouterr()
         assert json.loads(capsys.readouterr().out)["predictions"]["equal"] == len(ids)
-    wait_for(lambda: (kept := measured.known(stack)) is not None and kept.measured.equal == len(ids))
-    assert restarts(stack) == 0
+    wait_for(lambda: (kept := measured.known(framing)) is not None and kept.measured.equal == len(ids))
+    assert restarts(framing) == 0
 
 
-def without_broker(stack: Settings) -> Settings:
+def without_broker(framing: Settings) -> Settings:
     """The same tables, and neither a broker nor a registry."""
-    away = load_settings({"STREAMHOUSE_STATE": str(stack.state), "STREAMHOUSE_KAFKA_PORT": "9", "STREAMHOUSE_REGISTRY_PORT": "9"})
+    away = load_settings({"STREAMHOUSE_STATE": str(framing.state), "STREAMHOUSE_KAFKA_PORT": "9", "STREAMHOUSE_REGISTRY_PORT": "9"})
     assert not health.answers(away, "broker")
     return away
