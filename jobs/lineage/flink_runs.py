@@ -18,7 +18,6 @@ from jobs.lineage.emit import Emitter
 from jobs.lineage.told import ABORT, COMPLETE, FAIL, START, Told
 from jobs.scoring_parts import SOURCE_TOPIC, models_folder
 from lakehouse.errors import LakehouseError
-from lakehouse.read import snapshot
 
 SCORER = "score_events"
 _ENDS = {"FINISHED": COMPLETE, "CANCELED": ABORT, "FAILED": FAIL}
@@ -90,6 +89,8 @@ def _as_it_is(settings: Settings, data: Data) -> Data:
     """A table with its newest snapshot."""
     if data.also is None:
         return data
+    from lakehouse.read import snapshot  # PyIceberg, which `down` and `submit` need for nothing else
+
     try:
         newest = snapshot(settings, data.also[1].rpartition(".")[2])
     except LakehouseError:
