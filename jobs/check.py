@@ -19,7 +19,7 @@ _CHECKS = (
     ("mypy",),
     ("lint-imports",),
 )
-# each process takes file by file in their order, the slow ones first. Most of a test is waiting; two cores carry two whole stacks
+# one process takes all that needs a whole stack, the other file by file in their order
 _AT_A_TIME = ("--numprocesses", "2", "--dist", "loadfile", "--no-loadscope-reorder")
 
 

@@ -18,13 +18,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class Together(LoadFileScheduling):
-    """Which tests run one after the other in one process, where several share the tests: those of a file, and all that share a stack."""
+    """Which tests run one after the other in one process, where two share the tests: those of a file, and all that need a whole stack.
 
-    _ONE_STACK: Final = "tests/end_to_end"  # in this folder, not in those below it
+    One stack and its jobs leave two cores just enough time for the tests beside them; two stacks would slow each other down.
+    """
+
+    _STACKS: Final = ("tests/end_to_end/", "tests/faults/")
 
     def _split_scope(self, nodeid: str) -> str:
-        file = nodeid.split("::")[0]
-        return self._ONE_STACK if file.rpartition("/")[0] == self._ONE_STACK else file
+        return "stacks" if nodeid.startswith(self._STACKS) else nodeid.split("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -1,1 +1,0 @@
-"""Tests that bring up a stack of their own."""
