@@ -1,11 +1,15 @@
 """What every test shares: how thorough the property tests are, whether the long rounds run, and which tests keep together."""
 
-from typing import Final
+import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
+
+_STACKS = ("tests/end_to_end/", "tests/faults/")
+_STOOD_BACK = pytest.StashKey[bool]()
+_COURTESY = 5  # how much nicer the tests are that run beside a whole stack
 
 settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -17,19 +21,30 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--full", action="store_true", help="the long rounds: every action of the clickstream, every fault")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What needs a whole stack begins first, since it takes longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(_STACKS))
+
+
 class Together(LoadFileScheduling):
     """Which tests run one after the other in one process, where two share the tests: those of a file, and all that need a whole stack.
 
     One stack and its jobs leave two cores just enough time for the tests beside them; two stacks would slow each other down.
     """
 
-    _STACKS: Final = ("tests/end_to_end/", "tests/faults/")
-
     def _split_scope(self, nodeid: str) -> str:
-        return "stacks" if nodeid.startswith(self._STACKS) else nodeid.split("::")[0]
+        return "stacks" if nodeid.startswith(_STACKS) else nodeid.split("::")[0]
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer | None) -> Together:
     """For xdist."""
     return Together(config, log)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A stack and its jobs come first where there is not time for all: what runs beside them, and all that it starts, stands back."""
+    if hasattr(item.config, "workerinput") and not item.nodeid.startswith(_STACKS) and not item.config.stash.get(_STOOD_BACK, False):
+        os.nice(_COURTESY)
+        item.config.stash[_STOOD_BACK] = True

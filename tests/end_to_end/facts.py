@@ -19,7 +19,7 @@ from jobs.committed_records import read_all
 Place = tuple[int, int]  # partition and offset
 
 
-def wait_for(what: Callable[[], bool], seconds: float = 180, between: float = 0.5) -> None:
+def wait_for(what: Callable[[], bool], seconds: float = 300, between: float = 0.5) -> None:
     """Until a fact holds; fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while not what():

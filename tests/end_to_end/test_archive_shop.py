@@ -22,6 +22,7 @@ from lakehouse.read import count_rows, read
 from tests.audited import Sent, Writer
 from tests.end_to_end.facts import pid_of, place_of, records, wait_for
 
+pytestmark = pytest.mark.timeout(1800)  # three jobs come back twice, one after the other where the machine is busy
 JOB = "archive_shop"
 ACCOUNTS, EVENTS = 40, 25
 NOW = 1_710_325_332_000
@@ -96,7 +97,7 @@ def test_each_event_and_letter_is_archived_once_whatever_ends_the_job(archiving:
     def is_back() -> bool:
         return flink_rest.expected(archiving).get(JOB) not in (before, None) and status(archiving).is_well
 
-    wait_for(is_back, seconds=240)
+    wait_for(is_back, seconds=600)
     wait_for(lambda: is_archived(archiving))
 
     for topic in TOPICS.values():
