@@ -14,6 +14,7 @@ from typing import Any
 
 import fastavro
 import orjson
+from fastavro.schema import SchemaParseException
 
 from infra.contracts.codec import nests_deeper
 from infra.contracts.events import Rejected
@@ -27,6 +28,8 @@ _CONTAINER = 256
 _MESSAGE_LIMIT = 300
 # what the decoder raises on bytes that the schema does not describe, and on dates beyond a calendar
 _FAULTS = (EOFError, LookupError, ValueError, TypeError, ArithmeticError)
+_SCHEMA_FAULTS = (*_FAULTS, AttributeError, RecursionError, SchemaParseException)
+_WRAPPED = "streamhouse.Wrapped"
 _SMALLEST = {"null": 0, "float": 4, "double": 8, **dict.fromkeys(("boolean", "int", "long", "string", "bytes"), 1)}
 
 
@@ -45,12 +48,16 @@ class _Size:
 
 @dataclass(frozen=True)
 class AvroSchema:
-    """A writer's schema that is safe to read by. `per_byte`: the most memory that one more byte of an array or map can ask for."""
+    """A writer's schema that is safe to read by. `per_byte`: the most memory that one more byte of an array or map can ask for.
+
+    `is_wrapped`: `parsed` is a record of one field, the value: fastavro parses a union anew for each value that it reads by it.
+    """
 
     parsed: Any
     fixed: int
     per_byte: int
     floats: bool
+    is_wrapped: bool
 
     def to_json(self, payload: bytes) -> bytes | Rejected:
         """One value as JSON: times in RFC 3339, UUIDs and enums as text. Bytes, decimals and NaN have no place in JSON."""
@@ -61,6 +68,8 @@ class AvroSchema:
             value = fastavro.schemaless_reader(stream, self.parsed, None)
         except _FAULTS as error:
             return Rejected("decode", "invalid_avro", f"the payload is not what its schema describes: {error!r}"[:_MESSAGE_LIMIT])
+        if self.is_wrapped:
+            value = value["value"]
         if rest := len(payload) - stream.tell():
             return Rejected("decode", "invalid_avro", f"{rest} bytes are left over behind the value that its schema describes")
         if self.floats and _has_nan(value):
@@ -71,7 +80,6 @@ class AvroSchema:
             return Rejected("decode", "wrong_type", f"a field has no place in JSON: {error}"[:_MESSAGE_LIMIT])
 
 
-@lru_cache(maxsize=1000)
 def avro_schema(text: str) -> AvroSchema:
     """A schema as the registry gives it.
 
@@ -79,20 +87,31 @@ def avro_schema(text: str) -> AvroSchema:
         UnusableSchemaError: it cannot be parsed, refers to others, nests itself, or lets a few bytes ask for any amount of memory.
 
     """
+    schema = _usable(text)
+    if isinstance(schema, str):
+        raise UnusableSchemaError(schema)
+    return schema
+
+
+@lru_cache(maxsize=1000)
+def _usable(text: str) -> AvroSchema | str:
+    """The schema, or why no value is decoded by it: either is found once, however many records name it."""
     if len(text) > TEXT_BYTES or nests_deeper(text.encode("utf-8", "replace"), _NESTING):
-        message = f"expected at most {TEXT_BYTES >> 10} KiB that nest at most {_NESTING} deep"
-        raise UnusableSchemaError(message)
+        return f"expected at most {TEXT_BYTES >> 10} KiB that nest at most {_NESTING} deep"
     try:
-        parsed = fastavro.parse_schema(orjson.loads(text))
+        said = orjson.loads(text)
+        is_union = isinstance(said, list)
+        wrapped = {"type": "record", "name": _WRAPPED, "fields": [{"name": "value", "type": said}]}
+        parsed = fastavro.parse_schema(wrapped if is_union else said)
         measured = _Measured()
         size = measured.of(parsed)
-    except (*_FAULTS, AttributeError) as error:  # as orjson's and fastavro's own are
-        message = f"it cannot be read: {error!r}"[:_MESSAGE_LIMIT]
-        raise UnusableSchemaError(message) from error
+    except UnusableSchemaError as error:
+        return str(error)
+    except _SCHEMA_FAULTS as error:  # as orjson's and fastavro's own are
+        return f"it cannot be read: {error!r}"[:_MESSAGE_LIMIT]
     if size.most > _MOST_BYTES:
-        message = f"one value could take {size.most >> 20} MiB"
-        raise UnusableSchemaError(message)
-    return AvroSchema(parsed, size.most, measured.per_byte, size.floats)
+        return f"one value could take {size.most >> 20} MiB"
+    return AvroSchema(parsed, size.most, measured.per_byte, size.floats, is_union)
 
 
 class _Measured:

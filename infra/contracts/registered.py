@@ -16,7 +16,9 @@ from infra.plain_http import NO_AUTHORITIES
 
 _SECONDS = 5.0
 _AT_ONCE = 8
-_NO_SUCH_SCHEMA = 40403  # of the registry's error codes; a 404 without it comes from something else that listens at the address
+# of the registry's error codes: no schema has the id, and one had it and was deleted for good. A 404 without them comes from something
+# else that listens at the address
+_NO_SUCH_SCHEMA = (40403, 40401)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 2.0
 
 
@@ -72,7 +74,7 @@ class RegisteredSchemas:
             raise self._unreachable(str(error)) from error
         try:
             said = answer.json()
-            if answer.status_code == 404 and said.get("error_code") == _NO_SUCH_SCHEMA:
+            if answer.status_code == 404 and said.get("error_code") in _NO_SUCH_SCHEMA:
                 return None
             if answer.status_code == 200:
                 return WriterSchema(str(said.get("schemaType") or "AVRO"), str(said["schema"]))

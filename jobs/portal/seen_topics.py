@@ -11,6 +11,7 @@ from confluent_kafka import IsolationLevel, Message, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-defined]  # re-exported in silence
 
 from infra.config import Settings
+from infra.contracts.codec import DEPTH, nests_deeper
 from infra.contracts.framing import payload
 from infra.portal.catalogue import Catalogue
 from infra.portal.live import DeadLetters, SeenTopic, SeenVersion
@@ -106,7 +107,7 @@ def _versions(messages: Iterable[Message]) -> tuple[SeenVersion, ...]:
     found: dict[tuple[str, int], int] = {}
     for message in messages:
         try:
-            event = _event.decode(payload(message.value()) or b"")
+            event = _event.decode(_said(message))
         except (msgspec.DecodeError, UnicodeDecodeError):
             continue
         if event.event_type:
@@ -119,12 +120,18 @@ def _reasons(messages: Iterable[Message]) -> dict[str, int]:
     found: Counter[str] = Counter()
     for message in messages:
         try:
-            error = _letter.decode(payload(message.value()) or b"").data.error
+            error = _letter.decode(_said(message)).data.error
         except (msgspec.DecodeError, UnicodeDecodeError):
             found["no dead letter"] += 1
             continue
         found[f"{error.step}: {error.reason}"[:_LONGEST_NAME]] += 1
     return dict(found.most_common())
+
+
+def _said(message: Message) -> bytes:
+    """A value as JSON; nothing where it nests deeper than a decoder may follow it: anybody's records lie in a topic."""
+    value = payload(message.value()) or b""
+    return b"" if nests_deeper(value, DEPTH) else value
 
 
 def _offsets(client: AdminClient, places: Iterable[Place], spec: OffsetSpec) -> dict[Place, tuple[int, int]]:

@@ -200,6 +200,10 @@ for _level in range(1, 28):
         (json.loads("[" * 99 + '"null"' + "]" * 99), None),
         (json.loads("[" * 101 + '"null"' + "]" * 101), "nest at most"),
         ("x" * 600_000, "at most 512 KiB"),
+        # what a registry takes that holds no schema to the specification
+        (of({"type": "bytes", "logicalType": "decimal", "precision": 2, "scale": 5}), "cannot be read"),
+        (of([of("int") | {"name": "Twice"}, of("text") | {"name": "Twice"}]), "cannot be read"),
+        (["null", of("int") | {"name": "streamhouse.Wrapped"}], "cannot be read"),
         *((bad, "cannot be read") for bad in NONE_AT_ALL),
     ],
 )
@@ -214,6 +218,18 @@ def test_a_schema_that_cannot_be_read_by_in_bounded_memory_is_not_used(schema: o
         assert isinstance(refused, Rejected)
         assert refused.reason == "unusable_schema"
     assert time.monotonic() - began < 5
+
+
+def test_a_value_of_a_union_of_many_is_read_as_quickly_as_one_of_few() -> None:
+    def seconds(schema: list[object]) -> float:
+        payload, read = written(schema, {"f0": 7}), avro_schema(json.dumps(schema))
+        began = time.perf_counter()
+        for _ in range(50):
+            assert read.to_json(payload) == b'{"f0":7}'
+        return time.perf_counter() - began
+
+    branches: list[object] = [{"type": "record", "name": f"R{i}", "fields": [{"name": f"f{i}", "type": "int"}]} for i in range(500)]
+    assert min(seconds(branches) for _ in range(3)) < 10 * min(seconds(branches[:2]) for _ in range(3)) + 0.01
 
 
 def test_text_that_is_no_json_is_no_schema() -> None:
