@@ -1,15 +1,11 @@
 """What every test shares: how thorough the property tests are, whether the long rounds run, and which tests keep together."""
 
-import os
-
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 _STACKS = ("tests/end_to_end/", "tests/faults/")
-_STOOD_BACK = pytest.StashKey[bool]()
-_COURTESY = 5  # how much nicer the tests are that run beside a whole stack
 
 settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -40,11 +36,3 @@ class Together(LoadFileScheduling):
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer | None) -> Together:
     """For xdist."""
     return Together(config, log)
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item: pytest.Item) -> None:
-    """A stack and its jobs come first where there is not time for all: what runs beside them, and all that it starts, stands back."""
-    if hasattr(item.config, "workerinput") and not item.nodeid.startswith(_STACKS) and not item.config.stash.get(_STOOD_BACK, False):
-        os.nice(_COURTESY)
-        item.config.stash[_STOOD_BACK] = True

@@ -62,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 def _serve(settings: Settings) -> subprocess.Popen[bytes]:
     environment = {**os.environ, **settings.environment}
     server = subprocess.Popen([sys.executable, "-m", "infra.stack.forkserver"], env=environment, stdout=subprocess.DEVNULL)
-    _until(lambda: health.answers(settings, "forkserver"), 30)
+    _until(lambda: health.answers(settings, "forkserver"), 180)
     return server
 
 
@@ -83,7 +83,7 @@ def _said(client: subprocess.Popen[bytes]) -> dict[str, object]:
     return dict(json.loads(said))
 
 
-def _until(what: Callable[[], bool], seconds: float = 10) -> None:
+def _until(what: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline
@@ -97,13 +97,13 @@ def _ended(said: dict[str, object]) -> None:
 
 
 def _finish(client: subprocess.Popen[bytes]) -> int:
-    client.communicate(timeout=20)
+    client.communicate(timeout=120)
     return client.returncode
 
 
 def test_a_worker_has_the_environment_folder_arguments_and_outputs_of_its_client(settings: Settings, folder: Path) -> None:
     client = _start(settings, folder, "end", "7", "three")
-    out, error = client.communicate(timeout=20)
+    out, error = client.communicate(timeout=120)
     said = json.loads(out)
     assert said == said | {"arguments": ["end", "7", "three"], "folder": str(folder), "told": "something", "imported": True}
     assert error == b"and to error\n"

@@ -22,7 +22,8 @@ def test_a_broker_that_is_away_at_the_start_and_dies_later_loses_and_doubles_not
         }
     )
     broker = broker_of(there)
-    settings = configured(there, there.state, STREAMHOUSE_SHOP_HTTP_PORT=http)
+    patient = {"STREAMHOUSE_SHOP_PAYMENT_SECONDS": "900"}  # no payment service runs: a busy machine's order is not to be wound down
+    settings = configured(there, there.state, STREAMHOUSE_SHOP_HTTP_PORT=http, **patient)
     with programs(settings, tmp_path) as started, client_of(settings) as client:
         started.start("jobs.shop.http_service")
         until(lambda: answers(client, "/openapi.json", 200))
