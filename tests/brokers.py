@@ -18,7 +18,7 @@ from infra.stack.jars import install, installed
 from infra.stack.services import java_home, kafka_properties
 from tests.ports import free_ports
 
-_SECONDS = 90
+_SECONDS = 180
 
 
 class Broker:

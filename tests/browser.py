@@ -20,7 +20,7 @@ from websockets.sync.client import ClientConnection, connect
 
 from infra.config import ROOT
 
-_SECONDS = 30.0
+_SECONDS = 90.0
 _MISSING = "no chromium: expected the program `chromium` on PATH, got none, and it could not be installed; apt-get install chromium"
 _KEYS = {
     "Tab": (9, ""),

@@ -19,7 +19,7 @@ import psycopg
 
 from tests.ports import free_ports
 
-_SECONDS = 60
+_SECONDS = 180
 _NOBODY = 65534  # PostgreSQL refuses to run as root
 
 

@@ -14,7 +14,7 @@ from infra.config import Settings
 from infra.stack.jars import install
 from infra.stack.services import services
 
-_SECONDS = 90
+_SECONDS = 180
 
 
 class Registry:

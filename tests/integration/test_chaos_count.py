@@ -99,7 +99,7 @@ def publish(settings: Settings, answers: list[tuple[str, bytes | None, bytes]], 
     (producer.commit_transaction if commit else producer.abort_transaction)(20)
 
 
-def until(what: Callable[[], bool], seconds: float = 60) -> None:
+def until(what: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, "waited in vain"

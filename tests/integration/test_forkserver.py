@@ -83,7 +83,7 @@ def _said(client: subprocess.Popen[bytes]) -> dict[str, object]:
     return dict(json.loads(said))
 
 
-def _until(what: Callable[[], bool], seconds: float = 60) -> None:
+def _until(what: Callable[[], bool], seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline

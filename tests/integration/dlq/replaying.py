@@ -19,7 +19,7 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _COMMANDS = ["jobs.cli", "jobs.dlq.report", "jobs.dlq.replay", "typer._adapters", "rich.progress", "rich.status"]
 # PyIceberg for what only the archive holds, and a module that has read the contracts
 _CONTEXT.set_forkserver_preload([*_COMMANDS, "jobs.archived_log", "jobs.answered"])
-_SECONDS = 60
+_SECONDS = 180
 BATCH = 5
 """How many letters one transaction holds in such a process."""
 

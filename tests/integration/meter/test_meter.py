@@ -27,7 +27,7 @@ from tests.brokers import empty_topics
 from tests.histories import StoreWithProfiles
 from tests.integration.meter.conftest import USERS, Place
 
-SECONDS = 40.0
+SECONDS = 120.0
 
 
 def look_until(following: Following, done: Callable[[], bool]) -> None:
@@ -181,7 +181,7 @@ def test_a_broker_that_is_away_is_waited_for(place: Place, monkeypatch: pytest.M
     began = time.monotonic()
     with pytest.raises((KafkaException, TimeoutError)):
         following.look()
-    assert time.monotonic() - began < SECONDS
+    assert time.monotonic() - began < 40
     kept = measured.known(nobody)
     assert kept is not None
     assert kept.doing.waits.startswith("the broker says: ")

@@ -34,7 +34,7 @@ from tests.integration.patterns.working import working
 CONTRACTS = load_contracts().topics
 ACCOUNTS = ("--topic", "account-commands")
 MEND = ("--edit", 'lambda event: {**event, "version": 1}')
-_SECONDS = 60.0
+_SECONDS = 180
 
 
 @pytest.fixture

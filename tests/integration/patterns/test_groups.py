@@ -36,7 +36,7 @@ from tests.ports import free_ports
 
 ORDERS = "orders"
 SERVICES = {"notification": ("jobs.shop.notification",), "analytics": ("jobs.shop.analytics",), "inventory": ("jobs.serve", "inventory")}
-_SECONDS = 90.0
+_SECONDS = 180
 
 
 @pytest.fixture

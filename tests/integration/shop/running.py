@@ -16,7 +16,7 @@ import httpx
 
 from infra.config import ROOT, Settings
 
-_SECONDS = 60
+_SECONDS = 180
 
 
 @dataclass

@@ -14,7 +14,7 @@ import pytest
 from infra.stack.apart import free_ports
 from jobs.chaos.proxy import END_TRANSACTION, PRODUCE, Proxy, Weather
 
-SECONDS = 5.0
+SECONDS = 30.0
 
 
 class Echo:
