@@ -72,6 +72,8 @@ def begun(processes: int, begin: Callable[..., None], *arguments: object) -> Ite
     except BaseException as error:
         stop.set()
         if isinstance(error, BrokenExecutor):
+            if isinstance(pool, _Pool):
+                pool.kill()
             message = "a process of this command was killed, as the system does where memory ends; close something, and run it again"
             raise StreamhouseError(message) from error
         raise
@@ -109,6 +111,11 @@ def _deaf() -> Iterator[None]:
 
 class _Pool(ProcessPoolExecutor):
     """Answers by the fault of a process that could not begin; the pool's own word for that is that it broke."""
+
+    def kill(self) -> None:
+        """End them at once. One that was killed may have held the lock of their queue, for which the others would wait for ever."""
+        for process in list((self._processes or {}).values()):
+            process.kill()
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:  # noqa: ANN401 - as declared above it
         """As its own."""

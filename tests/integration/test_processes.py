@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing import resource_tracker
 
 import psutil
 import pytest
@@ -87,6 +88,23 @@ def kill_one() -> None:
 def test_a_process_that_was_killed_is_said_in_a_sentence() -> None:
     with pytest.raises(StreamhouseError, match="was killed"):
         kill_one()
+
+
+def lose(which: int) -> None:
+    """Kills one of two processes that wait for work: one of them holds the lock of their queue."""
+    resource_tracker.ensure_running()  # as where a command has used it before: processes that are begun then do not hear SIGTERM
+    with processes.begun(2, nothing) as (pool, _):
+        waiting = sorted({one.result() for one in [pool.submit(count, 50) for _ in range(2)]})
+        time.sleep(0.5)
+        os.kill(waiting[which], signal.SIGKILL)
+        processes.all_done([pool.submit(count, 6000) for _ in range(2)], lambda: None, time.sleep)
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_one_that_was_killed_while_it_waited_for_work_holds_nobody_up(which: int) -> None:
+    program = f"from tests.integration.test_processes import lose; lose({which})"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=120)
+    assert "was killed" in done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
