@@ -51,13 +51,13 @@ class Broker:
         """Without a word to it."""
         assert self._process is not None
         self._process.kill()
-        self._process.wait(30)
+        self._process.wait(120)
 
     def stop(self) -> None:
         """Ask it to end."""
         assert self._process is not None
         self._process.terminate()
-        self._process.wait(30)
+        self._process.wait(120)
 
 
 @contextlib.contextmanager

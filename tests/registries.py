@@ -40,7 +40,7 @@ class Registry:
         """Without a word to it."""
         if self._process is not None:
             self._process.kill()
-            self._process.wait(30)
+            self._process.wait(120)
             self._process = None
 
     def _answers(self) -> bool:

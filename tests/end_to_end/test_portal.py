@@ -44,7 +44,7 @@ def address(archived: Settings, tmp_path: Path) -> Iterator[str]:
         yield found[0]
     finally:
         process.send_signal(signal.SIGINT)
-        process.wait(30)
+        process.wait(120)
 
 
 def looked(address: str) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         for process in running:
             process.terminate()
         for process in running:
-            process.wait(30)
+            process.wait(120)
 
 
 def topic(name: str) -> Topic:

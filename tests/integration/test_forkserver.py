@@ -49,7 +49,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     server = _serve(settings)
     yield settings
     server.kill()
-    server.wait(10)
+    server.wait(120)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_a_worker_ends_with_the_server_and_the_next_does_without(tmp_path: Path,
     client = _start(settings, folder, "wait", "0")
     said = _said(client)
     server.kill()
-    server.wait(10)
+    server.wait(120)
     _ended(said)
     assert _finish(client) != 0
 

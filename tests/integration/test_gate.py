@@ -61,7 +61,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
         yield settings
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(120)
 
 
 def _answers(settings: Settings) -> bool:

@@ -68,7 +68,7 @@ def test_what_is_under_way_ends_at_its_next_step_when_another_fails() -> None:
     began = time.monotonic()
     with pytest.raises(StreamhouseError, match="a fault"), processes.begun(2, nothing) as (pool, _):
         processes.all_done([pool.submit(count, 6000), pool.submit(fail, 5)], lambda: None, time.sleep)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 45
 
 
 def test_a_process_that_cannot_begin_says_why() -> None:
@@ -119,8 +119,8 @@ def test_nothing_is_left_however_the_first_process_ends(number: signal.Signals) 
             os.killpg(first.pid, number)  # as a terminal sends it: to each of them
         else:
             first.send_signal(number)
-        out, err = first.communicate(timeout=20)
-    _, left = psutil.wait_procs(family, timeout=10)
+        out, err = first.communicate(timeout=120)
+    _, left = psutil.wait_procs(family, timeout=60)
     assert left == []
     if number is signal.SIGINT:
         assert (out, err.count("Traceback")) == ("ended in order\n", 1)  # of the first alone: the others did not hear it

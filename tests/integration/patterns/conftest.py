@@ -51,6 +51,6 @@ def program(topics: Settings, tmp_path: Path) -> Iterator[Serve]:
     for process in started:
         if process.poll() is None:
             process.send_signal(signal.SIGKILL)
-        process.wait(20)
+        process.wait(120)
     for file in sorted(tmp_path.glob("*.log")):
         print(f"== {file.name}", file.read_text("utf-8", "replace")[-3000:], sep="\n")

@@ -100,7 +100,7 @@ def committed(settings: Settings, group: str) -> dict[int, int | None]:
 
 def end(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    process.wait(120)
 
 
 def groups_command(*arguments: str, expect: int = 0) -> str:
@@ -249,7 +249,7 @@ def test_services_that_are_killed_tell_each_user_and_count_each_order_once(topic
             time.sleep(random.uniform(0.0, 0.3))
         name = random.choice(names)
         running[name].kill()
-        running[name].wait(20)
+        running[name].wait(120)
         running[name] = program(*SERVICES[name])
     wait_until(lambda: all(lag(topics, name) == 0 for name in names))
     assert Counter(notified(topics)) == Counter(f"o{i}" for i in range(orders.sent))

@@ -45,4 +45,4 @@ def test_feasts_pages_are_served_on_loopback_alone(tmp_path: Path) -> None:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGTERM)
-        process.wait(30)
+        process.wait(120)

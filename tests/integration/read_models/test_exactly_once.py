@@ -109,7 +109,7 @@ def test_a_copy_that_was_asleep_changes_nothing_and_says_why_it_stops(shop: Shop
         said, _ = asleep.communicate(timeout=60)
     finally:
         asleep.kill()
-        asleep.wait(10)
+        asleep.wait(120)
     assert asleep.returncode == 1
     assert "another process moves it; this process stops and has changed nothing" in said
     assert shop.rows(projection) == before == as_stored(expected_summaries(events))
@@ -130,7 +130,7 @@ def test_a_copy_that_sleeps_inside_its_transaction_holds_nobody_up_for_long(shop
         said, _ = asleep.communicate(timeout=60)
     finally:
         asleep.kill()
-        asleep.wait(10)
+        asleep.wait(120)
     assert shop.rows(projection) == as_stored(expected_summaries(events))
     if not is_sqlite(shop.database):
         assert asleep.returncode == 1

@@ -53,7 +53,7 @@ def test_the_service_keeps_all_read_models_over_a_broker_that_comes_back(tmp_pat
             assert shop.seen(PROJECTIONS[0]) == as_stored(expected_summaries(events))
             assert shop.seen(PROJECTIONS[1]) == expected_predictions([*events, *answers])
             service.send_signal(signal.SIGTERM)
-            _, said = service.communicate(timeout=30)
+            _, said = service.communicate(timeout=120)
             assert service.returncode == 0, said
     finally:
         if service is not None and service.poll() is None:

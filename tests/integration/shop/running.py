@@ -47,7 +47,7 @@ def programs(settings: Settings, folder: Path) -> Iterator[Programs]:
             if process.poll() is None:
                 process.send_signal(signal.SIGCONT)
                 process.kill()
-            process.wait(20)
+            process.wait(120)
         for file in sorted(folder.glob("*.log")):
             print(f"== {file.name}", file.read_text("utf-8", "replace")[-3000:], sep="\n")
 
