@@ -65,7 +65,7 @@ class AvroSchema:
             return Rejected("decode", "too_large", f"{len(payload)} bytes could swell past {_MOST_BYTES >> 20} MiB by their schema")
         stream = io.BytesIO(payload)
         try:
-            value = fastavro.schemaless_reader(stream, self.parsed, None)
+            value: Any = fastavro.schemaless_reader(stream, self.parsed, None)
         except _FAULTS as error:
             return Rejected("decode", "invalid_avro", f"the payload is not what its schema describes: {error!r}"[:_MESSAGE_LIMIT])
         if self.is_wrapped:
