@@ -84,53 +84,32 @@ class _DecisionData(msgspec.Struct, rename="camel"):
     schema_type: str | None = None
 
 
-class _Prediction(msgspec.Struct, rename="camel"):
+class _Envelope(msgspec.Struct, rename="camel"):
     event_type: str
     event_id: str
     timestamp: _Moment
     version: _Int
     source: str
     correlation_id: str
+
+
+class _Prediction(_Envelope):
     data: _PredictionData
 
 
-class _DeadLetter(msgspec.Struct, rename="camel"):
-    event_type: str
-    event_id: str
-    timestamp: _Moment
-    version: _Int
-    source: str
-    correlation_id: str
+class _DeadLetter(_Envelope):
     data: _DeadLetterData
 
 
-class _Note(msgspec.Struct, rename="camel"):
-    event_type: str
-    event_id: str
-    timestamp: _Moment
-    version: _Int
-    source: str
-    correlation_id: str
+class _Note(_Envelope):
     data: _NoteData
 
 
-class _Decision(msgspec.Struct, rename="camel"):
-    event_type: str
-    event_id: str
-    timestamp: _Moment
-    version: _Int
-    source: str
-    correlation_id: str
+class _Decision(_Envelope):
     data: _DecisionData
 
 
-class _Event(msgspec.Struct, rename="camel"):
-    event_type: str
-    event_id: str
-    timestamp: _Moment
-    version: _Int
-    source: str
-    correlation_id: str
+class _Event(_Envelope):
     data: msgspec.Raw
 
 
@@ -184,7 +163,7 @@ def archive_row(
     return {**_envelope(decoded, decoded.event_id), **flat, "event_ms": _believed(event_ms, kafka_ms, contract)}
 
 
-def _envelope(event: UserAction | _Prediction | _DeadLetter | _Note | _Decision | _Event, event_id: str) -> Row:
+def _envelope(event: UserAction | _Envelope, event_id: str) -> Row:
     return {
         "event_type": event.event_type,
         "event_id": event_id,
