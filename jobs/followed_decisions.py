@@ -9,12 +9,11 @@ from confluent_kafka import OFFSET_BEGINNING
 
 from infra.config import Settings
 from infra.contracts.decisions import NOTHING, Schemas
-from infra.contracts.events import Rejected
 from infra.contracts.framing import WriterSchema, unframe
 from infra.errors import StreamhouseError
 from infra.stack import health
 from jobs.asking import asking
-from jobs.framed_records import plain_at
+from jobs.framed_records import readable_at
 from jobs.records import Records
 from jobs.schema_history import decisions_in_table, read_on
 
@@ -86,8 +85,7 @@ class FollowedDecisions:
 
         """
         self.settled(places, values)
-        made = [plain_at(self, self._topic, *place, value) for place, value in zip(places, values, strict=True)]
-        return [None if isinstance(value, Rejected) else value for value in made]
+        return [readable_at(self, self._topic, *place, value) for place, value in zip(places, values, strict=True)]
 
     def _settled(self, framed: Sequence[tuple[int, int, int]]) -> bool:
         waits_until = self._monotonic() + self._wait

@@ -28,3 +28,9 @@ def plain_at(schemas: Schemas, topic: str, partition: int, offset: int, value: b
     """One value as plain JSON, by what was decided for its place."""
     framed = unframe(value)
     return value if framed is None else plain_json(framed, schemas.schema_at(topic, partition, offset, framed.schema_id))
+
+
+def readable_at(schemas: Schemas, topic: str, partition: int, offset: int, value: bytes | None) -> bytes | None:
+    """As `plain_at`; None for one that is refused."""
+    made = plain_at(schemas, topic, partition, offset, value)
+    return None if isinstance(made, Rejected) else made

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from infra.config import Settings
 from infra.contracts.decisions import NOTHING, Decisions
-from infra.contracts.events import Rejected
 from infra.contracts.framing import is_framed
 from infra.contracts.in_effect import Contract
 from jobs.archive_columns import COLUMNS, ENVELOPE
@@ -26,7 +25,7 @@ from jobs.audit.spill import Rows, Spill
 from jobs.audit.topic_log import Step, archived_step, steps
 from jobs.audit.uncommitted import Uncommitted
 from jobs.findings import Finding, Findings, Unproven
-from jobs.framed_records import plain_at
+from jobs.framed_records import readable_at
 from jobs.published_models import PublishedModels
 from jobs.scoring_parts import models_folder
 from jobs.table_log import END, TableLog
@@ -131,8 +130,8 @@ def _plain(step: Step, work: Work) -> Step:
     if work.pin.topic != ACTIONS or not any(map(is_framed, step.values)):
         return step
     offsets = step.offset.tolist()
-    made = [plain_at(work.schemas, ACTIONS, work.pin.partition, *one) for one in zip(offsets, step.values, strict=True)]
-    return replace(step, values=[None if isinstance(value, Rejected) else value for value in made])
+    placed = zip(offsets, step.values, strict=True)
+    return replace(step, values=[readable_at(work.schemas, ACTIONS, work.pin.partition, *one) for one in placed])
 
 
 def _before(offset: int, runs: Runs) -> Runs:
