@@ -24,7 +24,8 @@ def check(
 ) -> None:
     """Compare the contract files with the registry and with git: what breaks whom. Example: ./streamhouse contracts check --against main
 
-    Exit status 0: all changes are safe; 1: one breaks somebody; 2: neither registry nor git could be compared.
+    Exit status 0: all changes are safe; 1: one breaks somebody; 2: neither registry nor git could be compared, or not
+    the commit that was named.
     """
     from jobs.gate.check import check as compare
     from jobs.gate.told import as_dict, lines

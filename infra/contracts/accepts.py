@@ -13,7 +13,7 @@ Schema = Mapping[str, Any]
 ANNOTATIONS = {"description", "unit", "title", "examples", "$comment", "$id", "$schema", "default", "deprecated", "column"}
 """Keywords that refuse no value."""
 _LOWER, _UPPER = ("minimum", "exclusiveMinimum", "minLength", "minItems"), ("maximum", "exclusiveMaximum", "maxLength", "maxItems")
-_NUMBERS = {"integer", "number"}
+_NOTHING: Schema = {"not": {}}
 
 
 def narrower(old: Schema, new: Schema, path: str = "") -> Iterator[str]:
@@ -26,10 +26,10 @@ def narrower(old: Schema, new: Schema, path: str = "") -> Iterator[str]:
         before, after = old.get(keyword), new.get(keyword)
         if before != after and not _loosens(keyword, old, before, after):
             yield f"{where}: {keyword} {_told(before)} -> {_told(after)}"
-    if isinstance(before := old.get("items"), Mapping) and isinstance(after := new.get("items"), Mapping):
-        yield from narrower(before, after, f"{path}[]")
-    if "properties" in old or "properties" in new:
-        yield from _object(old, new, f"{path}." if path else "")
+    if "array" in types(old):
+        yield from _items(old.get("items", True), new.get("items", True), path)
+    if "object" in types(old) and ({*old, *new} & {"properties", "required", "additionalProperties"}):
+        yield from _object(old, new, path)
 
 
 def types(schema: Schema) -> set[str]:
@@ -41,21 +41,49 @@ def types(schema: Schema) -> set[str]:
     return {_type(value) for value in values} if values else {"array", "boolean", "null", "number", "object", "string"}
 
 
-def _object(old: Schema, new: Schema, prefix: str) -> Iterator[str]:
-    before, after = old.get("properties", {}), new.get("properties", {})
+def _items(before: Any, after: Any, path: str) -> Iterator[str]:  # noqa: ANN401 - a schema, a list of schemas, true or false
+    if before == after:
+        return
+    if isinstance(before, list) or isinstance(after, list):
+        yield f"{path or 'the value'}: items by their position changed"
+    else:
+        yield from narrower(_schema(before), _schema(after), f"{path}[]")
+
+
+def _object(old: Schema, new: Schema, path: str) -> Iterator[str]:
+    before, after, prefix = old.get("properties", {}), new.get("properties", {}), f"{path}." if path else ""
+    others = old.get("additionalProperties", True), new.get("additionalProperties", True)
     for name in sorted(set(new.get("required", ())) - set(old.get("required", ()))):
         yield f"{prefix}{name}: {'optional' if name in before else 'not there'} -> required"
     for name, field in before.items():
         if name in after:
-            yield from narrower(field, after[name], f"{prefix}{name}")
-        elif new.get("additionalProperties", True) is False:
+            yield from narrower(_schema(field), _schema(after[name]), f"{prefix}{name}")
+        elif others[1] is False:
             yield f"{prefix}{name}: there -> not there"
-    if old.get("additionalProperties", True) is not False:
-        if new.get("additionalProperties", True) is False:
-            yield f"{prefix or 'the value'}: open -> closed"
-        for name in after:
-            if name not in before:
-                yield f"{prefix}{name}: anything -> described"
+        else:
+            yield from narrower(_schema(field), _schema(others[1]), f"{prefix}{name}")
+    if others[0] is False:
+        return
+    if others[1] is False:
+        yield f"{prefix or 'the value'}: open -> closed"
+    elif others[0] != others[1]:
+        yield from narrower(_schema(others[0]), _schema(others[1]), f"{prefix}*")
+    for name in after:
+        if name not in before:
+            yield from _described(_schema(others[0]), _schema(after[name]), f"{prefix}{name}")
+
+
+def _described(before: Schema, after: Schema, path: str) -> Iterator[str]:
+    """A name that any other stood for before: what was taken under it may be refused now."""
+    if set(before) - ANNOTATIONS:
+        yield from narrower(before, after, path)
+    elif set(after) - ANNOTATIONS:
+        yield f"{path}: anything -> described"
+
+
+def _schema(said: Any) -> Schema:  # noqa: ANN401 - a schema, true or false
+    """True takes anything; false takes nothing, which no keyword but this one says."""
+    return said if isinstance(said, Mapping) else {} if said is True else _NOTHING
 
 
 def _loosens(keyword: str, old: Schema, before: Any, after: Any) -> bool:  # noqa: ANN401 - any keyword's value

@@ -6,12 +6,13 @@ newest, renamed ones found by their line through the versions, missing ones fill
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Union
 
 import msgspec
 
-from infra.contracts.accepts import types
+from infra.contracts.accepts import narrower, types
 from infra.contracts.codec import DEPTH, MESSAGE_LIMIT, nests_deeper, refusal, unknown
 from infra.contracts.contract import EventSchema, Topic
 from infra.contracts.events import SHAPE, Rejected, UserAction, UserActionData
@@ -22,6 +23,13 @@ from infra.errors import StreamhouseError
 EVENT = "UserAction"
 TOPIC = "user-actions"
 Schemas = Mapping[tuple[str, int], EventSchema]
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
+# what `UserAction` asks of them, whatever a contract says
+_ENVELOPE: Mapping[str, Mapping[str, Any]] = {
+    "eventId": {"type": "string", "format": "uuid"},
+    "source": {"type": "string", "maxLength": 256},
+    "correlationId": {"type": "string", "maxLength": 256},
+}
 
 
 class ActionDecoder:
@@ -72,7 +80,14 @@ def misfits(topic: Topic, schema: EventSchema) -> Iterator[str]:
     where = f"{EVENT} {schema.version}"
     for what in undecodable(schema.document):
         yield f"{where}: expected only what the decoder can ask of a value, got {what}; say it with types, limits, enum or pattern"
+    for name, asked in _ENVELOPE.items():
+        said = schema.document.get("properties", {}).get(name, {})
+        if wider := list(narrower(said, asked)):
+            yield f"{where}: {name}: expected no more than this code takes, got {wider[0].partition(': ')[2]}; leave it as it is"
     fields, required = data_fields(schema), required_fields(schema)
+    for name in fields:
+        if not _NAME.match(name):
+            yield f"{where}: expected a field called by Latin letters, digits and _, got {name!r}; columns are called so too"
     for field in msgspec.structs.fields(UserActionData):
         told = line(topic, EVENT, field.encode_name, SHAPE, schema.version)
         has = told.name in fields

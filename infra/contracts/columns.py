@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -59,14 +60,25 @@ class FieldColumn:
 
 
 def field_columns(schemas: Mapping[tuple[str, int], EventSchema], topic: Topic) -> tuple[FieldColumn, ...]:
-    """The columns of a topic's fields, in the order in which they came to be."""
+    """The columns of a topic's fields, in the order in which they came to be.
+
+    A field that is called as one was that came before it has the version in which it came behind its name.
+    """
     kinds = dict.fromkeys(event_type for event_type, _ in topic.events)
-    found: dict[str, FieldColumn] = {}
+    found: list[FieldColumn] = []
     for event_type in kinds:
         for column in _of_type(topic, event_type, {v: schemas[event_type, v] for v in topic.versions(event_type)}):
-            name = column.name if column.name not in found else f"{column.name}_{min(column.fields)}"
-            found[name] = replace(column, name=name)
-    return tuple(found.values())
+            is_taken = any(column.name in (one.name, *one.was) for one in found)
+            found.append(replace(column, name=f"{column.name}_{min(column.fields)}") if is_taken else column)
+    return tuple(found)
+
+
+def clashes(schemas: Mapping[tuple[str, int], EventSchema], topic: Topic) -> list[str]:
+    """Names that two columns would have, or that SQL, which does not mind capitals, takes for one."""
+    columns = field_columns(schemas, topic)
+    names = Counter(column.name.lower() for column in columns)
+    came = Counter((column.event_type, min(column.fields), _named(column.fields[max(column.fields)]).lower()) for column in columns)
+    return sorted({name for name, times in names.items() if times > 1} | {name for (_, _, name), times in came.items() if times > 1})
 
 
 def _of_type(topic: Topic, event_type: str, schemas: Mapping[int, EventSchema]) -> list[FieldColumn]:
@@ -109,7 +121,7 @@ def iceberg_type(schema: Mapping[str, Any]) -> str:
     if kinds == {"boolean"}:
         return "boolean"
     if kinds == {"integer"}:
-        values = schema.get("enum") or [schema["const"]] if "const" in schema or "enum" in schema else None
+        values = [value for value in schema.get("enum", [schema.get("const")]) if value is not None]
         low, high = (min(values), max(values)) if values else (schema.get("minimum"), schema.get("maximum"))
         return "int" if low is not None and high is not None and _INT[0] <= low and high <= _INT[1] else "long"
     if kinds and kinds <= {"integer", "number"}:

@@ -118,7 +118,7 @@ def events(before: Contracts, after: Contracts, topic: str, today: date) -> Iter
         elif event not in new.events:
             yield _removed(old, event, today, last=not new.versions(kind))
         elif event in before.schemas and event in after.schemas:
-            yield from _deprecations(old, new, event)
+            yield from _deprecations(old, new, event, today)
             yield from _upcasts(old, new, event, (before.schemas[event], after.schemas[event]))
             for change in compare_fields.changes(before.schemas[event], after.schemas[event], max(new.versions(kind))):
                 yield Finding(topic, change.what, change.safe, change.sentence, kind, version, change.path)
@@ -138,7 +138,7 @@ def _removed(old: Topic, event: tuple[str, int], today: date, *, last: bool) -> 
     )
 
 
-def _deprecations(old: Topic, new: Topic, event: tuple[str, int]) -> Iterator[Finding]:
+def _deprecations(old: Topic, new: Topic, event: tuple[str, int], today: date) -> Iterator[Finding]:
     before, after = old.deprecations.get(event), new.deprecations.get(event)
     at = (*event, None)
     if before == after:
@@ -148,6 +148,9 @@ def _deprecations(old: Topic, new: Topic, event: tuple[str, int]) -> Iterator[Fi
     elif before is not None and after.ends < before.ends:
         text = f"ends {after.ends}, sooner than the {before.ends} that was promised; leave the day, or make it later"
         yield Finding(old.name, "deprecation hastened", False, text, *at)
+    elif (before is None or before.ends != after.ends) and after.ends < today:
+        text = f"deprecated, and its last day {after.ends} is over: who sends it would hear of it too late; name a day from {today} on"
+        yield Finding(old.name, "deprecated too late", False, text, *at)
     else:
         instead = f"{after.replacement[0]} {after.replacement[1]}"
         yield Finding(old.name, "deprecated", True, f"deprecated: until {after.ends}; {instead} follows; ask {after.owner}", *at)

@@ -13,9 +13,9 @@ from infra.contracts.fields import Field, fields_of
 from infra.contracts.lineage import data_fields
 
 _TEXTS = ("title", "description", "unit", "examples", "$comment", "deprecated", "column", "default")
-_WIDENED = {("int", "long"), ("float", "double"), ("list<int>", "list<long>"), ("list<float>", "list<double>")}
+_WIDENED = {("int", "long"), ("float", "double")}
 """What a column may become while it keeps its values."""
-_INSIDE = ("properties", "required", "additionalProperties", "items")
+_INSIDE = ("properties", "required", "items")
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,22 @@ class FieldChange:
 
 def changes(before: EventSchema, after: EventSchema, newest: int) -> Iterator[FieldChange]:
     """Every change. `newest`: the newest version of the event, which a remedy counts on from."""
+    found = list(_by_field(before, after, newest))
+    yield from found
+    if all(change.safe for change in found) and (refused := list(narrower(before.document, after.document))):
+        # keywords of the schema as a whole, or a place where no field was described
+        text = (
+            f"{'; '.join(refused)}: values that were right are refused; write version {newest + 1} of {before.event_type} beside this one"
+        )
+        yield FieldChange(None, "narrowed", False, f"{text}, and mark version {before.version} `deprecated`")
+    elif not found and (words := sorted(_loosened(before.document, after.document))):
+        yield FieldChange(None, "limit loosened", True, f"{', '.join(words)}: takes more than before")
+
+
+def _by_field(before: EventSchema, after: EventSchema, newest: int) -> Iterator[FieldChange]:
     old, new = fields_of(before), fields_of(after)
-    added = {path: new[path] for path in new if path not in old and new[path].within.removesuffix("[]") not in new.keys() - old.keys()}
-    gone = [old[path] for path in old if path not in new and old[path].within.removesuffix("[]") not in old.keys() - new.keys()]
+    added = {path: new[path] for path in new if path not in old and new[path].within.rstrip("[]") not in new.keys() - old.keys()}
+    gone = [old[path] for path in old if path not in new and old[path].within.rstrip("[]") not in old.keys() - new.keys()]
     renamed: set[str] = set()
     for field in gone:
         other = _alike(field, [one for path, one in added.items() if path not in renamed])
@@ -47,6 +60,13 @@ def changes(before: EventSchema, after: EventSchema, newest: int) -> Iterator[Fi
     told = [{word: schema.document.get(word) for word in _TEXTS} for schema in (before, after)]
     if told[0] != told[1]:
         yield FieldChange(None, "described anew", True, "described anew")
+
+
+def _loosened(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Keywords of the schema as a whole that differ."""
+    for word in {*before, *after} - {*_TEXTS, "properties", "required"}:
+        if before.get(word) != after.get(word):
+            yield word
 
 
 def names(schema: EventSchema) -> Collection[str]:
@@ -111,14 +131,14 @@ def _wider(path: str, before: Mapping[str, Any], after: Mapping[str, Any], besid
 def _own(schema: Mapping[str, Any]) -> dict[str, Any]:
     """What a schema says of the value itself; the fields of an object, and of those in an array, are compared one by one."""
     items = schema.get("items")
-    inside = {"items": _own(items)} if isinstance(items, Mapping) else {}
+    inside = {} if items is None else {"items": _own(items) if isinstance(items, Mapping) else items}
     return {word: value for word, value in schema.items() if word not in _INSIDE} | inside
 
 
-def _types(schema: Mapping[str, Any], *, null: bool = True) -> Any:  # noqa: ANN401 - of a value and, in an array, of what lies in it
-    items = schema.get("items")
+def _types(schema: Mapping[str, Any], *, null: bool = True) -> Any:  # noqa: ANN401 - of a value, and of what lies in an array or a map
     own = frozenset(types(schema) - (set() if null else {"null"}))
-    return (own, _types(items, null=null) if isinstance(items, Mapping) else None)
+    inside = (schema.get("items"), schema.get("additionalProperties"))
+    return (own, *(_types(part, null=null) if isinstance(part, Mapping) else None for part in inside))
 
 
 def _told(schema: Mapping[str, Any]) -> str:

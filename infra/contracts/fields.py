@@ -30,6 +30,6 @@ def fields_within(part: Mapping[str, Any], within: str = "") -> Iterator[Field]:
     for name, field in part.get("properties", {}).items():
         path = f"{within}.{name}" if within else name
         yield Field(path, within, name in required, field)
-        yield from fields_within(field, path)
-        if isinstance(items := field.get("items"), Mapping):
-            yield from fields_within(items, f"{path}[]")
+        while isinstance(field, Mapping):
+            yield from fields_within(field, path)
+            field, path = field.get("items"), f"{path}[]"

@@ -13,10 +13,14 @@ _NONE = Upcast()
 
 @dataclass(frozen=True)
 class Line:
-    """One field of a shape as another version has it: its name there, None where that version lacks it, and what it is filled with then."""
+    """One field of a shape as another version has it: its name there, None where that version lacks it, and what it is filled with then.
+
+    `is_filled`: whether an upcast says what; it may say null.
+    """
 
     name: str | None
     filled: Any = None
+    is_filled: bool = False
 
 
 def data_fields(schema: EventSchema) -> Mapping[str, Mapping[str, Any]]:
@@ -40,7 +44,7 @@ def line(topic: Topic, event_type: str, field: str, shape: int, version: int) ->
         for step in _steps(topic, event_type, version, shape)[::-1]:
             upcast = topic.upcasts.get((event_type, step), _NONE)
             if name in upcast.filled:
-                return Line(None, upcast.filled[name])
+                return Line(None, upcast.filled[name], is_filled=True)
             name = next((old for old, new in upcast.renamed.items() if new == name), name)
         return Line(name)
     for step in _steps(topic, event_type, shape, version):

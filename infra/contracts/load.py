@@ -11,8 +11,9 @@ from typing import Any
 
 import yaml
 
+from infra.contracts.codec import nests_deeper
 from infra.contracts.contract import Contracts, Deprecation, EventSchema, EventTime, Example, Key, Topic, Upcast
-from infra.contracts.rules import RULES
+from infra.contracts.rules import broken_rules
 from infra.errors import StreamhouseError
 
 FOLDER = Path(__file__).resolve().parent
@@ -24,6 +25,7 @@ _TOPIC_KEYS = {
     *("max_message_bytes", "timestamp_type", "compatibility", "dead_letter_topic", "events", "event_time", "table"),
     "examples",
 }
+_NESTING = 50  # of a schema; what walks it goes several calls deeper at each step
 _UNIT = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _SCHEMA_NAME = re.compile(r"(?P<kebab>[a-z]+(?:-[a-z]+)*)\.v(?P<version>[1-9][0-9]*)\.schema\.json\Z")
 
@@ -51,8 +53,7 @@ def _own() -> Contracts:
 
 def _held_to_every_rule(folder: Path) -> Contracts:
     contracts = read_contracts(folder)
-    broken = [sentence for rule in RULES.values() for sentence in rule(contracts)]
-    if broken:
+    if broken := broken_rules(contracts):
         raise ContractError("\n".join(broken))
     return contracts
 
@@ -95,7 +96,11 @@ def _topic(file: Path, folder: Path) -> Topic:
         message = f"{file}: expected name {file.stem!r}, as the file is called, got {name!r}; rename one of them"
         raise ContractError(message)
     key = fields.part("key", {"field", "partitioner"})
-    events = {_event(part): part for part in fields.parts("events", {"type", "version", "deprecated", "upcast"})}
+    listed = fields.parts("events", {"type", "version", "deprecated", "upcast"})
+    events = {_event(part): part for part in listed}
+    if len(events) < len(listed):
+        twice = next(part for part in listed if events[_event(part)] is not part)
+        raise twice.refused("", "an event of each type and version once", " ".join(map(str, _event(twice))))
     examples = fields.part("examples", {"valid", "invalid"})
     beside = folder / "examples" / name
     return Topic(
@@ -187,10 +192,14 @@ def _schema(file: Path) -> EventSchema:
 def _parsed(file: Path) -> dict[str, Any]:
     try:
         text = file.read_text("utf-8")
-        document = json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, ValueError, yaml.YAMLError) as error:
+        is_deep = file.suffix == ".json" and nests_deeper(text.encode(), _NESTING)
+        document = None if is_deep else json.loads(text) if file.suffix == ".json" else yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
         message = f"{file}: expected {'JSON' if file.suffix == '.json' else 'YAML'} in UTF-8, got {error}; mend the file"
         raise ContractError(message) from error
+    if is_deep:
+        message = f"{file}: expected at most {_NESTING} arrays and objects in each other, got more; make it flatter"
+        raise ContractError(message)
     if not isinstance(document, dict):
         message = f"{file}: expected a mapping, got {type(document).__name__}; start the file with `key: value` lines"
         raise ContractError(message)

@@ -152,14 +152,22 @@ def dead_letters_hold_what_they_replace(contracts: Contracts) -> Iterator[str]:
             yield _broken(letters.file, "retention of at least 7d", f"{letters.retention_ms // 1000}s", "raise it")
 
 
-def schemas_are_envelopes(contracts: Contracts) -> Iterator[str]:
-    """Every value on every topic is the same envelope; its type and version are fixed by the schema's file name."""
+def schemas_can_be_read(contracts: Contracts) -> Iterator[str]:
+    """What else is asked of a schema counts on this."""
     for schema in contracts.schemas.values():
         try:
             Draft7Validator.check_schema(dict(schema.document))
         except SchemaError as error:
             yield _broken(schema.file, "a JSON Schema of draft 7", f"{error.message}", "mend the schema")
             continue
+        for path, part in _parts(schema.document, ""):
+            if not isinstance(part, Mapping):
+                yield _broken(schema.file, f"a schema at {path}", json.dumps(part), "say its type, description and unit")
+
+
+def schemas_are_envelopes(contracts: Contracts) -> Iterator[str]:
+    """Every value on every topic is the same envelope; its type and version are fixed by the schema's file name."""
+    for schema in contracts.schemas.values():
         fields = schema.document.get("properties", {})
         if set(fields) != set(ENVELOPE) or set(schema.document.get("required", ())) != set(ENVELOPE):
             yield _broken(schema.file, f"the fields {', '.join(ENVELOPE)}, all required", ", ".join(fields), "as every event")
@@ -253,6 +261,7 @@ RULES: Mapping[str, Rule] = dict(VERSION_RULES) | {
         examples_are_used,
         topics_have_examples,
         dead_letters_hold_what_they_replace,
+        schemas_can_be_read,
         schemas_are_envelopes,
         schemas_are_closed_and_described,
         valid_examples_fit_their_schema,
@@ -260,6 +269,20 @@ RULES: Mapping[str, Rule] = dict(VERSION_RULES) | {
         event_types_lie_on_one_topic,
     )
 }
+
+
+def _parts(part: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - any JSON
+    """A schema, and each that stands in it as a field or an item, by its path."""
+    yield path, part
+    if not isinstance(part, Mapping):
+        return
+    for name, field in part.get("properties", {}).items():
+        yield from _parts(field, f"{path}.{name}" if path else name)
+    items = part.get("items", ())
+    for item in items if isinstance(items, list | tuple) else (items,):
+        yield from _parts(item, f"{path}[]")
+    if not isinstance(others := part.get("additionalProperties", False), bool):
+        yield from _parts(others, f"{path}.*")
 
 
 def _objects(part: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -291,3 +314,9 @@ def _misfit(value: bytes | None, schemas: list[EventSchema]) -> tuple[str, str] 
         assert closest is not None
         problem = (str(closest.validator), closest.message)
     return problem
+
+
+def broken_rules(contracts: Contracts) -> list[str]:
+    """Every sentence of every rule that is broken; where schemas cannot be read, theirs alone."""
+    unread = list(schemas_can_be_read(contracts))
+    return unread or [sentence for rule in RULES.values() for sentence in rule(contracts)]

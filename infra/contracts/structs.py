@@ -22,6 +22,7 @@ _FORMATS = {"uuid": UUID, "date-time": Annotated[datetime, Meta(tz=True)]}
 _TEXT = {"minLength": "min_length", "maxLength": "max_length", "pattern": "pattern"}
 _NUMBER = {"minimum": "ge", "maximum": "le", "exclusiveMinimum": "gt", "exclusiveMaximum": "lt", "multipleOf": "multiple_of"}
 _LIST = {"minItems": "min_length", "maxItems": "max_length"}
+_LENGTHS = ("minLength", "maxLength", "minItems", "maxItems")
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _PARTS = {"type", "format", "enum", "const", "items", "properties", "required", "additionalProperties"}
 _KNOWN = {*_TEXT, *_NUMBER, *_LIST, *ANNOTATIONS, *_PARTS}
@@ -38,8 +39,16 @@ def undecodable(schema: Schema, path: str = "") -> Iterator[str]:
         yield f"{where}: type {unknown[0]}"
     if (form := schema.get("format")) is not None and form not in _FORMATS:
         yield f"{where}: format {form}"
-    if "enum" in schema and not all(isinstance(value, str | int) and not isinstance(value, bool) for value in schema["enum"]):
+    if not isinstance(schema.get("const"), str | int | None) or isinstance(schema.get("const"), bool):
+        yield f"{where}: const {schema['const']!r}, which is no text, whole number or null"
+    if "enum" in schema and not all(isinstance(value, str | int) and not isinstance(value, bool) for value in schema["enum"] or (None,)):
         yield f"{where}: enum of other values than texts and whole numbers"
+    whole = types(schema) & {"integer"}
+    for word, limit in schema.items():
+        if word in _NUMBER and whole and not (isinstance(limit, int) and _LEAST <= limit <= _MOST):
+            yield f"{where}: {word} {limit!r} of a whole number, which is none of 64 bits"
+        if word in _LENGTHS and not isinstance(limit, int):
+            yield f"{where}: {word} {limit!r}, which is no whole number"
     try:
         re.compile(schema.get("pattern", ""))
     except re.error as error:

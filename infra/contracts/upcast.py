@@ -30,7 +30,7 @@ def other_versions(kind: type[Struct], topic_name: str, shape: int, contracts: C
             if told is not None and told.name in there:
                 members.append((field.name, field.type, *_default(field)))
                 names[field.name] = str(told.name)
-            elif told is not None and told.filled is not None:
+            elif told is not None and told.is_filled:
                 filled[field.name] = msgspec.convert(told.filled, field.type)
             elif field.required:
                 break

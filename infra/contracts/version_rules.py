@@ -9,6 +9,7 @@ from jsonschema import Draft7Validator
 
 from infra.contracts.accepts import narrower
 from infra.contracts.actions import EVENT, TOPIC, misfits
+from infra.contracts.columns import clashes
 from infra.contracts.contract import Contracts, EventSchema, Topic, Upcast
 from infra.contracts.lineage import data_fields, required_fields
 
@@ -95,6 +96,20 @@ def actions_can_be_decoded(contracts: Contracts) -> Iterator[str]:
         yield f"{topic.file}: expected event_time, which actions are held to, got none; state not_before and ahead"
 
 
+def fields_have_columns_of_their_own(contracts: Contracts) -> Iterator[str]:
+    """`cartTotal` and `cart_total` would be one column, and what one holds would be lost."""
+    for topic in contracts.topics.values():
+        if all(event in contracts.schemas for event in topic.events):
+            for name in clashes(contracts.schemas, topic):
+                yield f"{topic.file}: expected one field for column {name}, got several; give the newer one another name"
+
+
 VERSION_RULES: Mapping[str, Rule] = {
-    rule.__name__: rule for rule in (deprecations_name_what_follows, versions_follow_from_each_other, actions_can_be_decoded)
+    rule.__name__: rule
+    for rule in (
+        deprecations_name_what_follows,
+        versions_follow_from_each_other,
+        actions_can_be_decoded,
+        fields_have_columns_of_their_own,
+    )
 }

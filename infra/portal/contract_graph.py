@@ -110,7 +110,7 @@ def _held(topic: Topic, contracts: Contracts) -> Iterator[Edge]:
         yield Edge(event, version, HOLDS)
         schema = contracts.schemas.get((kind, number))
         for field in () if schema is None else fields_of(schema).values():
-            within = field.within.removesuffix("[]")
+            within = field.within.rstrip("[]")
             holder = things.field(topic.name, kind, number, within) if within else version
             yield Edge(holder, things.field(topic.name, kind, number, field.path), HOLDS)
 

@@ -13,7 +13,7 @@ from infra.contracts.compare import Finding, compare, events
 from infra.contracts.contract import Contracts, Deprecation
 from infra.contracts.load import FOLDER, read_contracts
 from infra.contracts.registry import RegistryUnreachable
-from infra.contracts.rules import RULES
+from infra.contracts.rules import broken_rules, schemas_can_be_read
 from infra.portal import things
 from infra.portal.graph import DATA, Graph, Hit, Node, hit_by
 from infra.portal.release import Step, release
@@ -37,20 +37,24 @@ class Judged:
 
 @dataclass(frozen=True)
 class Report:
-    """What came out. `compared`: with what; `not_compared`: why not with the rest; `broken`: rules that the files break."""
+    """What came out. `compared`: with what; `not_compared`: why not with the rest; `broken`: rules that the files break.
+
+    `is_missed`: the commit that was asked for is among the rest.
+    """
 
     compared: tuple[str, ...]
     not_compared: tuple[str, ...]
     broken: tuple[str, ...]
     judged: tuple[Judged, ...]
     steps: tuple[Step, ...]
+    is_missed: bool = False
 
     @property
     def status(self) -> int:
-        """0: safe; 1: something breaks; 2: nothing could be compared."""
+        """0: safe; 1: something breaks; 2: nothing could be compared, or not with the commit that was asked for."""
         if self.broken or any(not one.finding.safe for one in self.judged):
             return 1
-        return 0 if self.compared else 2
+        return 0 if self.compared and not self.is_missed else 2
 
 
 def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDER) -> Report:
@@ -61,8 +65,10 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
 
     """
     after = read_contracts(folder)
-    broken = tuple(sentence for rule in RULES.values() for sentence in rule(after))
-    compared, missing = list[str](), list[str]()
+    broken = tuple(broken_rules(after))
+    if any(schemas_can_be_read(after)):
+        return Report((), ("anything: schemas cannot be read",), broken, (), ())
+    compared, missing, is_missed = list[str](), list[str](), False
     found: dict[Finding, list[str]] = {}
     graphs = [gather(settings, after)]
     known: Mapping[tuple[str, str, int], Deprecation] = {}
@@ -76,6 +82,7 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
         compared.append(reference.said)
     except NoReference as error:
         missing.append(str(error))
+        is_missed = ref is not None
     try:
         for finding in registered_findings(settings, after, known, today):
             found.setdefault(finding, []).append(REGISTRY)
@@ -85,7 +92,7 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
     graph = Graph(list(dict.fromkeys(edge for one in graphs for edge in one.edges)))
     judged = [Judged(finding, tuple(against), tuple(hits(graph, finding))) for finding, against in found.items()]
     judged.sort(key=lambda one: (one.finding.safe, one.finding.place, one.finding.what))
-    return Report(tuple(compared), tuple(missing), broken, tuple(judged), tuple(release(found, graph)))
+    return Report(tuple(compared), tuple(missing), broken, tuple(judged), tuple(release(found, graph)), is_missed)
 
 
 def registered_findings(

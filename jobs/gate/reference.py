@@ -17,7 +17,7 @@ from infra.errors import StreamhouseError
 
 FOLDER = "infra/contracts"
 _PARTS = ("topics", "schemas", "examples")
-_MAIN = ("origin/main", "origin/master")
+_MAIN = ("origin/main", "origin/master", "main", "master")
 
 
 class NoReference(StreamhouseError):

@@ -36,7 +36,7 @@ def verdict(report: Report) -> str:
     if broken:
         return f"refused: {broken} of {len(report.judged) + len(report.broken)} findings break somebody"
     if report.status:
-        return "nothing could be compared"
+        return "not compared with the commit that was named" if report.compared else "nothing could be compared"
     return f"safe: {len(report.judged)} changes" if report.judged else "safe: nothing changed"
 
 

@@ -17,6 +17,7 @@ from tests.contracts.edits import (
     nothing,
     renamed,
     topic,
+    whole,
     with_type,
     without_version,
 )
@@ -101,6 +102,20 @@ def _flags(part: dict[str, Any]) -> None:
     part["properties"]["flags"]["items"]["enum"].remove("late_action")
 
 
+def _sizes(most: int) -> Edit:
+    items = {"type": "integer", "minimum": 0, "maximum": most}
+    return added(ACTION, "sizes", "array", "Sizes that were shown.", "pixels", items=items)
+
+
+def _cells(kind: str) -> Edit:
+    cell = {"type": "object", "properties": {"x": {"type": kind, "description": "Text of it.", "unit": "text"}}}
+    return added(ACTION, "cells", "array", "Rows of cells.", "cells", items={"type": "array", "items": cell})
+
+
+def _pair(kind: str) -> Edit:
+    return added(ACTION, "pair", "array", "A name and what it is.", "names", items=[{"type": "string"}, {"type": kind}])
+
+
 def _without_fill(contract: dict[str, Any]) -> None:
     contract["events"][1]["upcast"] = {"filled": {"device": "desktop"}}
 
@@ -145,6 +160,33 @@ BREAKING: Mapping[str, Breaking] = {
     "a value less": Breaking(data("Prediction", _flags), "narrowed", "enum"),
     "another pattern": Breaking(limited(ACTION, "action", pattern="^[a-z]+$"), "narrowed", "pattern"),
     "a lower limit where there was none": Breaking(limited("OrderPlaced", "deadline", maximum=1), "narrowed", "maximum"),
+    "a list of larger numbers": Breaking(_sizes(2**40), "type changed", "a column of list<int> -> list<long>", before=_sizes(100)),
+    "another type in lists of lists": Breaking(_cells("integer"), "type changed", "data.cells[][].x", before=_cells("string")),
+    "another type at one place of a list": Breaking(_pair("integer"), "narrowed", "items by their position", before=_pair("string")),
+    "another type in a map": Breaking(
+        data("AggregateSnapshotted", lambda part: part["properties"]["recent"].update(additionalProperties={"type": "string"})),
+        "type changed",
+        "data.recent.*: integer -> string",
+    ),
+    "a closed object": Breaking(
+        data("AggregateSnapshotted", lambda part: part["properties"]["state"].update(additionalProperties=False)),
+        "narrowed",
+        "open -> closed",
+    ),
+    "a rule for the whole event": Breaking(
+        whole("OrderPaid", lambda schema: schema.update(allOf=[{"required": ["more"]}])), "narrowed", "allOf none ->"
+    ),
+    "another definition": Breaking(
+        whole("OrderPaid", lambda schema: schema.update(definitions={"x": {"type": "integer"}})),
+        "narrowed",
+        "definitions {'x': {'type': 'string'}} ->",
+        before=whole("OrderPaid", lambda schema: schema.update(definitions={"x": {"type": "string"}})),
+    ),
+    "a last day that is over": Breaking(
+        next_version(ACTIONS, ACTION, renamed("platform", "device"), {"renamed": {"platform": "device"}}, ends=date(2020, 1, 1)),
+        "deprecated too late",
+        "its last day 2020-01-01 is over",
+    ),
     "another unit": Breaking(limited("OrderPaid", "cents", unit="euros"), "unit changed", "unit cents -> euros"),
     "an event type removed": Breaking(without_version("orders", "OrderReserved", 1), "event type removed", "it was never deprecated"),
     "a version removed before its day": Breaking(

@@ -69,6 +69,18 @@ def data(event_type: str, change: Callable[[dict[str, Any]], object], version: i
     return edit
 
 
+def whole(event_type: str, change: Callable[[dict[str, Any]], object]) -> Edit:
+    """Change an event's schema outside of `data`."""
+
+    def edit(folder: Path) -> None:
+        file = schema_file(folder, event_type)
+        document = json.loads(file.read_text("utf-8"))
+        change(document)
+        file.write_text(json.dumps(document, indent=2), "utf-8")
+
+    return edit
+
+
 def added(event_type: str, name: str, kind: str | list[str], description: str, unit: str, **limits: Any) -> Edit:
     """A new optional field."""
     field = {"type": kind, "description": description, "unit": unit, **limits}

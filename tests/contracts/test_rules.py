@@ -93,6 +93,12 @@ def second_version(**event: Any) -> Callable[[Path], None]:
     return edit
 
 
+def fields(**of_data: Any) -> Callable[[Path], None]:
+    """More fields of an action."""
+    told = {"description": "A field.", "unit": "text"}
+    return edit_schema("user-action", lambda s: s["properties"]["data"]["properties"].update({k: told | v for k, v in of_data.items()}))
+
+
 def ending(version: int = 2, owner: str = "web-platform") -> dict[str, Any]:
     return {"deprecated": {"ends": date(2031, 1, 31), "owner": owner, "replacement": {"type": "UserAction", "version": version}}}
 
@@ -108,6 +114,10 @@ LETTER = [{"type": "DeadLetter", "version": 1}]
 
 # rule -> (what breaks it, what its sentence says)
 BREAKERS: dict[str, list[tuple[Callable[[Path], None], str]]] = {
+    "fields_have_columns_of_their_own": [
+        (fields(cartTotal={"type": "integer"}, cart_total={"type": "string"}), "one field for column cart_total, got several"),
+        (fields(color={"type": "string"}, Color={"type": "string"}), "one field for column color, got several"),
+    ],
     "topic_names_are_kebab_case": [(dotted_name, "kebab-case without dots, got 'predictions.v1'")],
     "topics_say_who_and_what": [
         (edit_topic("predictions", owner=" "), "expected owner, got nothing"),
@@ -142,8 +152,15 @@ BREAKERS: dict[str, list[tuple[Callable[[Path], None], str]]] = {
         (edit_topic("user-actions-dlq", retention="6d"), "at least 7d, got 518400s"),
         (lambda folder: (folder / "topics/user-actions-dlq.yaml").unlink(), "got 'user-actions-dlq'"),
     ],
-    "schemas_are_envelopes": [
+    "schemas_can_be_read": [
         (edit_schema("prediction", lambda s: s.update(type="thing")), "a JSON Schema of draft 7"),
+        (edit_schema("prediction", lambda s: s["properties"]["data"]["properties"].update(more=True)), "a schema at data.more, got true"),
+        (
+            edit_schema("prediction", lambda s: s["properties"]["source"].update(pattern="(")),
+            "a JSON Schema of draft 7, got '(' is not a 'regex'",
+        ),
+    ],
+    "schemas_are_envelopes": [
         (edit_schema("prediction", lambda s: s["properties"].pop("source")), "all required, got"),
         (edit_schema("prediction", lambda s: s["required"].remove("source")), "all required, got"),
         (edit_schema("prediction", lambda s: s["properties"]["version"].update(const=2)), "constant 1, got 2"),
@@ -203,6 +220,12 @@ BREAKERS: dict[str, list[tuple[Callable[[Path], None], str]]] = {
             "expected platform to be a text",
         ),
         (edit_topic("user-actions", event_time=None), "expected event_time"),
+        (edit_schema("user-action", lambda s: s["properties"]["source"].update(maxLength=512)), "source: expected no more than this code"),
+        (edit_schema("user-action", lambda s: s["properties"]["eventId"].pop("format")), "eventId: expected no more than this code"),
+        (fields(more={"type": "integer", "minimum": 1.0}), "minimum 1.0 of a whole number"),
+        (fields(more={"type": "integer", "minimum": 0, "maximum": 2**64}), "none of 64 bits"),
+        (fields(more={"const": 1.5}), "const 1.5, which is no text"),
+        (fields(**{"cart-total": {"type": "string"}}), "called by Latin letters, digits and _, got 'cart-total'"),
     ],
     "event_types_lie_on_one_topic": [
         (

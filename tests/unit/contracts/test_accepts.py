@@ -37,14 +37,15 @@ def scalars() -> st.SearchStrategy[dict[str, Any]]:
 
 def objects(part: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     fields = st.dictionaries(st.sampled_from("abc"), part, max_size=3)
-    closed = st.sampled_from([{}, {"additionalProperties": False}])
-    return st.tuples(fields, st.lists(st.sampled_from("abc"), unique=True, max_size=2), closed).map(
+    others = st.just({}) | st.just({"additionalProperties": False}) | part.map(lambda made: {"additionalProperties": made})
+    return st.tuples(fields, st.lists(st.sampled_from("abc"), unique=True, max_size=2), others).map(
         lambda made: {"type": "object", "properties": made[0], "required": made[1], **made[2]}
     )
 
 
 def arrays(part: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    return st.tuples(part, st.integers(0, 3)).map(lambda made: {"type": "array", "items": made[0], "maxItems": made[1]})
+    items = st.just({}) | part.map(lambda made: {"items": made}) | st.lists(part, max_size=2).map(lambda made: {"items": made})
+    return st.tuples(items, st.integers(0, 3)).map(lambda made: {"type": "array", "maxItems": made[1], **made[0]})
 
 
 SCHEMAS = st.recursive(scalars(), lambda part: objects(part) | arrays(part), max_leaves=4)
@@ -113,9 +114,9 @@ def tidy(schema: dict[str, Any]) -> dict[str, Any]:
     if "properties" in made:
         made["properties"] = {name: tidy(part) for name, part in made["properties"].items()}
         made["required"] = [name for name in made["required"] if name in made["properties"]]
-    if "items" in made:
+    if "items" in made and not isinstance(made["items"], list):
         made["items"] = tidy(made["items"])
-    return made
+    return {name: part for name, part in made.items() if not isinstance(part, list) or name != "items"}
 
 
 @pytest.mark.parametrize(("name", "snakes"), [("userId", "user_id"), ("sha256", "sha256"), ("a1B", "a1_b"), ("action", "action")])

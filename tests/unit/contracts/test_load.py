@@ -73,6 +73,7 @@ def test_an_unknown_key_is_refused_with_its_file(folder: Path) -> None:
         ("consumers", "all", "consumers: expected a list of texts, got 'all'"),
         ("events", "Prediction", "events: expected a list of mappings, got 'Prediction'"),
         ("events", ["Prediction"], r"events\[0\]: expected a mapping, got 'Prediction'"),
+        ("events", [{"type": "Prediction", "version": 1}] * 2, r"events\[0\]: expected an event of each type and version once"),
         ("key", "data.userId", "key: expected a mapping, got 'data.userId'"),
         ("retention", "a month", "retention: expected a duration such as 7d"),
         ("event_time", {"not_before": "long ago", "ahead": "1d"}, "not_before: expected a date or a time"),
@@ -102,6 +103,7 @@ def test_that_a_topic_has_no_table_is_said_and_never_forgotten(folder: Path) -> 
         (TOPIC, "a: [", r"predictions\.yaml: expected YAML in UTF-8"),
         (TOPIC, "- 1", r"predictions\.yaml: expected a mapping, got list"),
         ("schemas/prediction.v1.schema.json", "{", r"schema\.json: expected JSON in UTF-8"),
+        ("schemas/prediction.v1.schema.json", '{"a":' * 60, r"schema\.json: expected at most 50 arrays and objects in each other"),
         ("schemas/Prediction.json", "{}", r"Prediction\.json: expected a name such as user-action\.v1\.schema\.json"),
     ],
 )

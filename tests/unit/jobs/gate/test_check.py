@@ -14,7 +14,7 @@ from jobs.gate.check import Report, check
 from jobs.gate.reference import FOLDER
 from jobs.gate.told import as_dict, lines
 from tests.contracts.changes import ACTIONS, BREAKING, NEXT_ACTION
-from tests.contracts.edits import Edit, added, copied, nothing, topic, without_version
+from tests.contracts.edits import Edit, added, copied, data, nothing, topic, without_version
 from tests.ports import free_ports
 from tests.unit.jobs.gate.test_reference import commit, git
 
@@ -103,6 +103,20 @@ def test_without_registry_and_git_nothing_could_be_compared(settings: Settings) 
     assert report.status == 2
     assert len(report.not_compared) == 2
     assert said(report).splitlines()[-1] == "nothing could be compared"
+
+
+def test_what_was_asked_for_and_not_compared_is_no_success(settings: Settings) -> None:
+    """As where the registry answered, and the commit is not there."""
+    missed = Report(("the registry",), ("no such commit",), (), (), (), is_missed=True)
+    assert (missed.status, list(lines(missed))[-1]) == (2, "not compared with the commit that was named")
+    assert replace(missed, is_missed=False).status == 0
+    assert checked(settings, nothing, ref="nowhere").is_missed
+
+
+def test_schemas_that_cannot_be_read_are_all_that_is_said(settings: Settings) -> None:
+    report = checked(settings, data("OrderPaid", lambda part: part["properties"].update(more=True)))
+    assert (report.status, report.judged) == (1, ())
+    assert "expected a schema at data.more, got true" in said(report)
 
 
 def test_programs_read_the_same(settings: Settings) -> None:

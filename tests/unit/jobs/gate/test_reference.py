@@ -76,6 +76,14 @@ def test_on_a_branch_it_is_where_the_branch_left_main_with_open_changes_too(clon
     assert chosen(clone).commit == main
 
 
+def test_a_branch_of_a_clone_without_origin_is_compared_with_its_own_main(clone: Path) -> None:
+    git(clone, "remote", "remove", "origin")
+    main = git(clone, "rev-parse", "HEAD")
+    git(clone, "switch", "-qc", "branch")
+    commit(clone)
+    assert chosen(clone).said == f"{main[:12]}, where this branch left main"
+
+
 def test_a_detached_head_is_as_good(clone: Path) -> None:
     git(clone, "checkout", "-q", "--detach", "HEAD")
     git(clone, "remote", "remove", "origin")
