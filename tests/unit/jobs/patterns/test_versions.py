@@ -101,6 +101,21 @@ def test_each_version_is_held_to_its_own_fields(value: bytes, reason: str) -> No
     assert refused.reason == reason
 
 
+def test_an_old_event_may_be_filled_with_null() -> None:
+    class Deposit(Message, frozen=True):
+        topic: ClassVar[str] = TOPIC
+        key: ClassVar[str] = "account_id"
+        version: ClassVar[int] = 2
+
+        account_id: str
+        currency: str | None
+
+    Deposit.__name__ = TYPE
+    envelope = Codec([Deposit], evolved({"currency": None})).decode(OLD)
+    assert isinstance(envelope, Envelope)
+    assert envelope.data == Deposit("ada", None)
+
+
 def test_a_version_that_cannot_become_the_struct_is_refused() -> None:
     """Nothing says what the currency of an old event is."""
     refused = Codec([MoneyDeposited], evolved({})).decode(OLD)
