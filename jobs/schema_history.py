@@ -8,7 +8,7 @@ from functools import reduce
 from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from infra.config import Settings
-from infra.contracts.decisions import NOTHING, TOPIC, Decisions, read_decision
+from infra.contracts.decisions import NOTHING, TOPIC, Decisions, after_value
 from infra.contracts.framing import WriterSchema
 from infra.contracts.registered import RegisteredSchemas
 from infra.stack import health
@@ -72,7 +72,7 @@ def decisions_in_table(settings: Settings) -> Decisions:
     """All that was decided, as the archive holds it: without broker and registry."""
     from lakehouse.schema_ids import decided_values  # PyIceberg, which a worker does not need
 
-    return reduce(_after, decided_values(settings), NOTHING)
+    return reduce(after_value, decided_values(settings), NOTHING)
 
 
 def read_on(settings: Settings, decisions: Decisions, start: int) -> tuple[Decisions, int]:
@@ -80,11 +80,6 @@ def read_on(settings: Settings, decisions: Decisions, start: int) -> tuple[Decis
     behind = max(start, 0)
     for messages in read_to_end(settings, [TopicPartition(TOPIC, 0, start)]):
         for message in messages:
-            decisions = _after(decisions, message.value())
+            decisions = after_value(decisions, message.value())
         behind = (messages[-1].offset() or 0) + 1
     return decisions, behind
-
-
-def _after(decisions: Decisions, value: bytes | None) -> Decisions:
-    event = read_decision(value)
-    return decisions if event is None else decisions.after(event)

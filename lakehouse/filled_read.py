@@ -45,7 +45,7 @@ def filled_batches(
         scan = scan.update(selected_fields=tuple(name for name in (*wanted, *beside) if name not in past))
     types = schema_to_pyarrow(held.schema(), include_field_ids=False)
     kept = expression_to_pyarrow(bind(held.schema(), asked, case_sensitive=True)) if after else None
-    plain = Plain(settings)
+    plain = Plain(settings, table)
     with reading(held, scan):
         empty = True
         for batch in scan.to_arrow_batch_reader():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,15 @@ from pyiceberg.table import Table as IcebergTable
 
 from infra.config import Settings
 from infra.contracts.columns import Extractor, FieldColumn
-from infra.contracts.decisions import Known, read_decision
+from infra.contracts.decisions import NOTHING, Decisions, after_value
 from infra.contracts.events import Rejected
-from infra.contracts.framing import WriterSchema, plain_json, unframe
+from infra.contracts.framing import plain_json, unframe
+from infra.contracts.load import load_contracts
 from lakehouse.python_values import python_values
 from lakehouse.table import FROM_VALUE
 from lakehouse.tables import TABLES
 
-NEEDED = ("value", "event_type", "event_version")
+NEEDED = ("value", "event_type", "event_version", "topic_partition", "topic_offset")
 """The columns out of which others are filled in."""
 _BATCH = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -40,25 +41,28 @@ def stand_ins(held: IcebergTable, name: str) -> Mapping[str, FieldColumn]:
 
 
 class Plain:
-    """Values that registry clients framed, as the JSON that they say; each id's schema is the one on record in table schema_ids."""
+    """A table's values that registry clients framed, as the JSON that they say; what an id means at a place is on record in schema_ids."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+    def __init__(self, settings: Settings, table: str) -> None:
+        self._settings, self._table = settings, table
 
-    def __call__(self, value: bytes | None) -> bytes | None:
-        """The value itself where it is plain; None where it cannot be read."""
+    def __call__(self, value: bytes | None, partition: int, offset: int) -> bytes | None:
+        """The value itself where it is plain; None where it cannot be read, as by an id that was not known at its place."""
         framed = unframe(value)
         if framed is None:
             return value
-        made = plain_json(framed, self._schemas.get(framed.schema_id))
+        made = plain_json(framed, self._decisions.schema_at(self._topic, partition, offset, framed.schema_id))
         return None if isinstance(made, Rejected) else made
 
     @cached_property
-    def _schemas(self) -> Mapping[int, WriterSchema]:
+    def _topic(self) -> str:
+        return next(topic.name for topic in load_contracts().topics.values() if topic.table == self._table)
+
+    @cached_property
+    def _decisions(self) -> Decisions:
         from lakehouse.schema_ids import decided_values  # which reads a table
 
-        decided = (read_decision(value) for value in decided_values(self._settings))
-        return {event.schema_id: event.schema for event in decided if isinstance(event, Known)}
+        return reduce(after_value, decided_values(self._settings), NOTHING)
 
 
 def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema, plain: Plain) -> pa.Table:
@@ -81,14 +85,14 @@ def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema,
     return rows
 
 
-def value_of(column: FieldColumn, plain: Plain) -> Callable[[bytes | None, str | None, int | None], Any]:
-    """What a row's value, event type and version say of a column, one row at a time."""
+def value_of(column: FieldColumn, plain: Plain) -> Callable[[bytes | None, str | None, int | None, int, int], Any]:
+    """What a row's `NEEDED` say of a column, one row at a time."""
     extractor, is_time = Extractor([column]), column.type == "timestamptz"
 
-    def read(value: bytes | None, event_type: str | None, version: int | None) -> Any:  # noqa: ANN401 - of the column's type
+    def read(value: bytes | None, event_type: str | None, version: int | None, partition: int, offset: int) -> Any:  # noqa: ANN401 - of the column's type
         if event_type != column.event_type:
             return None
-        found = extractor.read(plain(value), version).get(column.name)
+        found = extractor.read(plain(value, partition, offset), version).get(column.name)
         return _EPOCH + timedelta(milliseconds=found) if is_time and found is not None else found
 
     return read
@@ -108,9 +112,11 @@ def _read(rows: pa.Table, extractor: Extractor, plain: Plain, positions: np.ndar
     found: dict[int, dict[str, Any]] = {}
     for start in range(0, len(positions), _BATCH):
         some = positions[start : start + _BATCH]
-        part = rows.select(["value", "event_version"]).take(pa.array(some))
-        for i, value, version in zip(some.tolist(), python_values(part["value"]), part["event_version"].to_pylist(), strict=True):
-            found[i] = extractor.read(plain(value), version)
+        part = rows.select(list(NEEDED)).take(pa.array(some))
+        versions, partitions, offsets = (part[name].to_pylist() for name in ("event_version", "topic_partition", "topic_offset"))
+        told = zip(some.tolist(), python_values(part["value"]), versions, partitions, offsets, strict=True)
+        for i, value, version, partition, offset in told:
+            found[i] = extractor.read(plain(value, partition, offset), version)
     return found
 
 

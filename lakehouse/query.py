@@ -55,14 +55,13 @@ def query(settings: Settings, sql: str) -> pa.Table:
     }
     with duckdb.connect(config=safe) as connection, open_catalog(settings) as catalog:
         tables, is_listing = _tables(connection, sql, known_tables(catalog, settings))
-        plain = Plain(settings)
         try:
             for name in tables:
                 held = load_table(catalog, settings, name)
                 if is_listing:
                     connection.register(name, _lazily(held))
                 else:
-                    _register(connection, held, name, plain)
+                    _register(connection, held, name, Plain(settings, name))
             connection.execute("SET TimeZone = 'UTC'")
             connection.execute("SET lock_configuration = true")
             return connection.execute(sql).to_arrow_table()

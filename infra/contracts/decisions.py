@@ -126,6 +126,12 @@ def read_decision(value: bytes | None) -> Known | Unknown | None:
     return None
 
 
+def after_value(decisions: Decisions, value: bytes | None) -> Decisions:
+    """The decisions with what one record of topic schema-ids says."""
+    event = read_decision(value)
+    return decisions if event is None else decisions.after(event)
+
+
 def write_decision(event: Known | Unknown, event_id: str, now_ms: int) -> tuple[bytes, bytes]:
     """Key and value of an event's record; the same decision has the same event id."""
     data: Mapping[str, object] = (

@@ -14,7 +14,7 @@ from pyiceberg.exceptions import NoSuchTableError
 
 from infra.config import Settings, load_settings
 from infra.contracts.contract import Contracts
-from infra.contracts.decisions import Known, write_decision
+from infra.contracts.decisions import Known, Unknown, write_decision
 from infra.contracts.framing import WriterSchema, frame
 from lakehouse import migrate
 from lakehouse.archives import of_actions
@@ -232,29 +232,54 @@ def test_a_limit_that_was_loosened_is_read_from_the_values_of_an_archiver_that_k
     assert told(lake, "lifecycle") == [{"lifecycle": "x" * 150}]
 
 
-def test_a_framed_row_is_read_by_the_schema_on_record(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    avro = {
-        "type": "record",
-        "name": "UserAction",
-        "fields": [{"name": "data", "type": {"type": "record", "name": "Data", "fields": [{"name": "basket", "type": "long"}]}}],
-    }
-    decided = [
-        Known("user-actions", 0, 0, 7, WriterSchema("JSON", "{}")),
-        Known("user-actions", 0, 1, 8, WriterSchema("AVRO", json.dumps(avro))),
-    ]
+def decide(lake: Settings, *decided: Known | Unknown) -> None:
+    n = len(decided)
     put_records(
         lake,
         "schema_ids",
         pa.table(
             {
-                "topic_partition": pa.array([0, 0], pa.int32()),
-                "topic_offset": pa.array([0, 1], pa.int64()),
+                "topic_partition": pa.array([0] * n, pa.int32()),
+                "topic_offset": pa.array(range(n), pa.int64()),
                 "value": [write_decision(event, "0b9f1d1e-1111-4222-8333-444455556666", 0)[1] for event in decided],
-                "event_time": [SEEN] * 2,
-                "kafka_time": [SEEN] * 2,
+                "event_time": [SEEN] * n,
+                "kafka_time": [SEEN] * n,
             }
         ),
     )
+
+
+def basket_as(kind: str) -> WriterSchema:
+    data = {"type": "record", "name": "Data", "fields": [{"name": "basket", "type": kind}]}
+    return WriterSchema("AVRO", json.dumps({"type": "record", "name": "UserAction", "fields": [{"name": "data", "type": data}]}))
+
+
+def test_a_framed_row_is_read_by_the_schema_on_record(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    decide(lake, Known("user-actions", 0, 0, 7, WriterSchema("JSON", "{}")), Known("user-actions", 0, 1, 8, basket_as("long")))
     put(lake, [frame(7, action(basket=3)), frame(8, b"\x08"), frame(9, action(basket=5)), frame(8, b""), action(basket=6)], 0)
     applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
     assert [row["basket"] for row in told(lake, "basket")] == [3, 4, None, None, 6]
+
+
+def test_an_id_means_at_each_place_what_was_decided_for_it(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry that was wiped gives its numbers out anew: partition 1 learned 7 from the new one, behind what it had decided."""
+    decide(
+        lake,
+        Known("user-actions", 0, 2, 7, WriterSchema("JSON", "{}")),
+        Known("elsewhere", 1, 0, 7, WriterSchema("JSON", "{}")),
+        Unknown("user-actions", 1, 4),
+        Known("user-actions", 1, 4, 7, WriterSchema("JSON", "{}")),  # changes nothing: 4 is decided
+        Known("user-actions", 1, 5, 7, basket_as("long")),
+        Known("user-actions", 1, 6, 7, basket_as("string")),  # nor does this: 7 is known
+    )
+    places = pa.array([0, 0, 1, 1, 1], pa.int32()), pa.array([1, 2, 4, 5, 6], pa.int64())
+    values = [frame(7, action(basket=1)), frame(7, action(basket=2)), frame(7, action(basket=3)), frame(7, b"\x08"), frame(7, b"\x0a")]
+    put(lake, values, 0, topic_partition=places[0], topic_offset=places[1])
+    applied(lake, monkeypatch, with_field(own(), "basket", COUNT))
+    found = query(lake, "SELECT basket FROM user_actions ORDER BY topic_partition, topic_offset").to_pylist()
+    assert [row["basket"] for row in found] == [None, 2, None, 4, 5]
+    asked = ["basket"], ["basket", "topic_partition", "topic_offset"]
+    for columns in asked:
+        rows = read(lake, "user_actions", columns).to_pylist()
+        assert sorted(row["basket"] for row in rows if row["basket"] is not None) == [2, 4, 5]
+    assert read(lake, "user_actions", ["topic_offset"], "basket = 4").to_pylist() == [{"topic_offset": 5}]
