@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-import orjson
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
@@ -85,9 +86,25 @@ def _action(action: Action) -> dict[str, Any]:
         "kafka_time": rfc3339(action.kafka_ms),
         "bytes": len(action.value),
         "sha256": hashlib.sha256(action.value).hexdigest(),
-        "event": orjson.loads(action.plain) if event is not None else None,
+        "event": _event(action.plain) if event is not None else None,
         "held": _held(action.held),
     }
+
+
+def _event(plain: bytes) -> Any:  # noqa: ANN401 - parsed JSON
+    """What an accepted action says, with what the decoder ignores; a number that nothing holds, such as 1e400, is told as its text."""
+
+    def fraction(text: str) -> float | str:
+        number = float(text)
+        return number if math.isfinite(number) else text
+
+    def whole(text: str) -> int | str:
+        try:
+            return int(text)
+        except ValueError:  # of more digits than Python reads
+            return text
+
+    return json.loads(plain.decode(), parse_float=fraction, parse_int=whole)
 
 
 def _earlier(one: Earlier | None) -> dict[str, Any] | None:
