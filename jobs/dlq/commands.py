@@ -92,8 +92,9 @@ def replay(
 ) -> None:
     """Send dead letters through the same path again, each at most once. Example: ./streamhouse dlq replay --reason missing_field --dry-run
 
-    With --edit 'lambda event: {**event, "version": 1}' each event is repaired on the way. With --topic order-commands commands go to
-    their topic again, and events to the service alone that could not react to them, as they are.
+    With --edit 'lambda event: {**event, "version": 1}' each event is repaired on the way; of a value that a registry client framed the
+    function gets the JSON, and what it changes is sent as plain JSON. With --topic order-commands commands go to their topic again, and
+    events to the service alone that could not react to them, as they are.
     """
     from infra.clock import system_clock
     from jobs.dlq.chains import Wanted, choose, is_spent

@@ -13,6 +13,7 @@ from infra.config import Settings
 from infra.contracts.events import Rejected
 from infra.contracts.in_effect import decode_user_action
 from infra.contracts.partitioner import partition_of
+from infra.contracts.registry import RegistryUnreachable
 from infra.contracts.replays import HEADER, Replay, encode_replay
 from jobs.contract_history import in_effect
 from jobs.dlq import to_participant
@@ -23,6 +24,7 @@ from jobs.dlq.notes import Note
 from jobs.dlq.read import check_notes_are_whole, originals, read_notes
 from jobs.dlq.source import Source
 from jobs.dlq.transactions import Outgoing, Transactions
+from jobs.framed_records import plain_at
 from jobs.records import Records, Rules
 from jobs.schema_history import AsRegistered
 from jobs.scoring_parts import rules
@@ -79,10 +81,11 @@ def replay(
 
     Raises:
         EditError: nothing of its transaction was sent; what was committed before stays, and is not sent again.
+        RegistryUnreachable: a framed letter's schema could not be asked for; the same holds.
         TransactionError: a rival fenced this run, or the broker did not take a transaction; the same holds.
 
     """
-    outcome = Outcome()
+    outcome, source_rules = Outcome(), rules(in_effect(settings), AsRegistered(settings))
     with Transactions(settings, source, clock) as transactions:
         check_notes_are_whole(settings, source)
         notes, _ = read_notes(settings, source)
@@ -99,7 +102,7 @@ def replay(
             progress(len(part))
         held_back = {letter.place for letter in spent}
         fit = [letter for letter in left if letter.place not in held_back]
-        for batch, done in _batches(settings, source, fit, chains, edit, outcome):
+        for batch, done in _batches(settings, source, fit, chains, edit, source_rules, outcome):
             too_large = transactions.send(batch)
             for refused in too_large:
                 outcome.leave_out(refused.letter, _TOO_LARGE)
@@ -121,14 +124,14 @@ def rehearse(
     """What `replay` would do now, judged by the rules of the scoring path or of the participant; sends nothing.
 
     Raises:
-        EditError: as in `replay`.
+        EditError, RegistryUnreachable: as in `replay`.
 
     """
     outcome, rehearsal, source_rules = Outcome(), Rehearsal(), rules(in_effect(settings), AsRegistered(settings))
     fit = [letter for letter in chosen if not is_spent(chains, letter.place, settings.dlq.max_retries, wanted)]
     rehearsal.quarantined = len(chosen) - len(fit)
     progress(rehearsal.quarantined)
-    for batch, done in _batches(settings, source, fit, chains, edit, outcome):
+    for batch, done in _batches(settings, source, fit, chains, edit, source_rules, outcome):
         refused = to_participant.judged(source, batch, clock()) if source.participants else _judged(batch, source_rules, clock())
         rehearsal.refused.update(f"{why.step}: {why.reason}" for why in refused.values())
         rehearsal.accepted += len(batch) - len(refused)
@@ -140,15 +143,18 @@ def rehearse(
 def outgoing(letter: Letter, original: Original, chains: Chains, source_rules: Rules, edit: Edit | None) -> Outgoing | None:
     """The record that replaces a refused one; None: the edit leaves it out.
 
+    A framed one is edited, and its user found, by the JSON that it says; its own bytes are sent where the edit changes nothing.
+
     Raises:
         EditError: as `apply_edit`.
+        RegistryUnreachable: a framed one's schema could not be asked for.
 
     """
-    answer = apply_edit(edit, original.value, letter.place)
+    answer = apply_edit(edit, _readable(letter, original.value, source_rules), letter.place)
     if answer is None:
         return None
-    value, edited = answer
-    event = decode_user_action(value)
+    value = answer[0] if answer[1] else original.value
+    event = decode_user_action(_readable(letter, value, source_rules))
     if isinstance(event, Rejected):
         key, partition = original.key, letter.place[0]
     else:
@@ -156,16 +162,27 @@ def outgoing(letter: Letter, original: Original, chains: Chains, source_rules: R
         key, partition = user.encode(), partition_of(user, source_rules.partitions)
     place, retries = chains.original(letter.place), chains.retries(letter.place) + 1
     header = (HEADER, encode_replay(Replay(place[0], place[1], retries)))
-    return Outgoing(letter, place, retries, partition, key, value, (header,), edited)
+    return Outgoing(letter, place, retries, partition, key, value, (header,), edited=value != original.value)
+
+
+def _readable(letter: Letter, value: bytes | None, source_rules: Rules) -> bytes | None:
+    """A framed value as plain JSON by the schema of its id; any other, and one that cannot be read, as it is."""
+    made = plain_at(source_rules.schemas, source_rules.topic, letter.place[0], letter.place[1], value)
+    return value if isinstance(made, Rejected) else made
 
 
 def _batches(
-    settings: Settings, source: Source, letters: Sequence[Letter], chains: Chains, edit: Edit | None, outcome: Outcome
+    settings: Settings,
+    source: Source,
+    letters: Sequence[Letter],
+    chains: Chains,
+    edit: Edit | None,
+    source_rules: Rules,
+    outcome: Outcome,
 ) -> Iterator[tuple[list[Outgoing], int]]:
     """What one transaction sends at a time, and how many letters are done with it; what cannot be sent is counted in `outcome`."""
     batch: list[Outgoing] = []
     size = done = 0
-    source_rules = rules(in_effect(settings))
     for letter, original in originals(settings, source, letters):
         done += 1
         if original is None:
@@ -176,9 +193,9 @@ def _batches(
                 record = to_participant.outgoing(source, letter, original, chains, edit)
             else:
                 record = outgoing(letter, original, chains, source_rules, edit)
-        except EditError as error:
+        except (EditError, RegistryUnreachable) as error:
             message = f"{error}; {outcome.sent:,} letters were sent before, and none of the {len(batch) + 1:,} that were to go with it"
-            raise EditError(message) from error
+            raise type(error)(message) from error
         if not isinstance(record, Outgoing):
             outcome.leave_out(letter, record or _LEFT_OUT)
             continue

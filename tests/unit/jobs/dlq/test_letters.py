@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from dataclasses import replace
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
+from infra.contracts.decisions import NOTHING, Decisions, Known
+from infra.contracts.framing import WriterSchema, frame
 from infra.contracts.load import FOLDER, load_contracts
 from infra.contracts.replays import HEADER, Replay, decode_replay
 from jobs.dead_letter import answer_id, dead_letter
@@ -24,6 +28,7 @@ from jobs.records import Records, Rules
 from jobs.scoring_parts import rules
 from jobs.scoring_path import accept
 from tests.contracts.test_examples import TOPIC
+from tests.unit.contracts.test_framing import AN_ACTION, USER_ACTION, written
 
 RULES = rules()
 KAFKA_MS = 1_710_325_333_000
@@ -141,12 +146,16 @@ def test_what_is_no_note_is_left_alone(value: bytes | None) -> None:
 
 
 def sent(
-    value: bytes | None, key: bytes | None = b"key", place: tuple[int, int] = (1, 90), edit: Callable[[Any], Any] | None = None
+    value: bytes | None,
+    key: bytes | None = b"key",
+    place: tuple[int, int] = (1, 90),
+    edit: Callable[[Any], Any] | None = None,
+    source_rules: Rules = RULES,
 ) -> Any:
     """What is sent for a letter of a record at `place`, which had been sent once for 0:3."""
     letter = read_letter(a_letter(key, b"no json", place), (0, 0), "user-actions", 4)
     assert letter is not None
-    return outgoing(letter, Original(key, value), chained([letter], [Note((0, 3), (0, 3), (1, 90), 1)]), RULES, edit)
+    return outgoing(letter, Original(key, value), chained([letter], [Note((0, 3), (0, 3), (1, 90), 1)]), source_rules, edit)
 
 
 def test_a_record_that_decodes_goes_to_its_users_partition_under_the_user_id() -> None:
@@ -170,6 +179,56 @@ def test_a_record_that_does_not_keeps_key_and_partition(example: Any) -> None:
     else:
         assert (record.key, record.partition, record.value) == (b"key", 2, example.value)
     assert (record.original, record.retry_count) == ((2, 5), 1)
+
+
+AVRO_SCHEMA = WriterSchema("AVRO", json.dumps(USER_ACTION))
+KNOWN = [
+    Known("user-actions", partition, 0, *known) for partition in range(4) for known in ((7, WriterSchema("JSON", "{}")), (8, AVRO_SCHEMA))
+]
+REGISTERED = replace(RULES, schemas=reduce(Decisions.after, KNOWN, NOTHING))
+
+
+def framed(schema_id: int, **data: Any) -> tuple[bytes, dict[str, Any]]:
+    """An action as a registry client writes it, and what it says."""
+    event = {**AN_ACTION, "data": {**AN_ACTION["data"], **data}}
+    plain = event | {"timestamp": "2024-03-13T10:22:12.345000Z"}
+    return frame(schema_id, json.dumps(plain).encode() if schema_id == 7 else written(USER_ACTION, event)), plain
+
+
+@pytest.mark.parametrize("schema_id", [7, 8], ids=["JSON", "Avro"])
+def test_a_framed_action_goes_to_its_users_partition_as_it_is(schema_id: int) -> None:
+    value, _ = framed(schema_id, userId="guest")
+    for edit in (None, lambda event: event, lambda event: {**event, "version": 1}):
+        record = sent(value, edit=edit, source_rules=REGISTERED)
+        assert (record.key, record.partition, record.value, record.edited) == (b"guest", 2, value, False)
+
+
+@pytest.mark.parametrize("schema_id", [7, 8], ids=["JSON", "Avro"])
+def test_an_edit_gets_a_framed_action_as_a_plain_one_and_its_answer_is_sent_plain(schema_id: int) -> None:
+    value, plain = framed(schema_id)
+    record = sent(value, edit=lambda event: {**event, "data": {**event["data"], "userId": "guest"}}, source_rules=REGISTERED)
+    assert json.loads(record.value) == plain | {"data": plain["data"] | {"userId": "guest"}}
+    assert (record.key, record.partition, record.edited) == (b"guest", 2, True)
+    assert sent(value, edit=lambda event: None, source_rules=REGISTERED) is None
+
+
+@pytest.mark.parametrize("value", [frame(9, b"{}"), frame(8, b"\xff"), b"\0abc"], ids=["unknown id", "no Avro", "too short"])
+def test_a_framed_value_that_cannot_be_read_is_given_and_sent_as_its_bytes(value: bytes) -> None:
+    seen = list[object]()
+
+    def looked_at(event: object) -> object:
+        seen.append(event)
+        return event
+
+    record = sent(value, edit=looked_at, source_rules=REGISTERED)
+    assert seen == [value]
+    assert (record.key, record.partition, record.value, record.edited) == (b"key", 1, value, False)
+
+
+def test_an_edit_may_answer_a_framed_value() -> None:
+    value, _ = framed(8, userId="guest")
+    record = sent(b"no json", edit=lambda _: value, source_rules=REGISTERED)
+    assert (record.key, record.partition, record.value, record.edited) == (b"guest", 2, value, True)
 
 
 def test_an_edit_that_answers_none_leaves_it_out() -> None:
