@@ -12,8 +12,8 @@ from datetime import UTC, datetime, timedelta
 from infra.portal.catalogue import Catalogue
 from infra.portal.live import Seen
 
-INTERNAL = "__"
-"""The broker's own topics begin so."""
+INTERNAL = frozenset({"__cluster_metadata", "__consumer_offsets", "__remote_log_metadata", "__share_group_state", "__transaction_state"})
+"""The broker's own topics. A name that only begins as theirs do may be anybody's."""
 _DAY = timedelta(days=1)
 _RANK = {"fault": 0, "warning": 1, "note": 2}
 
@@ -41,7 +41,7 @@ def _topics(catalogue: Catalogue, seen: Seen) -> Iterator[Finding]:
         return
     there = {topic.name for topic in seen.topics}
     for topic in seen.topics:
-        if topic.name.startswith(INTERNAL) or catalogue.topic(topic.name):
+        if topic.name in INTERNAL or catalogue.topic(topic.name):
             continue
         text = f"No contract names it; it holds {topic.records:,} records. Write its contract, or delete it."
         yield Finding("undeclared_topic", "fault", f"topic:{topic.name}", text)

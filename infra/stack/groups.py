@@ -13,7 +13,14 @@ from confluent_kafka.admin import AdminClient, OffsetSpec  # type: ignore[attr-d
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 
-_OWN = "streamhouse-"  # groups of the commands themselves
+OWN = frozenset(
+    {
+        *("streamhouse-audit", "streamhouse-chaos-ends", "streamhouse-chaos-reader", "streamhouse-consume", "streamhouse-contracts"),
+        *("streamhouse-dlq", "streamhouse-groups", "streamhouse-meter", "streamhouse-project", "streamhouse-read-to-end"),
+        *("streamhouse-replies", "streamhouse-status", "streamhouse-watch"),
+    }
+)
+"""The groups of the commands themselves. Of these alone nothing is told: a name that only begins so may be anybody's."""
 _SECONDS = 4.0
 _COUNTED = 200  # offsets that are looked at, record by record
 Place = tuple[str, int]
@@ -116,7 +123,7 @@ def known(settings: Settings, seconds: float = _SECONDS) -> list[Group]:
     """
     until, client = _Until(seconds), _client(settings)
     listed = client.list_consumer_groups(request_timeout=until.left).result(until.left)
-    states = {group.group_id: group.state.name.lower() for group in listed.valid if not group.group_id.startswith(_OWN)}
+    states = {group.group_id: group.state.name.lower() for group in listed.valid if group.group_id not in OWN}
     names = sorted(states)
     members = _members(client, names, until)
     asked = {name: client.list_consumer_group_offsets([ConsumerGroupTopicPartitions(name)], request_timeout=until.left) for name in names}
@@ -188,7 +195,7 @@ def _records(settings: Settings, starts: Mapping[Place, int], until: _Until) -> 
     consumer = Consumer(
         {
             **settings.kafka.client(),
-            "group.id": f"{_OWN}status",  # demanded by the client; nothing is committed, so no group moves
+            "group.id": "streamhouse-status",  # demanded by the client; nothing is committed, so no group moves
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "auto.offset.reset": "error",

@@ -14,6 +14,7 @@ from infra.config import Settings
 from infra.contracts.codec import DEPTH, nests_deeper
 from infra.contracts.framing import payload
 from infra.portal.catalogue import Catalogue
+from infra.portal.findings import INTERNAL
 from infra.portal.live import DeadLetters, SeenTopic, SeenVersion
 from jobs.committed_records import read_to_end
 
@@ -62,7 +63,7 @@ class Topics:
         """
         client = AdminClient({**self._settings.kafka.client(), "log_level": "0"})
         told = client.list_topics(timeout=_SECONDS).topics
-        places = [(name, number) for name in sorted(told) if not name.startswith("__") for number in sorted(told[name].partitions)]
+        places = [(name, number) for name in sorted(told) if name not in INTERNAL for number in sorted(told[name].partitions)]
         first = _offsets(client, places, OffsetSpec.earliest())  # type: ignore[no-untyped-call]
         ends = _offsets(client, places, OffsetSpec.latest())  # type: ignore[no-untyped-call]
         latest = _offsets(client, places, OffsetSpec.max_timestamp())  # type: ignore[no-untyped-call]

@@ -59,17 +59,20 @@ def test_what_was_planted_is_found_and_nothing_else(broker: Settings) -> None:
     letter = (EXAMPLES / "user-actions-dlq" / "valid" / "no-json.json").read_bytes()
     placed = (EXAMPLES / "orders" / "valid" / "order-placed.json").read_bytes()
     client = AdminClient(dict(broker.kafka.client()))
-    client.create_topics([NewTopic("nobodys", 2, 1)])["nobodys"].result(20)
+    for future in client.create_topics([NewTopic("nobodys", 2, 1), NewTopic("__mine", 1, 1)]).values():
+        future.result(20)
     send(broker, "nobodys", b"\xff\x00", b'{"eventType": 3}', json.dumps({"eventType": "Odd", "version": 9}).encode())
     send(broker, "user-actions-dlq", letter, letter, b"no letter", transaction="letters")
     send(broker, "orders", placed, placed, transaction="orders")
     commit(broker, "abandoned", "orders", 1)
     commit(broker, "order", "orders", 3)  # behind the mark: all is read
+    commit(broker, "streamhouse-foo", "orders", 3)
+    commit(broker, "streamhouse-consume", "orders", 3)  # the group of `./streamhouse consume`
     look = Look(broker, ours(), system_clock)
     seen = look()
 
     by_name = {topic.name: topic for topic in seen.topics or ()}
-    assert set(by_name) == {topic.name for topic in ours().topics} | {"nobodys"}
+    assert set(by_name) == {topic.name for topic in ours().topics} | {"nobodys", "__mine"}
     assert (by_name["nobodys"].partitions, by_name["nobodys"].records) == (2, 3)
     assert [(one.event_type, one.version) for one in by_name["nobodys"].versions] == [("Odd", 9)]
     orders = by_name["orders"]
@@ -83,6 +86,7 @@ def test_what_was_planted_is_found_and_nothing_else(broker: Settings) -> None:
     assert seen.groups == (
         SeenGroup("abandoned", "empty", 0, {"orders": 1}),
         SeenGroup("order", "empty", 0, {"orders": 0}),
+        SeenGroup("streamhouse-foo", "empty", 0, {"orders": 0}),
     )
     assert (seen.subjects, seen.jobs, seen.tables, seen.online) == (None, None, None, None)
     assert list(seen.silent) == ["flink", "redis", "registry", "tables"]
@@ -91,14 +95,18 @@ def test_what_was_planted_is_found_and_nothing_else(broker: Settings) -> None:
     never = sorted(topic.name for topic in ours().topics if topic.name not in letter_topics | {"orders"})
     assert told(seen) == [
         ("dead_group", "fault", "group:abandoned"),
+        ("dead_group", "fault", "group:streamhouse-foo"),
         ("past_its_end", "fault", "event:orders/OrderPlaced"),
+        ("undeclared_topic", "fault", "topic:__mine"),
         ("undeclared_topic", "fault", "topic:nobodys"),
         ("unread_topic", "warning", "topic:user-actions-dlq"),  # it holds letters, and its archive was never started
         *(("dead_topic", "note", f"topic:{name}") for name in never),
     ]
 
-    client.delete_topics(["nobodys"])["nobodys"].result(20)
-    client.delete_consumer_groups(["abandoned"])["abandoned"].result(20)
+    for future in client.delete_topics(["nobodys", "__mine"]).values():
+        future.result(20)
+    for future in client.delete_consumer_groups(["abandoned", "streamhouse-foo"]).values():
+        future.result(20)
     send(broker, "orders", placed)
     deadline = time.monotonic() + 30
     while any(kind in ("dead_group", "undeclared_topic") for kind, *_ in told(seen)):

@@ -56,9 +56,17 @@ def test_nothing_is_said_of_a_part_that_did_not_answer(catalogue: Catalogue, see
         assert found(catalogue, dataclasses.replace(seen, **{part: None})) == []  # type: ignore[arg-type]
 
 
-def test_the_brokers_own_topics_are_no_ones_fault(catalogue: Catalogue, seen: Seen) -> None:
-    own = SeenTopic("__consumer_offsets", 4, 9, 9, NOW)
+@pytest.mark.parametrize("name", ["__consumer_offsets", "__transaction_state", "__share_group_state", "__cluster_metadata"])
+def test_the_brokers_own_topics_are_no_ones_fault(catalogue: Catalogue, seen: Seen, name: str) -> None:
+    own = SeenTopic(name, 4, 9, 9, NOW)
     assert found(catalogue, dataclasses.replace(seen, topics=(*(seen.topics or ()), own))) == []
+
+
+@pytest.mark.parametrize("name", ["__mine", "__consumer_offsets_copy", "_schemas"])
+def test_a_topic_that_is_only_called_like_the_brokers_own_is_found(catalogue: Catalogue, seen: Seen, name: str) -> None:
+    planted_one = SeenTopic(name, 4, 9, 9, NOW)
+    topics = (*(seen.topics or ()), planted_one)
+    assert found(catalogue, dataclasses.replace(seen, topics=topics)) == [("undeclared_topic", "fault", f"topic:{name}")]
 
 
 def test_a_declared_topic_that_is_not_there(catalogue: Catalogue, seen: Seen) -> None:
