@@ -173,7 +173,7 @@ def test_the_platform_of_an_action_hits_the_models_that_take_it_and_what_they_an
     assert hits == {
         *(Node("job", name) for name in ("score_events", "archive_topics", "rebuild_features")),
         *(Node("service", name) for name in ("meter", "read-models", "shop-http")),
-        *(Node("command", f"./streamhouse {name}") for name in ("demo", "audit", "replay", "backfill", "backtest")),
+        *(Node("command", f"./streamhouse {name}") for name in ("demo", "audit", "replay", "why", "backfill", "backtest")),
         Node("party", "services that act on a decision"),
         *(Node("model", f"purchase_30m@{number}") for number in (1, 2)),
         things.column("user_actions", "platform"),
