@@ -26,6 +26,7 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
 }
+_LEFT_OUT = 80  # the port of http, which browsers do not say in the Host header
 _NOTHING = "default-src 'none'; frame-ancestors 'none'"
 
 
@@ -35,7 +36,8 @@ def application(catalogue: Catalogue, live: Callable[[], dict[str, Any]], port: 
     made = page(catalogue, None, polls=True)
     declared = _json(catalogue_document(catalogue))
     document = asyncapi(catalogue, broker, security_protocol)
-    hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost", "[::1]")}
+    names = ("127.0.0.1", "localhost", "[::1]")
+    hosts = {f"{name}:{port}" for name in names} | ({*names} if port == _LEFT_OUT else set())
 
     @app.middleware("http")
     async def guarded(request: Request, call: Callable[[Request], Awaitable[Response]]) -> Response:
