@@ -68,20 +68,24 @@ class Plain:
 def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema, plain: Plain) -> pa.Table:
     """The rows, which have `NEEDED`, with these columns filled in where they are null and the value is an event of their type.
 
-    `types`: of the columns.
+    One that has parts is read from the value wherever that can be read. `types`: of the columns.
     """
     extractor = Extractor(list(columns.values()))
     for name in columns:
         if name not in rows.column_names:
             rows = rows.append_column(name, pa.nulls(len(rows), types.field(name).type))
     is_event = pc.is_in(rows["event_type"], pa.array(sorted({c.event_type for c in columns.values()}), rows["event_type"].type))
-    empty = {name: _positions(pc.and_(is_event, pc.is_null(rows[name]))) for name in columns}
+    empty = {name: _positions(is_event if c.has_parts else pc.and_(is_event, pc.is_null(rows[name]))) for name, c in columns.items()}
     if not any(map(len, empty.values())):
         return rows
     found = _read(rows, extractor, plain, np.unique(np.concatenate(list(empty.values()))))
     for name, at in empty.items():
         if len(at):
-            rows = rows.set_column(rows.column_names.index(name), name, _put(rows[name], at, [found[i].get(name) for i in at.tolist()]))
+            said = [found[i].get(name) for i in at.tolist()]
+            if columns[name].has_parts:
+                held = rows[name].take(pa.array(at)).to_pylist()
+                said = [old if new is None else new for old, new in zip(held, said, strict=True)]
+            rows = rows.set_column(rows.column_names.index(name), name, _put(rows[name], at, said))
     return rows
 
 

@@ -125,7 +125,8 @@ def _register(connection: duckdb.DuckDBPyConnection, held: IcebergTable, name: s
             kinds[column],
             null_handling=FunctionNullHandling.SPECIAL,
         )
-        parts.append(f'coalesce("{column}", "{function}"({", ".join(NEEDED)})) AS "{column}"')
+        both = (f'"{column}"', f'"{function}"({", ".join(NEEDED)})')
+        parts.append(f'coalesce({", ".join(both[::-1] if field.has_parts else both)}) AS "{column}"')
     connection.execute(f'CREATE TEMP VIEW "{name}" AS SELECT * REPLACE ({", ".join(parts)}) FROM "{name}{_STORED}"')
 
 

@@ -52,6 +52,11 @@ class FieldColumn:
     schemas: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
+    def has_parts(self) -> bool:
+        """Whether it is JSON of an object or a list: written before a part of it was described, it lacks what its value says."""
+        return self.type == "string" and any(types(schema) & {"object", "array"} for schema in self.schemas.values())
+
+    @property
     def digest(self) -> str:
         """The same for columns that read all values alike."""
         schemas = {version: {k: v for k, v in schema.items() if k not in ANNOTATIONS} for version, schema in self.schemas.items()}

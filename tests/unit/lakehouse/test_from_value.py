@@ -112,6 +112,17 @@ def test_every_kind_of_value(lake: Settings, monkeypatch: pytest.MonkeyPatch) ->
     assert set(second.values()) == {None}
 
 
+def test_a_part_that_came_later_is_read_from_values_whose_column_was_written_without_it(
+    lake: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    city, zip_code = ({**TEXT, "description": name} for name in ("City.", "Code."))
+    applied(lake, monkeypatch, with_field(own(), "place", {**PLACE, "properties": {"city": city}}))
+    values = [action(place={"city": "Bern", "zip": "3000"}), action(place={"city": 5}), action()]
+    put(lake, values, 0, place=['{"city":"Bern"}', '{"city":"as it was"}', None])  # by an archiver of this contract
+    applied(lake, monkeypatch, with_field(own(), "place", {**PLACE, "properties": {"city": city, "zip": zip_code}}))
+    assert [row["place"] for row in told(lake, "place")] == ['{"city":"Bern","zip":"3000"}', '{"city":"as it was"}', None]
+
+
 def test_one_bad_field_hides_no_other(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     applied(lake, monkeypatch, with_field(with_field(own(), "basket", COUNT), "shade", TEXT))
     put(lake, [action(basket=-1, shade="red"), action(basket=1, shade=["red"])], 0)
