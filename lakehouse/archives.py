@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -50,12 +51,13 @@ def _archive(name: str, doc: str, owner: str, *typed: Column) -> Table:
 def of_actions(contracts: Contracts) -> Table:
     """The archive of user-actions, whose columns are the fields that its contract names.
 
-    A property tells how each is read: `migrate` sees by it that an archiver which runs reads one in an older way.
+    A property tells how each is read: readers need no contract file for it, and `migrate` sees by it that an archiver which runs reads
+    one in an older way.
     """
     topic = contracts.topics["user-actions"]
     columns = tuple(Column(f.name, f.type, f.doc, f.unit, f) for f in field_columns(contracts.schemas, topic))
     table = _archive("user_actions", "Each committed record of topic user-actions.", "web-platform", *columns)
-    read = ",".join(f"{c.name} {c.field.digest}" for c in columns if c.field)
+    read = json.dumps({c.name: c.field.to_json() for c in columns if c.field})
     return replace(table, properties=MappingProxyType(dict(table.properties) | {FIELDS: read}))
 
 

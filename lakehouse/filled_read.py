@@ -18,7 +18,7 @@ from lakehouse.scans import columns_held, condition, names_at, reading, scan_of
 
 def filled_in(held: IcebergTable, table: str, columns: Sequence[str] | None, where: str | None) -> dict[str, FieldColumn]:
     """The columns of a reading that rows may hold in their value's bytes alone."""
-    there = stand_ins(held, table)
+    there = stand_ins(held)
     if not there:
         return {}
     asked = {*(columns_held(held) if columns is None else columns), *(names(condition(held, table, where)) if where else ())}

@@ -6,6 +6,7 @@ null there; what they hold stands in their value, and is read by the function by
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, reduce
@@ -24,8 +25,7 @@ from infra.contracts.events import Rejected
 from infra.contracts.framing import plain_json, unframe
 from infra.contracts.load import load_contracts
 from lakehouse.python_values import python_values
-from lakehouse.table import FROM_VALUE
-from lakehouse.tables import TABLES
+from lakehouse.table import FIELDS, FROM_VALUE
 
 NEEDED = ("value", "event_type", "event_version", "topic_partition", "topic_offset")
 """The columns out of which others are filled in."""
@@ -33,11 +33,15 @@ _BATCH = 20_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def stand_ins(held: IcebergTable, name: str) -> Mapping[str, FieldColumn]:
+def fields_held(held: IcebergTable) -> dict[str, FieldColumn]:
+    """By column, how its field is read, as it was when the table was last migrated."""
+    return {name: FieldColumn.from_json(told) for name, told in json.loads(held.properties.get(FIELDS, "{}")).items()}
+
+
+def stand_ins(held: IcebergTable) -> Mapping[str, FieldColumn]:
     """The columns of a table that may have to be filled in."""
-    listed = held.properties.get(FROM_VALUE, "").split(",")
-    declared = TABLES.get(name)
-    return {c.name: c.field for c in declared.columns if c.field and c.name in listed} if declared else {}
+    listed = [name for name in held.properties.get(FROM_VALUE, "").split(",") if name]
+    return {name: field for name, field in fields_held(held).items() if name in listed} if listed else {}
 
 
 class Plain:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import count
 
 from pyiceberg.catalog import Catalog
@@ -11,7 +12,9 @@ from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType
 
 from infra.config import Settings
 from infra.contracts.change import Change
+from infra.contracts.columns import FieldColumn
 from lakehouse.catalog import forgotten, open_catalog
+from lakehouse.from_value import fields_held
 from lakehouse.iceberg import iceberg_schema, iceberg_type, partition_spec, sort_order
 from lakehouse.table import FIELDS, FROM_VALUE
 from lakehouse.tables import TABLES, Column, Table
@@ -108,7 +111,7 @@ def _create(catalog: Catalog, settings: Settings, table: Table) -> None:
 
 def _update(held: IcebergTable, table: Table) -> None:
     with held.transaction() as transaction:
-        from_value = _from_value(held, table)
+        from_value, fields = _from_value(held, table), _fields(held, table)
         with transaction.update_schema() as update:
             for column in table.columns:
                 wanted, name = iceberg_type(column.type, count(10_000).__next__), _held_name(held, column)
@@ -122,7 +125,10 @@ def _update(held: IcebergTable, table: Table) -> None:
                     update.update_column(name, doc=column.comment)
                 if name != column.name:
                     update.rename_column(name, column.name)
-        transaction.set_properties({k: v for k, v in table.all_properties.items() if k != "format-version"} | from_value)
+        properties = {k: v for k, v in table.all_properties.items() if k != "format-version"}
+        if FIELDS in properties:
+            properties[FIELDS] = json.dumps({name: field.to_json() for name, field in fields.items()})
+        transaction.set_properties(properties | from_value)
 
 
 def _held_name(held: IcebergTable, column: Column) -> str | None:
@@ -131,11 +137,23 @@ def _held_name(held: IcebergTable, column: Column) -> str | None:
     return next((name for name in (column.name, *column.was) if name in there), None)
 
 
+def _fields(held: IcebergTable, table: Table) -> dict[str, FieldColumn]:
+    """By column, how its field is read from now on: also in versions that ended, and fields of which no version is left."""
+    before = fields_held(held)
+    known = {version for column in table.columns if column.field for version in (*column.field.fields, *column.field.filled)}
+    found: dict[str, FieldColumn] = {}
+    for column in table.columns:
+        if column.field:
+            was = before.pop(_held_name(held, column) or column.name, None)
+            found[column.name] = column.field if was is None else column.field.with_ended(was, known)
+    return before | found
+
+
 def _read_otherwise(held: IcebergTable, table: Table) -> list[str]:
     """The columns that the table has and whose fields are to be read in another way than when it was last migrated."""
-    read = dict(pair.split(" ") for pair in held.properties.get(FIELDS, "").split(",") if pair)
-    found = [(column.name, column.field, _held_name(held, column)) for column in table.columns]
-    return [name for name, field, known in found if field and known and read.get(known, field.digest) != field.digest]
+    before, now = fields_held(held), _fields(held, table)
+    named = [(column.name, _held_name(held, column)) for column in table.columns if column.field]
+    return [name for name, known in named if known in before and before[known].digest != now[name].digest]
 
 
 def _from_value(held: IcebergTable, table: Table) -> dict[str, str]:

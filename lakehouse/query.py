@@ -108,7 +108,7 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:  # noqa: ANN401 - parsed JSON
 
 def _register(connection: duckdb.DuckDBPyConnection, held: IcebergTable, name: str, plain: Plain) -> None:
     """Under its name; columns that rows may hold in their value's bytes alone are filled in where the statement reads them."""
-    stored, missing = _lazily(held), stand_ins(held, name)
+    stored, missing = _lazily(held), stand_ins(held)
     if not missing:
         connection.register(name, stored)
         return

@@ -85,7 +85,7 @@ def columns_of(settings: Settings, table: str, snapshot_id: int | None = None) -
     """The columns that a snapshot has, the newest by default; and those that rows may hold in their value's bytes alone."""
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-        return frozenset(columns_held(held) if snapshot_id is None else names_at(held, snapshot_id)), frozenset(stand_ins(held, table))
+        return frozenset(columns_held(held) if snapshot_id is None else names_at(held, snapshot_id)), frozenset(stand_ins(held))
 
 
 def snapshot(settings: Settings, table: str) -> int | None:

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from infra.contracts.columns import FieldColumn
 
 FIELDS = "streamhouse.fields"
-"""Property: how the field of each column was to be read when the table was last migrated, as `column digest` pairs; comma-separated."""
+"""Property: how the field of each column is read from a value, as JSON by column: also in versions that no contract names any more."""
 FROM_VALUE = "streamhouse.from-value"
 """Property: columns of fields that older rows, or those of a running archiver, may hold in the value's bytes alone; comma-separated."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
@@ -50,6 +50,26 @@ class FieldColumn:
     fields: Mapping[int, str]
     filled: Mapping[int, Any] = field(default_factory=dict)
     schemas: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it, for who reads a table without the contract files."""
+        told = {name: getattr(self, name) for name in ("event_type", "name", "type", "doc", "unit")}
+        by_version = {name: {str(v): part for v, part in getattr(self, name).items()} for name in ("fields", "filled", "schemas")}
+        return told | {"was": list(self.was)} | by_version
+
+    @classmethod
+    def from_json(cls, told: Mapping[str, Any]) -> FieldColumn:
+        """As `to_json` gave it."""
+        by_version = {name: {int(v): part for v, part in told[name].items()} for name in ("fields", "filled", "schemas")}
+        return cls(**{name: told[name] for name in ("event_type", "name", "type", "doc", "unit")}, was=tuple(told["was"]), **by_version)
+
+    def with_ended(self, before: FieldColumn, known: Collection[int]) -> FieldColumn:
+        """As it was read `before` in versions that are not `known` any more: what was sent in them lies in the table all the same."""
+        ended = {
+            name: {version: part for version, part in getattr(before, name).items() if version not in known}
+            for name in ("fields", "filled", "schemas")
+        }
+        return replace(self, **{name: parts | dict(getattr(self, name)) for name, parts in ended.items()})
 
     @property
     def has_parts(self) -> bool:

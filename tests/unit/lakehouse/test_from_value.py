@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +204,24 @@ def test_a_field_of_a_version_that_ended_stays_a_column(lake: Settings, monkeypa
     put(lake, [action(basket=3)], 0, basket=pa.array([3], pa.int32()))
     assert applied(lake, monkeypatch, own()) == []
     assert read(lake, "user_actions", ["basket"]).to_pylist() == [{"basket": 3}]
+
+
+def test_what_was_sent_in_a_version_that_ended_is_read_ever_after(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its rows were archived before their fields were columns, and no contract file names the version any more."""
+    first = with_field(own(), "coupon", TEXT)
+    put(lake, [action(coupon="X", platform="tv"), action()], 0)
+    second = with_version(first, {"platform": "device"}, {"country": TEXT}, {"country": "CH"})
+    applied(lake, monkeypatch, second)
+    put(lake, [action(version=2, platform=..., device="phone", country="DE", coupon="Y")], 2, version=2)
+    before = told(lake, "device", "coupon", "country")
+    topic = second.topics["user-actions"]
+    ended = replace(topic, events=topic.events[1:], upcasts={}, deprecations={})
+    schemas = {event: schema for event, schema in second.schemas.items() if event != ("UserAction", 1)}
+    after = replace(second, topics=dict(second.topics) | {"user-actions": ended}, schemas=schemas)
+    for _ in range(2):  # the second time by what the first kept
+        applied(lake, monkeypatch, after)
+        assert told(lake, "device", "coupon", "country") == before
+        assert before[0] == {"device": "tv", "coupon": "X", "country": "CH"}
 
 
 def test_a_table_that_never_changed_is_read_as_it_lies(lake: Settings) -> None:
