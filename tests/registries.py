@@ -9,12 +9,18 @@ import time
 from collections.abc import Iterator
 
 import httpx
+from confluent_kafka.schema_registry import SchemaRegistryClient
 
 from infra.config import Settings
 from infra.stack.jars import install
 from infra.stack.services import services
 
 _SECONDS = 180
+
+
+def confluent_client(settings: Settings) -> SchemaRegistryClient:
+    """Confluent's own, that asks again: this registry leaves some requests for paths that it does not have without an answer."""
+    return SchemaRegistryClient({"url": settings.registry.confluent_url, "timeout": 10})
 
 
 class Registry:

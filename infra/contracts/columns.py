@@ -60,16 +60,21 @@ class FieldColumn:
     @classmethod
     def from_json(cls, told: Mapping[str, Any]) -> FieldColumn:
         """As `to_json` gave it."""
-        by_version = {name: {int(v): part for v, part in told[name].items()} for name in ("fields", "filled", "schemas")}
-        return cls(**{name: told[name] for name in ("event_type", "name", "type", "doc", "unit")}, was=tuple(told["was"]), **by_version)
+        by_version: dict[str, Any] = {name: {int(v): part for v, part in told[name].items()} for name in ("fields", "filled", "schemas")}
+        return cls(**{**told, **by_version, "was": tuple(told["was"])})
 
     def with_ended(self, before: FieldColumn, known: Collection[int]) -> FieldColumn:
         """As it was read `before` in versions that are not `known` any more: what was sent in them lies in the table all the same."""
-        ended = {
-            name: {version: part for version, part in getattr(before, name).items() if version not in known}
-            for name in ("fields", "filled", "schemas")
-        }
-        return replace(self, **{name: parts | dict(getattr(self, name)) for name, parts in ended.items()})
+
+        def both(now: Mapping[int, Any], then: Mapping[int, Any]) -> dict[int, Any]:
+            return {version: part for version, part in then.items() if version not in known} | dict(now)
+
+        return replace(
+            self,
+            fields=both(self.fields, before.fields),
+            filled=both(self.filled, before.filled),
+            schemas=both(self.schemas, before.schemas),
+        )
 
     @property
     def has_parts(self) -> bool:

@@ -30,6 +30,7 @@ from tests.end_to_end.actions import an_action
 from tests.end_to_end.facts import Place, place_of, records, restarts, tables_follow, value_of, wait_for
 from tests.end_to_end.readme import said
 from tests.end_to_end.stacks import fresh_stack
+from tests.registries import confluent_client
 from tests.unit.contracts.test_framing import USER_ACTION, written
 
 pytestmark = pytest.mark.timeout(600)
@@ -115,7 +116,7 @@ def no_registry(settings: Settings) -> Iterator[None]:
 
 def test_framed_actions_are_answered_as_plain_ones_over_an_absent_registry(framing: Settings) -> None:
     sender = Sender(framing)
-    with SchemaRegistryClient({"url": framing.registry.confluent_url}) as client:
+    with confluent_client(framing) as client:
         by_json = JSONSerializer(json.dumps(load_contracts().schemas["UserAction", 1].document), client, lambda value, _: value)
         by_avro, later = serializer(client, "Acted"), serializer(client, "ActedLater")
         events = [an_event() for _ in range(6)]
@@ -150,7 +151,7 @@ def test_framed_actions_are_answered_as_plain_ones_over_an_absent_registry(frami
 
 def test_a_letter_of_an_unknown_schema_is_accepted_once_its_schema_is_registered(framing: Settings) -> None:
     sender = Sender(framing)
-    with SchemaRegistryClient({"url": framing.registry.confluent_url}) as client:
+    with confluent_client(framing) as client:
         coming = client.register_schema("gap", Schema(schema_named("Gap"), "AVRO")) + 1
         (place,) = sender.send(frame(coming, written(USER_ACTION | {"name": "Coming"}, as_avro(an_event()))))
         wait_for(lambda: answers(framing).get(place) == "unknown_schema")
@@ -167,7 +168,7 @@ def test_clients_and_we_read_the_predictions_and_all_of_it_comes_out_again(frami
     sent = Sender(framing).send(*(json.dumps(an_event()).encode() for _ in range(3)))
     wait_for(lambda: predictions(framing).keys() >= set(sent))
     values = [message.value() or b"" for message in records(framing, PREDICTIONS)]
-    with SchemaRegistryClient({"url": framing.registry.confluent_url}) as client:
+    with confluent_client(framing) as client:
         registered = client.get_latest_version(f"{PREDICTIONS}-Prediction").schema_id
         deserializer = JSONDeserializer(None, schema_registry_client=client)
         found = [deserializer(value, SerializationContext(PREDICTIONS, MessageField.VALUE)) for value in values]

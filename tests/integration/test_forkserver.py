@@ -137,9 +137,8 @@ def test_a_worker_ends_with_the_taskmanager(settings: Settings, folder: Path) ->
     _finish(taskmanager)
 
 
-def test_a_worker_ends_with_the_server_and_the_next_does_without(tmp_path: Path, folder: Path) -> None:
-    settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")})
-    settings.state.mkdir()
+def test_a_worker_ends_with_the_server_and_the_next_does_without(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> None:
+    settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path_factory.mktemp("fs"))})  # a short one, that holds the socket itself
     server = _serve(settings)
     client = _start(settings, folder, "wait", "0")
     said = _said(client)

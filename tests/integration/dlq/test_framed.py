@@ -7,7 +7,7 @@ from pathlib import Path
 
 import orjson
 import pytest
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema
 
 from infra.config import Settings, load_settings
 from infra.contracts.framing import frame
@@ -17,7 +17,7 @@ from tests.integration.dlq.letters import ACTIONS, PARTITIONS, an_event, answers
 from tests.integration.dlq.replaying import dlq
 from tests.integration.dlq.scoring import Scorer
 from tests.ports import free_ports
-from tests.registries import running_registry
+from tests.registries import confluent_client, running_registry
 
 USER = "user-1"
 HOME = partition_of(USER, PARTITIONS)
@@ -36,7 +36,7 @@ def registering(broker: Settings, tmp_path: Path) -> Iterator[Settings]:
 
 
 def test_a_framed_stray_goes_home_as_it_is_and_an_edit_makes_it_plain(registering: Settings, out: Path) -> None:
-    with SchemaRegistryClient({"url": registering.registry.confluent_url}) as client:
+    with confluent_client(registering) as client:
         schema_id = client.register_schema("strays", Schema('{"type": "object"}', "JSON"))
     event = an_event(USER, "1")
     value = frame(schema_id, orjson.dumps(event))

@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Thread
 
 import pytest
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema
 from confluent_kafka.schema_registry.avro import AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
@@ -23,7 +23,7 @@ from infra.contracts.load import load_contracts
 from infra.contracts.registered import RegisteredSchemas, RegistryAway
 from infra.contracts.registry import RegistryUnreachable
 from tests.ports import free_ports
-from tests.registries import Registry, running_registry
+from tests.registries import Registry, confluent_client, running_registry
 from tests.unit.contracts.test_framing import AN_ACTION, USER_ACTION
 
 decoded = of_files().newest.decoder.decode
@@ -47,15 +47,11 @@ def no_sleep(_: float) -> None:
     raise AssertionError("it waited for a registry that answers")
 
 
-def client_of(settings: Settings) -> SchemaRegistryClient:
-    return SchemaRegistryClient({"url": settings.registry.confluent_url})
-
-
 def test_what_standard_clients_write_becomes_the_same_event_as_plain_json(registry: tuple[Settings, Registry]) -> None:
     settings, _ = registry
     where = SerializationContext("user-actions", MessageField.VALUE)
     schema = load_contracts().schemas["UserAction", 1].document
-    with client_of(settings) as client:
+    with confluent_client(settings) as client:
         by_json = JSONSerializer(json.dumps(schema), client, lambda value, _: value)(PLAIN, where)
         by_avro = AvroSerializer(client, json.dumps(USER_ACTION), conf={"subject.name.strategy": lambda _, name: name})(AN_ACTION, where)
     plain = decoded(json.dumps(PLAIN).encode())
@@ -79,7 +75,7 @@ def test_an_id_that_the_registry_does_not_have_is_not_known(registry: tuple[Sett
 def test_what_is_known_needs_no_registry_and_what_is_not_waits_for_it(registry: tuple[Settings, Registry]) -> None:
     settings, running = registry
     text = json.dumps({"type": "record", "name": "Later", "fields": [{"name": "x", "type": "int"}]})
-    with client_of(settings) as client:
+    with confluent_client(settings) as client:
         schema_id = client.register_schema("later", Schema(text, "AVRO"))
         other_id = client.register_schema("other", Schema(text.replace("Later", "Other"), "AVRO"))
     slept = list[float]()
@@ -138,7 +134,7 @@ def test_what_something_else_says_at_the_address_is_not_taken_for_the_registrys_
 
 def test_a_kind_that_is_not_read_is_a_dead_letter_that_says_so(registry: tuple[Settings, Registry]) -> None:
     settings, _ = registry
-    with client_of(settings) as client:
+    with confluent_client(settings) as client:
         schema_id = client.register_schema("proto", Schema('syntax = "proto3"; message A { int32 x = 1; }', "PROTOBUF"))
     found = RegisteredSchemas(settings, no_sleep).wait_for([schema_id])[schema_id]
     framed = unframe(b"\0" + schema_id.to_bytes(4) + b"\0\x08\x01")

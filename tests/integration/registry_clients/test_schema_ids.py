@@ -11,7 +11,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from confluent_kafka import KafkaException
-from confluent_kafka.schema_registry import Schema, SchemaRegistryClient
+from confluent_kafka.schema_registry import Schema
 
 from infra.clock import system_clock
 from infra.config import Settings
@@ -30,7 +30,7 @@ from jobs.scoring_parts import rules
 from jobs.scoring_path import accept
 from tests.brokers import empty_topics
 from tests.ports import free_ports
-from tests.registries import Registry, running_registry
+from tests.registries import Registry, confluent_client, running_registry
 from tests.unit.contracts.test_framing import AN_ACTION, USER_ACTION, written
 
 ACTIONS = "user-actions"
@@ -60,7 +60,7 @@ def registered(settings: Settings, name: str, kind: str = "AVRO") -> int:
         if kind == "AVRO"
         else {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "title": name}
     )
-    with SchemaRegistryClient({"url": settings.registry.confluent_url}) as client:
+    with confluent_client(settings) as client:
         return int(client.register_schema(name, Schema(json.dumps(schema), kind)))
 
 
@@ -205,7 +205,7 @@ def test_any_number_of_invented_ids_leaves_one_number_for_each_partition(setting
 
 def test_a_schema_that_is_too_long_or_of_another_kind_is_on_record_without_its_text(settings: Settings) -> None:
     fields = [{"name": f"f{i}", "type": ["null", "string"], "doc": "é" * 2000, "default": None} for i in range(200)]
-    with SchemaRegistryClient({"url": settings.registry.confluent_url}) as client:
+    with confluent_client(settings) as client:
         long = client.register_schema("long", Schema(json.dumps({"type": "record", "name": "Long", "fields": fields}), "AVRO"))
         proto = client.register_schema("proto", Schema('syntax = "proto3"; message A { int32 x = 1; }', "PROTOBUF"))
     assert decided(records(0, [avro(long), avro(proto)]), worker(settings)) == ["unusable_schema", "unusable_schema"]

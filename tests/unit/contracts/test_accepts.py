@@ -37,14 +37,16 @@ def scalars() -> st.SearchStrategy[dict[str, Any]]:
 
 def objects(part: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
     fields = st.dictionaries(st.sampled_from("abc"), part, max_size=3)
-    others = st.just({}) | st.just({"additionalProperties": False}) | part.map(lambda made: {"additionalProperties": made})
+    none = st.just(dict[str, Any]())
+    others = none | st.just({"additionalProperties": False}) | part.map(lambda made: {"additionalProperties": made})
     return st.tuples(fields, st.lists(st.sampled_from("abc"), unique=True, max_size=2), others).map(
         lambda made: {"type": "object", "properties": made[0], "required": made[1], **made[2]}
     )
 
 
 def arrays(part: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
-    items = st.just({}) | part.map(lambda made: {"items": made}) | st.lists(part, max_size=2).map(lambda made: {"items": made})
+    none = st.just(dict[str, Any]())
+    items = none | part.map(lambda made: {"items": made}) | st.lists(part, max_size=2).map(lambda made: {"items": made})
     return st.tuples(items, st.integers(0, 3)).map(lambda made: {"type": "array", "maxItems": made[1], **made[0]})
 
 
