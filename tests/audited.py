@@ -111,7 +111,7 @@ class Writer:
             self._producer.commit_transaction(60)
         else:
             self._producer.abort_transaction(60)
-        last, deadline = self._last, time.monotonic() + 60
+        last, deadline = self._last, time.monotonic() + 180
         while last and any(end < last[place] + 2 for place, end in end_offsets(self._settings, last).items()):
             assert time.monotonic() < deadline
             time.sleep(0.02)

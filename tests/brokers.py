@@ -106,7 +106,7 @@ def empty_topics(settings: Settings) -> None:
     if there := [name for name in declared if name in client.list_topics(timeout=10).topics]:
         for future in client.delete_topics(there).values():
             future.result(20)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while any(name in declared for name in client.list_topics(timeout=10).topics):
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -88,7 +88,7 @@ def _own_redis(settings: Settings, name: str) -> Iterator[tuple[str, psutil.Proc
     with subprocess.Popen([*command, "--appendfilename", f"{name}.aof"], stdout=subprocess.DEVNULL) as process:
         try:
             there, new = (redis.Redis(host=settings.redis.host, port=int(p), decode_responses=False) for p in (settings.redis.port, port))
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 180
             while not _answers(new):
                 if time.monotonic() > deadline or process.poll() is not None:
                     message = f"the Redis of loop {name} does not answer on port {port}"

@@ -36,7 +36,7 @@ def address(archived: Settings, tmp_path: Path) -> Iterator[str]:
             ["./streamhouse", "portal", "--port", "0"], cwd=ROOT, env=environment(archived), stdout=out, stderr=subprocess.STDOUT
         )
     try:
-        deadline = time.monotonic() + 90
+        deadline = time.monotonic() + 180
         while not (found := re.search(r"http://127\.0\.0\.1:\d+", output.read_text("utf-8"))):
             assert process.poll() is None, output.read_text("utf-8")
             assert time.monotonic() < deadline
@@ -59,7 +59,7 @@ def found(address: str) -> Found:
 
 
 def wait_until_found(address: str, wanted: Found) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while (now := found(address)) != wanted:
         assert time.monotonic() < deadline, f"expected {sorted(wanted - now)} more, got {sorted(now - wanted)}"
         time.sleep(0.5)

@@ -54,7 +54,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     with (tmp_path / "registry.log").open("w") as log:
         process = subprocess.Popen(service.command, env={**os.environ, **service.environment}, stdout=log, stderr=log)
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not _answers(settings):
             assert time.monotonic() < deadline, (tmp_path / "registry.log").read_text("utf-8")
             time.sleep(0.2)
@@ -94,7 +94,7 @@ def test_breaking_changes_are_not_registered_and_twenty_compatible_ones_are(sett
     def read(name: str, *edits: Edit) -> Contracts:
         folder = tmp_path / name
         several(*edits)(folder if folder.exists() else copied(folder))
-        return of_actions(read_contracts(folder), "predictions", "orders")
+        return of_actions(read_contracts(folder), "predictions", "orders", "aggregate-snapshots")
 
     assert {change.action for change in registry.apply(settings, read("ours"))} == {"create"}
     hold(settings, "user-actions-Others-value", {"type": "object"})

@@ -37,7 +37,9 @@ def registering(broker: Settings, tmp_path: Path) -> Iterator[Settings]:
 
 def test_a_framed_stray_goes_home_as_it_is_and_an_edit_makes_it_plain(registering: Settings, out: Path) -> None:
     with confluent_client(registering) as client:
-        schema_id = client.register_schema("strays", Schema('{"type": "object"}', "JSON"))
+        schema_id = client.register_schema(
+            "strays", Schema('{"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}', "JSON")
+        )
     event = an_event(USER, "1")
     value = frame(schema_id, orjson.dumps(event))
     (place,) = send(registering, [(b"no user", value, (HOME + 1) % PARTITIONS)])

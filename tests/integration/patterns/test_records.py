@@ -184,7 +184,7 @@ def test_a_snapshot_that_is_not_of_the_log_stops_its_owner(topics: Settings, ver
 def ended_by(settings: Settings) -> BaseException:
     """What ends an owner that begins now."""
     with working(settings, Participant("account", ACCOUNT)) as ended:
-        until = time.monotonic() + 30
+        until = time.monotonic() + 180
         while not ended and time.monotonic() < until:
             time.sleep(0.1)
     return ended[0]

@@ -61,7 +61,7 @@ def run(settings: Settings, hearing: Hearing, count: int) -> None:
     stop = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(Subscriber(settings, "hearing", (OrderShipped,), hearing).run, stop)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not future.done() and (len(hearing.heard) < count or any(one.lag for one in groups.lags(settings))):
             assert time.monotonic() < deadline
             time.sleep(0.1)

@@ -48,7 +48,7 @@ def serving(look: Planted, look_seconds: str = "0") -> Iterator[str]:
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 180
         while not server.started:
             assert thread.is_alive()
             assert time.monotonic() < deadline

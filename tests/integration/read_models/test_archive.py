@@ -52,7 +52,7 @@ def places(shop: Shop) -> list[Place]:
 
 def ends(shop: Shop) -> dict[Place, int]:
     """Of all places, once the broker has written its marks behind what was committed or taken back, which it does a little later."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while (found := committed_ends(shop.settings, places(shop))) != end_offsets(shop.settings, places(shop)):
         assert time.monotonic() < deadline
         time.sleep(0.02)

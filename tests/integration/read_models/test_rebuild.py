@@ -190,7 +190,7 @@ def _live(shop: Shop) -> int | None:
 
 
 def _wait_for(what: Any) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.05)

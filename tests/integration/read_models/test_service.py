@@ -109,7 +109,7 @@ def _shown(shop: Shop, projection: Projection) -> int | None:
 
 
 def _until(what: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -126,7 +126,7 @@ def test_a_password_is_in_nothing_that_is_said(tmp_path: Path) -> None:
 
 
 def _wait_until_behind(settings: Settings, records: int) -> None:
-    database, deadline = open_database(settings), time.monotonic() + 60
+    database, deadline = open_database(settings), time.monotonic() + 180
     try:
         while True:
             found = [lag for projection in PROJECTIONS for lag in lags(settings, database, projection.name)]
