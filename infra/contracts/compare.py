@@ -45,11 +45,12 @@ def compare(before: Contracts, after: Contracts, today: date) -> list[Finding]:
         elif new is None:
             found.append(Finding(name, "topic removed", False, "gone; keep it until nobody writes or reads it"))
         else:
-            found += sorted([*_settings(old, new), *events(before, after, name, today)], key=lambda finding: finding.safe)
+            found += sorted([*settings(old, new), *events(before, after, name, today)], key=lambda finding: finding.safe)
     return found
 
 
-def _settings(old: Topic, new: Topic) -> Iterator[Finding]:
+def settings(old: Topic, new: Topic) -> Iterator[Finding]:
+    """Changes of how a topic is kept and keyed, by two states of its contract, or by the broker and its contract."""
     fixed = (
         ("key field", old.key.field, new.key.field, "each record's place and order would change"),
         ("partitioner", old.key.partitioner, new.key.partitioner, "records of one key would lie in two partitions"),

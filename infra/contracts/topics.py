@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -20,6 +21,7 @@ from tenacity import RetryError, Retrying, retry_if_result, stop_after_delay, wa
 
 from infra.config import Settings
 from infra.contracts.change import Change
+from infra.contracts.compare import settings as settings_changed
 from infra.contracts.contract import Topic
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
@@ -119,12 +121,24 @@ def _planned(client: AdminClient, settings: Settings, topics: list[Topic]) -> li
             )
             changes.append(Change("topic", topic.name, "refuse", detail))
             continue
-        config = configs[topic.name]
-        differing = [
-            f"{name} {config[name].value} -> {value}" for name, value in configuration(topic).items() if config[name].value != value
-        ]
+        config = {name: entry.value for name, entry in configs[topic.name].items()}
+        breaking = [finding.sentence for finding in settings_changed(_kept_now(topic, config), topic) if not finding.safe]
+        if breaking:
+            changes.append(
+                Change("topic", topic.name, "refuse", f"{'; '.join(breaking)}; if it is meant, set it on the broker by hand first")
+            )
+            continue
+        differing = [f"{name} {config[name]} -> {value}" for name, value in configuration(topic).items() if config[name] != value]
         changes.append(Change("topic", topic.name, "update" if differing else "keep", ", ".join(differing)))
     return changes
+
+
+def _kept_now(topic: Topic, config: Mapping[str, str]) -> Topic:
+    """The contract as the broker keeps the topic now, by what takes records or refuses them where it is lowered."""
+    kept = int(config["retention.ms"])
+    cleanup, size = config["cleanup.policy"], int(config["max.message.bytes"])
+    # a compacted topic takes nothing by its age, whatever its retention says
+    return replace(topic, cleanup=cleanup, retention_ms=None if kept < 0 or cleanup == "compact" else kept, max_message_bytes=size)
 
 
 def _new(topic: Topic) -> NewTopic:

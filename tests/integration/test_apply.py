@@ -151,12 +151,34 @@ def test_features_are_applied_with_the_rest_and_then_hold(settings: Settings) ->
 def test_a_changed_setting_of_a_topic_is_set(settings: Settings) -> None:
     before = topic("shelf-moved")
     topics.apply(settings, [before])
-    after = replace(before, retention_ms=7 * 86_400_000)
+    after = replace(before, retention_ms=60 * 86_400_000)
     planned = topics.plan(settings, [after])
-    assert planned == [Change("topic", "shelf-moved", "update", "retention.ms 2592000000 -> 604800000")]
+    assert planned == [Change("topic", "shelf-moved", "update", "retention.ms 2592000000 -> 5184000000")]
     assert topics.apply(settings, [after]) == planned
     assert [change.action for change in topics.apply(settings, [after])] == ["keep"]
-    assert config(settings, "shelf-moved")["retention.ms"] == "604800000"
+    assert config(settings, "shelf-moved")["retention.ms"] == "5184000000"
+
+
+@pytest.mark.parametrize(
+    ("name", "lowered", "sentence"),
+    [
+        ("shelf-moved", {"retention_ms": 7 * 86_400_000}, "retention 30d -> 7d: records that a reader may still need are taken"),
+        ("user-actions", {"retention_ms": 7 * 86_400_000}, "retention unlimited -> 7d"),
+        ("orders", {"max_message_bytes": 1000}, " -> 1000: the broker refuses messages that it took"),
+        ("aggregate-snapshots", {"cleanup": "delete"}, "cleanup compact -> delete"),
+        ("orders", {"cleanup": "compact"}, "cleanup delete -> compact"),
+    ],
+)
+def test_what_would_take_records_or_refuse_them_is_refused_and_nothing_is_set(
+    settings: Settings, name: str, lowered: dict[str, Any], sentence: str
+) -> None:
+    before = CONTRACTS.topics.get(name) or topic(name)
+    topics.apply(settings, [before])
+    held = config(settings, name)
+    for (change,) in (topics.plan(settings, [replace(before, **lowered)]), topics.apply(settings, [replace(before, **lowered)])):
+        assert change.action == "refuse"
+        assert sentence in change.detail
+    assert config(settings, name) == held
 
 
 def test_a_new_topic_can_be_read_at_once_however_many_are_made(settings: Settings) -> None:
