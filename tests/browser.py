@@ -87,7 +87,11 @@ class Tab:
 
     def go(self, route: str) -> None:
         """To another part of the same page, as `#/topics`."""
-        self.run(f"location.hash = {json.dumps(route)}; new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))")
+        there, drawn = json.dumps(route), "requestAnimationFrame(() => requestAnimationFrame(done))"
+        self.run(
+            f"new Promise(done => {{ if (location.hash === {there}) {drawn};"
+            f" else {{ addEventListener('hashchange', () => {drawn}, {{once: true}}); location.hash = {there} }} }})"
+        )
 
     def run(self, script: str) -> Any:
         """What a script in the page comes to."""

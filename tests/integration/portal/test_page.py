@@ -131,8 +131,7 @@ def test_the_keyboard_alone_finds_and_opens_a_thing(tab: Tab, exported: str) -> 
     chosen = tab.run("document.getElementById(document.getElementById('search').getAttribute('aria-activedescendant')).innerText")
     assert chosen.startswith("OrderPlaced")
     tab.press("Enter")
-    tab.wait("location.hash === '#/event/orders%2FOrderPlaced'")
-    assert tab.text("h1").startswith("OrderPlaced")
+    tab.wait("location.hash === '#/event/orders%2FOrderPlaced' && document.querySelector('h1').innerText.startsWith('OrderPlaced')")
     assert tab.run("document.activeElement.id") == "main"
     tab.press("/")
     tab.type("purchases_1h")
