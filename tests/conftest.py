@@ -1,5 +1,7 @@
 """What every test shares: how thorough the property tests are, whether the long rounds run, and which tests keep together."""
 
+import signal
+
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
@@ -10,6 +12,8 @@ _STACKS = ("tests/end_to_end/", "tests/faults/")
 settings.register_profile("quick", max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", max_examples=2000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("quick")
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a run in the background ignores it, and so would what it starts
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -162,7 +162,7 @@ def test_a_changed_setting_of_a_topic_is_set(settings: Settings) -> None:
 @pytest.mark.parametrize(
     ("name", "lowered", "sentence"),
     [
-        ("shelf-moved", {"retention_ms": 7 * 86_400_000}, "retention 30d -> 7d: records that a reader may still need are taken"),
+        ("shelf-shortened", {"retention_ms": 7 * 86_400_000}, "retention 30d -> 7d: records that a reader may still need are taken"),
         ("user-actions", {"retention_ms": 7 * 86_400_000}, "retention unlimited -> 7d"),
         ("orders", {"max_message_bytes": 1000}, " -> 1000: the broker refuses messages that it took"),
         ("aggregate-snapshots", {"cleanup": "delete"}, "cleanup compact -> delete"),
