@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import date
@@ -20,12 +17,12 @@ from infra.config import Settings, load_settings
 from infra.contracts import registry
 from infra.contracts.contract import Contracts
 from infra.contracts.load import load_contracts, read_contracts
-from infra.stack.services import services, write_files
 from jobs import apply
 from jobs.gate.check import REGISTRY, check, registered_findings
 from tests.contracts.changes import BREAKING, COMPATIBLE, NEXT_ACTION
 from tests.contracts.edits import Edit, copied, nothing, several, without_version
 from tests.ports import free_ports
+from tests.registries import running_registry
 
 TODAY = date(2026, 11, 28)
 _KINDS = ("field", "made", "required", "type", "unit", "narrowed")
@@ -49,26 +46,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     tmp_path = tmp_path_factory.mktemp("registry")
     names = ("STREAMHOUSE_REGISTRY_PORT", "STREAMHOUSE_REGISTRY_MANAGEMENT_PORT")
     settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state"), **dict(zip(names, free_ports(2), strict=True))})
-    write_files(settings)
-    (service,) = (one for one in services(settings) if one.name == "registry")
-    with (tmp_path / "registry.log").open("w") as log:
-        process = subprocess.Popen(service.command, env={**os.environ, **service.environment}, stdout=log, stderr=log)
-    try:
-        deadline = time.monotonic() + 180
-        while not _answers(settings):
-            assert time.monotonic() < deadline, (tmp_path / "registry.log").read_text("utf-8")
-            time.sleep(0.2)
+    with running_registry(settings):
         yield settings
-    finally:
-        process.terminate()
-        process.wait(120)
-
-
-def _answers(settings: Settings) -> bool:
-    try:
-        return httpx.get(f"{settings.registry.confluent_url}/subjects", timeout=2).status_code == 200
-    except httpx.HTTPError:
-        return False
 
 
 def subjects(settings: Settings) -> dict[str, int]:
