@@ -124,9 +124,8 @@ def _planned(client: AdminClient, settings: Settings, topics: list[Topic]) -> li
         config = {name: entry.value for name, entry in configs[topic.name].items()}
         breaking = [finding.sentence for finding in settings_changed(_kept_now(topic, config), topic) if not finding.safe]
         if breaking:
-            changes.append(
-                Change("topic", topic.name, "refuse", f"{'; '.join(breaking)}; if it is meant, set it on the broker by hand first")
-            )
+            detail = f"{'; '.join(breaking)}; if it is meant, set it on the broker by hand first"
+            changes.append(Change("topic", topic.name, "refuse", detail))
             continue
         differing = [f"{name} {config[name]} -> {value}" for name, value in configuration(topic).items() if config[name] != value]
         changes.append(Change("topic", topic.name, "update" if differing else "keep", ", ".join(differing)))
