@@ -160,6 +160,9 @@ def schemas_can_be_read(contracts: Contracts) -> Iterator[str]:
         except SchemaError as error:
             yield _broken(schema.file, "a JSON Schema of draft 7", f"{error.message}", "mend the schema")
             continue
+        for pointer in _references(schema.document):
+            if not _leads(schema.document, pointer):
+                yield _broken(schema.file, "each $ref to lead to a part of the same file", repr(pointer), "write the part out")
         for path, part in _parts(schema.document, ""):
             if not isinstance(part, Mapping):
                 yield _broken(schema.file, f"a schema at {path}", json.dumps(part), "say its type, description and unit")
@@ -283,6 +286,21 @@ def _parts(part: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 -
         yield from _parts(item, f"{path}[]")
     if not isinstance(others := part.get("additionalProperties", False), bool):
         yield from _parts(others, f"{path}.*")
+
+
+def _references(part: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON
+    """Each `$ref` that stands in a schema."""
+    for inside in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
+        yield from _references(inside)
+    if isinstance(part, Mapping) and "$ref" in part:
+        yield part["$ref"]
+
+
+def _leads(document: Mapping[str, Any], pointer: Any) -> bool:  # noqa: ANN401 - whatever stands at $ref
+    found: Any = document if isinstance(pointer, str) and pointer.startswith("#/") else None
+    for step in str(pointer)[2:].split("/"):
+        found = found.get(step) if isinstance(found, Mapping) else None
+    return isinstance(found, Mapping)
 
 
 def _objects(part: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

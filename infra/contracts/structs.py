@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Meta
 
 from infra.contracts.accepts import ANNOTATIONS, types
+from infra.contracts.patterns import slow
 
 Schema = Mapping[str, Any]
 _FORMATS = {"uuid": UUID, "date-time": Annotated[datetime, Meta(tz=True)]}
@@ -53,6 +54,8 @@ def undecodable(schema: Schema, path: str = "") -> Iterator[str]:
         re.compile(schema.get("pattern", ""))
     except re.error as error:
         yield f"{where}: pattern {schema['pattern']!r}, which Python does not read: {error}"
+    if problem := slow(schema):
+        yield f"{where}: {problem}"
     if isinstance(items := schema.get("items"), Mapping):
         yield from undecodable(items, f"{path}[]")
     for name, field in schema.get("properties", {}).items():

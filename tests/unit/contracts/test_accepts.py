@@ -139,6 +139,10 @@ def test_every_schema_of_ours_can_be_decoded() -> None:
         ({"type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}}}}, "a[]: $ref"),
         ({"enum": [1.5]}, "enum of other values"),
         ({"type": "string", "pattern": "(?<a"}, "pattern"),
+        (
+            {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$", "maxLength": 64}}},
+            "a: pattern '^(a+)+$', with a re",
+        ),
     ],
 )
 def test_what_the_decoder_cannot_ask_is_named(schema: dict[str, Any], what: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import shutil
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,9 @@ def test_an_unknown_key_is_refused_with_its_file(folder: Path) -> None:
         ("events", [{"type": "Prediction", "version": 1}] * 2, r"events\[0\]: expected an event of each type and version once"),
         ("key", "data.userId", "key: expected a mapping, got 'data.userId'"),
         ("retention", "a month", "retention: expected a duration such as 7d"),
+        ("retention", "36501d", "retention: expected at most 36500d, got '36501d'"),
+        ("max_message_bytes", 2**31, "max_message_bytes: expected at most 2147483647, got 2147483648"),
+        ("event_time", {"not_before": date(2015, 1, 1), "ahead": "9" * 5000 + "d"}, "ahead: expected at most 36500d"),
         ("event_time", {"not_before": "long ago", "ahead": "1d"}, "not_before: expected a date or a time"),
         ("event_time", {"not_before": "2015-01-01", "ahead": 1}, "not_before: expected a date or a time"),
         ("name", "prediction", "expected name 'predictions', as the file is called, got 'prediction'"),
@@ -101,6 +105,9 @@ def test_that_a_topic_has_no_table_is_said_and_never_forgotten(folder: Path) -> 
     ("file", "text", "says"),
     [
         (TOPIC, "a: [", r"predictions\.yaml: expected YAML in UTF-8"),
+        (TOPIC, "name: a\nname: b\n", r"predictions\.yaml: expected YAML in UTF-8, got the key 'name' twice"),
+        ("schemas/prediction.v1.schema.json", '{"a": 1, "a": 2}', r"schema\.json: expected JSON in UTF-8, got the key 'a' twice"),
+        ("schemas/prediction.v1.schema.json", '{"a": "\\ud800"}', r"schema\.json: expected JSON in UTF-8, got 'utf-8' codec can't encode"),
         (TOPIC, "- 1", r"predictions\.yaml: expected a mapping, got list"),
         ("schemas/prediction.v1.schema.json", "{", r"schema\.json: expected JSON in UTF-8"),
         ("schemas/prediction.v1.schema.json", '{"a":' * 60, r"schema\.json: expected at most 50 arrays and objects in each other"),
