@@ -25,11 +25,12 @@ from features.activity import FEATURES
 from features.online import PROFILE_FEATURES
 from features.profile import profiles_at
 from infra.config import Settings, load_settings
+from infra.contracts.events import SHAPE
 from infra.errors import StreamhouseError
 from jobs.folded_archive import profiles_in
 from jobs.lineage.data import model, table, tables
 from jobs.lineage.run import running
-from lakehouse.read import log_ends, read, snapshot
+from lakehouse.read import columns_called, log_ends, read, snapshot
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest, check_id
 from models.outcome import HORIZON, outcomes
@@ -39,7 +40,7 @@ from models.training import USUAL, Frame, Recipe, train
 LOG = ["topic_partition", "topic_offset"]
 COLUMNS = {
     "feature_log": [*LOG, "user_id", "event_time", "created", *FEATURES],
-    "user_actions": [*LOG, "action", "platform", "lifecycle"],
+    "user_actions": LOG,  # and IN_ACTION
     "user_profiles": ["user_id", "channel", "cohort", "known_from", "created"],
 }
 IN_ACTION = ("action", "platform", "lifecycle")
@@ -85,8 +86,13 @@ def read_frame(settings: Settings) -> tuple[Frame, dict[str, int]]:
     """
     # the snapshot first, then the rows of that snapshot: the card names exactly what was read
     snapshots = {table: snapshot(settings, table) for table in COLUMNS}
-    tables = {table: read(settings, table, columns=COLUMNS[table], snapshot_id=snapshots[table]) for table in COLUMNS}
-    frame = training_frame(tables["feature_log"], tables["user_actions"], tables["user_profiles"])
+    called = columns_called(settings, "user_actions", SHAPE, IN_ACTION)
+    tables = {
+        table: read(settings, table, [*columns, *called.values()] if columns is LOG else columns, snapshot_id=snapshots[table])
+        for table, columns in COLUMNS.items()
+    }
+    actions = tables["user_actions"].select([*LOG, *called.values()]).rename_columns([*LOG, *called])
+    frame = training_frame(tables["feature_log"], actions, tables["user_profiles"])
     return frame, {table: number for table, number in snapshots.items() if number is not None}
 
 

@@ -20,7 +20,7 @@ from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
 from lakehouse.filled_read import filled_batches, filled_in
-from lakehouse.from_value import stand_ins
+from lakehouse.from_value import fields_held, stand_ins
 from lakehouse.log_files import POSITION, LogFiles
 from lakehouse.parquet_files import log_schema, unreadable
 from lakehouse.scans import columns_held, files_of, names_at, reading, scan_of
@@ -86,6 +86,17 @@ def columns_of(settings: Settings, table: str, snapshot_id: int | None = None) -
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
         return frozenset(columns_held(held) if snapshot_id is None else names_at(held, snapshot_id)), frozenset(stand_ins(held))
+
+
+def columns_called(settings: Settings, table: str, version: int, fields: Sequence[str]) -> dict[str, str]:
+    """By field as a version of the event calls it on the wire, the column that holds it: it has another name where a newer one renamed it.
+
+    A field of which the table says nothing has its own name.
+    """
+    with open_catalog(settings) as catalog:
+        held = fields_held(load_table(catalog, settings, table))
+    found = {one.fields[version]: name for name, one in held.items() if version in one.fields}
+    return {field: found.get(field, field) for field in fields}
 
 
 def snapshot(settings: Settings, table: str) -> int | None:

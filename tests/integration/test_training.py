@@ -17,16 +17,22 @@ from typer.testing import CliRunner
 
 from features.activity import FEATURES
 from infra.config import Settings, load_settings
+from infra.contracts.load import load_contracts
 from jobs.train_model import TablesDisagree, cli, main, report, train_and_tell
 from lakehouse.append import append
+from lakehouse.archives import of_actions
+from lakehouse.errors import LakehouseError
 from lakehouse.migrate import apply
-from lakehouse.read import snapshot
+from lakehouse.read import read, snapshot
+from lakehouse.table import FIELDS
 from lakehouse.tables import TABLES, USER_ACTIONS
 from models.manifest import ModelRefused, published
 from models.scorer import load_scorer
 from models.training import Recipe
+from tests.evolved import action, with_version
 
 DAYS, ROWS, USERS = 60, 4000, 40
+USER_ACTIONS_HERE = (("topic_partition", "identity"),)
 
 
 @pytest.fixture
@@ -34,7 +40,8 @@ def settings(tmp_path: Path) -> Settings:
     """A lake of its own, with empty tables."""
     own = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")})
     # Flink writes the archive; PyIceberg knows neither partitions by day nor the options of Flink's Parquet writer
-    actions = dataclasses.replace(USER_ACTIONS, partition=(("topic_partition", "identity"),), properties=MappingProxyType({}))
+    properties = MappingProxyType({FIELDS: USER_ACTIONS.properties[FIELDS]})
+    actions = dataclasses.replace(USER_ACTIONS, partition=USER_ACTIONS_HERE, properties=properties)
     apply(own, {**TABLES, "user_actions": actions})
     return own
 
@@ -65,8 +72,12 @@ def fill(settings: Settings, seed: int = 0) -> None:
         f"log-{seed}",
     )
     text = pa.array(word.tolist())
+    values = [action(i, user=f"user_{u}", action=w, platform=w, lifecycle=w) for i, (u, w) in enumerate(zip(user, word, strict=True))]
     required = {
         "kafka_time": time,
+        "value": pa.array(values),
+        "event_type": pa.array(["UserAction"] * n),
+        "event_version": pa.array([1] * n, pa.int32()),
         "event_time": time,
         "user_id": names,
         "action": text,
@@ -129,6 +140,18 @@ def test_it_tells_of_actions_that_have_no_features_yet(settings: Settings, tmp_p
     append(settings, "user_actions", pa.table({**place, "event_time": time, "user_id": text, "action": text}), "more")
     train_and_tell(settings, "buys", root=tmp_path / "published")
     assert "run `./streamhouse rebuild` to train on them, too" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_field_that_a_newer_version_renamed_is_found_under_its_new_name(settings: Settings, tmp_path: Path) -> None:
+    fill(settings)
+    first = main(settings, "buys", root=tmp_path / "published")
+    renamed = of_actions(with_version(load_contracts(), {"platform": "device"}, {}, {}))
+    actions = dataclasses.replace(renamed, partition=USER_ACTIONS_HERE, properties=MappingProxyType({FIELDS: renamed.properties[FIELDS]}))
+    assert [change.detail for change in apply(settings, {**TABLES, "user_actions": actions}) if change.action == "update"]
+    with pytest.raises(LakehouseError, match="got 'platform'"):
+        read(settings, "user_actions", ["platform"])
+    second = main(settings, "buys", root=tmp_path / "published")
+    assert (second.id, second.sha256) == ("buys@2", first.sha256)
 
 
 def test_it_tells_what_was_published_and_how_to_score_with_it(
