@@ -16,6 +16,7 @@ from lakehouse.tables import ARCHIVES
 
 _ENVELOPE = {"eventType": "event_type", "eventId": "event_id", "timestamp": "event_time", "version": "event_version"}
 _ENVELOPE |= {"source": "source", "correlationId": "correlation_id"}
+_OF_ENVELOPE = frozenset(_ENVELOPE.values())
 _ABOUT = {"data.topic": "source_topic", "data.partition": "source_partition"}  # of the records that an event is about, beside its own place
 
 
@@ -29,7 +30,9 @@ def column_edges(topic: Topic, contracts: Contracts) -> Iterator[Edge]:
         schema = contracts.schemas.get((kind, number))
         for path in () if schema is None else fields_of(schema):
             held = [one.name for one in derived if one.event_type == kind and _holds(one, number, path)]
-            held += [name for name in _by_name(topic, contracts, kind, path) if name in names]
+            held += [
+                name for name in _by_name(topic, contracts, kind, path) if name in names and (path in _ENVELOPE) == (name in _OF_ENVELOPE)
+            ]
             for name in dict.fromkeys(held):
                 yield Edge(things.field(topic.name, kind, number, path), things.column(topic.archive, name), MADE_FROM)
 

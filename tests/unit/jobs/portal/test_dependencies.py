@@ -33,7 +33,7 @@ from jobs.records import Records
 from jobs.scoring_parts import rules
 from jobs.scoring_path import accept
 from tests.contracts.changes import COMPATIBLE, NEXT_ACTION
-from tests.contracts.edits import copied
+from tests.contracts.edits import added, copied
 from tests.perturbed import perturbed
 
 SETTINGS = load_settings({})
@@ -218,6 +218,13 @@ def test_a_new_field_is_a_column_of_the_table_at_once_with_what_lies_in_it(tmp_p
     graph = gather(SETTINGS, load_contracts(folder))
     for path in ("data.place", "data.place.city"):
         assert made_of(graph, things.field(TOPIC, EVENT, 1, path)) == {"user_actions.place"}
+
+
+def test_a_field_called_as_one_of_the_envelope_is_not_its_column(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    added("UserAction", "source", "string", "Where it came from.", "text", maxLength=9)(folder)
+    graph = gather(SETTINGS, load_contracts(folder))
+    assert made_of(graph, things.field(TOPIC, EVENT, 1, "data.source")) == {"user_actions.data_source"}
 
 
 def test_the_list_of_what_is_hit_takes_no_time() -> None:
