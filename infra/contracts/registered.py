@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -77,7 +78,7 @@ class RegisteredSchemas:
             if answer.status_code == 404 and said.get("error_code") in _NO_SUCH_SCHEMA:
                 return None
             if answer.status_code == 200:
-                return WriterSchema(str(said.get("schemaType") or "AVRO"), str(said["schema"]))
+                return WriterSchema(_kind(said.get("schemaType"), str(said["schema"])), str(said["schema"]))
         except (ValueError, KeyError, AttributeError):
             pass
         got = f"status {answer.status_code}: {answer.text[:200]}"
@@ -85,3 +86,15 @@ class RegisteredSchemas:
 
     def _unreachable(self, got: str) -> RegistryUnreachable:
         return RegistryUnreachable(f"schema registry {self._url}: expected an answer, got {got}; see ./streamhouse logs registry")
+
+
+def _kind(said: object, text: str) -> str:
+    """What no registry says is Avro; but Apicurio says nothing of a JSON Schema either where its subject began with an Avro one."""
+    if said:
+        return str(said)
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        return "AVRO"
+    is_json = isinstance(document, dict) and ("$schema" in document or document.get("type") == "object")  # which no Avro type is called
+    return "JSON" if is_json else "AVRO"

@@ -66,6 +66,25 @@ def test_what_standard_clients_write_becomes_the_same_event_as_plain_json(regist
         assert decoded(made) == plain
 
 
+def test_avro_and_json_in_one_subject_are_told_apart_as_clients_register_them_by_default(registry: tuple[Settings, Registry]) -> None:
+    settings, _ = registry
+    where = SerializationContext("shared", MessageField.VALUE)
+    schema = load_contracts().schemas["UserAction", 1].document
+    with confluent_client(settings) as client:
+        by_avro = AvroSerializer(client, json.dumps(USER_ACTION))(AN_ACTION, where)
+        by_json = JSONSerializer(json.dumps(schema), client, lambda value, _: value)(PLAIN, where)
+    schemas = RegisteredSchemas(settings, no_sleep)
+    for value, kind in ((by_avro, "AVRO"), (by_json, "JSON")):
+        framed = unframe(value)
+        assert framed is not None
+        found = schemas.wait_for([framed.schema_id])[framed.schema_id]
+        assert found is not None
+        assert found.kind == kind
+        made = plain_json(framed, found)
+        assert isinstance(made, bytes)
+        assert decoded(made) == decoded(json.dumps(PLAIN).encode())
+
+
 def test_an_id_that_the_registry_does_not_have_is_not_known(registry: tuple[Settings, Registry]) -> None:
     settings, _ = registry
     ids = [0, 987_654, 2**31 - 1, 2**31, 2**32 - 1]
