@@ -60,7 +60,7 @@ class SchemaIds:
         """See that every framed record of a batch that is about to be answered is decided.
 
         Raises:
-            RegistryAway: an id is not decided, and the registry does not answer.
+            RegistryAway: an id is on record for no partition, and the registry does not answer.
             HiddenDecisionsError, NotCommitted, KafkaException: the broker does not take them; nothing was answered by them.
 
         """
@@ -89,11 +89,13 @@ class SchemaIds:
         return [one for one in framed if not self._decisions.is_decided(self._topic, *one)]
 
     def _ask(self, undecided: list[tuple[int, int, int]]) -> None:
-        """Ask about each id once, and put what follows on record, partition by partition."""
+        """Ask about each id once that no partition knows, and put what follows on record, partition by partition."""
         now = self._monotonic()
         fresh = now - self._settings.registry.unknown_seconds
         wanted = {schema_id for _, _, schema_id in undecided}
-        asked = self._registry.wait_for(i for i in wanted if self._unknown.get(i, fresh) <= fresh)
+        to_ask = {i for i in wanted if self._unknown.get(i, fresh) <= fresh}
+        known = self._known_anywhere(wanted, to_ask)
+        asked = self._registry.wait_for(to_ask - known.keys())
         for schema_id, schema in asked.items():
             self._unknown.pop(schema_id, None)
             if schema is None:
@@ -102,7 +104,20 @@ class SchemaIds:
             del self._unknown[schema_id]
         for partition in sorted({partition for partition, _, _ in undecided}):
             here = sorted(((offset, i) for p, offset, i in undecided if p == partition), key=itemgetter(0))
-            self._put(partition, list(_events(self._topic, partition, here, asked)))
+            self._put(partition, list(_events(self._topic, partition, here, {**asked, **known})))
+
+    def _known_anywhere(self, wanted: set[int], to_ask: set[int]) -> dict[int, WriterSchema]:
+        """What is on record in any partition needs no registry, which may be away, or have lost it.
+
+        Partitions differ about an id only where a registry was wiped and gave its numbers out anew; then the latest on record counts,
+        for it is there when the registry is not. Which one it was comes out again, since it is put on record for the place, too.
+        """
+        if any(self._decisions.latest_schema(self._topic, i) is None for i in to_ask):
+            # other workers may have learnt it since; what an open transaction of theirs hides is not known yet. A look takes longer than
+            # a commit, so it is not for ids that the registry has just denied, which a stream may be full of: both are asked again later
+            self._decisions, self._read = read_on(self._settings, self._decisions, self._read)
+        found = {i: self._decisions.latest_schema(self._topic, i) for i in wanted}
+        return {i: schema for i, schema in found.items() if schema is not None}
 
     def _put(self, partition: int, events: list[Known | Unknown]) -> None:
         """In transactions of this partition's own producer: who was shut out can put nothing on record any more."""

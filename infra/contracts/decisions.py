@@ -9,7 +9,7 @@ latter needs no ids: bad input of any number of invented ids leaves one number f
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import immutables
@@ -49,26 +49,39 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Decisions:
-    """All events so far. `known`: by topic, partition and id; `decided`: by place, the last offset that is decided."""
+    """All events so far. `known`: by topic, partition and id; `decided`: by place, the last offset that is decided.
+
+    `latest`: by topic and id, what the id was last known as, in whichever partition.
+    """
 
     known: immutables.Map[tuple[str, int, int], Known] = field(default_factory=immutables.Map)
     decided: immutables.Map[Place, int] = field(default_factory=immutables.Map)
+    latest: immutables.Map[tuple[str, int], Known] = field(default_factory=immutables.Map)
 
     def after(self, event: Known | Unknown) -> Decisions:
         """With one more event; one that would change what is decided already changes nothing, and neither does one that comes again."""
         place = (event.topic, event.partition)
         decided = self.decided.get(place, -1)
         if isinstance(event, Unknown):
-            return Decisions(self.known, self.decided.set(place, max(decided, event.until_offset)))
-        key = (*place, event.schema_id)
-        if key in self.known or event.from_offset <= decided:
-            return self
-        return Decisions(self.known.set(key, event), self.decided)
+            return replace(self, decided=self.decided.set(place, max(decided, event.until_offset)))
+        key, key_anywhere = (*place, event.schema_id), (event.topic, event.schema_id)
+        held = self.known.get(key)
+        if held is None and event.from_offset > decided:
+            return replace(self, known=self.known.set(key, event), latest=self.latest.set(key_anywhere, event))
+        if held == event and self.latest[key_anywhere] != event:
+            # a worker holds its own event before it reads those that lie ahead of it; when it reads it again, `latest` is as on record
+            return replace(self, latest=self.latest.set(key_anywhere, event))
+        return self
 
     def schema_at(self, topic: str, partition: int, offset: int, schema_id: int) -> WriterSchema | None:
         """The schema of an id as it was known at a record; None: it was not."""
         event = self.known.get((topic, partition, schema_id))
         return None if event is None or event.from_offset > offset else event.schema
+
+    def latest_schema(self, topic: str, schema_id: int) -> WriterSchema | None:
+        """What an id was last known as in any partition of a topic; None: in none. No record is decoded by it: its place says by what."""
+        event = self.latest.get((topic, schema_id))
+        return None if event is None else event.schema
 
     def first_known(self, topic: str, partition: int) -> int | None:
         """The first record whose id is known; None: there is none in this partition."""

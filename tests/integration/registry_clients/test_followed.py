@@ -9,29 +9,21 @@ import time
 import pytest
 
 from infra.config import Settings
-from infra.contracts.decisions import TOPIC, Known, Unknown, write_decision
+from infra.contracts.decisions import Known, Unknown
 from infra.contracts.framing import AVRO, WriterSchema, frame
 from jobs.followed_decisions import FollowedDecisions, UndecidedError, once_decided
-from jobs.patterns.handling import Outgoing
-from jobs.patterns.transactional import commit, owning_producer
 from jobs.schema_history import decisions, decisions_in_topic
 from tests.brokers import empty_topics
-from tests.integration.registry_clients.test_schema_ids import ACTIONS, PARTITION, PLAIN, avro, records
+from tests.integration.registry_clients.test_schema_ids import ACTIONS, PARTITION, PLAIN, avro, put, records
 from tests.unit.contracts.test_framing import USER_ACTION
 
 KNOWN = Known(ACTIONS, PARTITION, 5, 7, WriterSchema(AVRO, json.dumps(USER_ACTION)))
-ID = "7f9c2b1e-3d4a-8c5b-8e6f-0a1b2c3d4e5f"
 
 
 @pytest.fixture
 def settings(broker: Settings) -> Settings:
     empty_topics(broker)
     return broker
-
-
-def put(settings: Settings, *events: Known | Unknown) -> None:
-    producer = owning_producer(settings, "put", 1 << 20)
-    commit(producer, None, [Outgoing(TOPIC, *write_decision(event, ID, 0), partition=0) for event in events])
 
 
 def test_a_reader_waits_until_the_worker_has_decided(settings: Settings) -> None:

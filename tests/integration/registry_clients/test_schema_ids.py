@@ -16,13 +16,14 @@ from confluent_kafka.schema_registry import Schema
 from infra.clock import system_clock
 from infra.config import Settings
 from infra.contracts import topics
-from infra.contracts.decisions import TOPIC, Decisions, Known, Unknown, read_decision
-from infra.contracts.framing import frame
+from infra.contracts.decisions import TOPIC, Decisions, Known, Unknown, read_decision, write_decision
+from infra.contracts.framing import AVRO, WriterSchema, frame
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from infra.contracts.registered import RegistryAway
 from jobs.committed_records import read_all
-from jobs.patterns.transactional import NotCommitted, owning_producer
+from jobs.patterns.handling import Outgoing
+from jobs.patterns.transactional import NotCommitted, commit, owning_producer
 from jobs.records import Records, Rules
 from jobs.schema_history import decisions_in_topic
 from jobs.schema_ids import SchemaIds
@@ -38,6 +39,7 @@ PARTITION = partition_of("user_0001", 4)
 ELSEWHERE = (PARTITION + 1) % 4
 PLAIN = json.dumps(AN_ACTION | {"timestamp": "2024-03-13T10:22:12.345Z"}).encode()
 NOW = 1_710_325_333_000
+ID = "7f9c2b1e-3d4a-8c5b-8e6f-0a1b2c3d4e5f"
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +94,11 @@ def on_record(settings: Settings) -> list[Known | Unknown]:
     read = [read_decision(message.value()) for message in read_all(settings, TOPIC, 1)]
     assert None not in read
     return [event for event in read if event is not None]
+
+
+def put(settings: Settings, *events: Known | Unknown) -> None:
+    producer = owning_producer(settings, "put", 1 << 20)
+    commit(producer, None, [Outgoing(TOPIC, *write_decision(event, ID, 0), partition=0) for event in events])
 
 
 def avro(schema_id: int) -> bytes:
@@ -173,6 +180,65 @@ def test_while_the_registry_is_away_what_is_known_goes_on_and_others_wait(runnin
         registry.start()
     thread.join(60)
     assert said == ["action", "unknown_schema"]
+
+
+def test_while_the_registry_is_away_an_id_of_another_partition_goes_on(running: tuple[Settings, Registry], settings: Settings) -> None:
+    registry = running[1]
+    known, not_yet = registered(settings, "KnownElsewhere"), registered(settings, "NotAskedYetEither")
+    worker(settings).decide(records(0, [avro(known)], partition=ELSEWHERE))
+    (elsewhere,) = on_record(settings)
+    assert isinstance(elsewhere, Known)
+    some = records(5, [PLAIN, avro(known), avro(known)])
+    held = [elsewhere, replace(elsewhere, partition=PARTITION, from_offset=6)]
+    registry.kill()
+    try:
+        restarted = worker(settings)  # its process remembers nothing of what the first one asked
+        restarted.decide(records(1, [avro(known)], partition=ELSEWHERE))
+        assert decided(some, restarted) == ["action"] * 3
+        assert on_record(settings) == held, "it is on record for the place itself, as if the registry had answered"
+        assert answers(some, decisions_in_topic(settings)) == ["action"] * 3
+        assert decided(some, worker(settings)) == ["action"] * 3  # who comes after a kill between decision and answer
+        with pytest.raises(RegistryAway, match="wait for it"):
+            restarted.decide(records(8, [avro(known), avro(not_yet)]))
+        assert on_record(settings) == held
+    finally:
+        registry.start()
+
+
+def test_what_another_worker_learnt_meanwhile_goes_on_too(running: tuple[Settings, Registry], settings: Settings) -> None:
+    registry = running[1]
+    own, others = registered(settings, "OfThisWorker"), registered(settings, "OfTheOther")
+    one = worker(settings, now=1000)
+    assert decided(records(0, [avro(own), avro(987_654)]), one) == ["action", "unknown_schema"]
+    worker(settings).decide(records(0, [avro(others)], partition=ELSEWHERE))
+    registry.kill()
+    try:
+        assert decided(records(2, [avro(others), avro(987_654)]), one) == ["action", "unknown_schema"]
+    finally:
+        registry.start()
+
+
+def test_who_was_replaced_puts_nothing_on_record_by_another_partitions_schema(settings: Settings) -> None:
+    known = registered(settings, "Shared")
+    zombie = worker(settings)
+    assert decided(records(0, [avro(987_654)]), zombie) == ["unknown_schema"]
+    owner = worker(settings)
+    owner.decide(records(0, [avro(known)], partition=ELSEWHERE))
+    assert decided(records(1, [avro(known)]), owner) == ["action"]
+    before = on_record(settings)
+    with pytest.raises((KafkaException, NotCommitted)):
+        zombie.decide(records(1, [avro(known), avro(987_654)]))
+    assert on_record(settings) == before
+
+
+def test_an_id_that_the_registry_has_no_more_is_what_it_was_elsewhere_latest(settings: Settings) -> None:
+    gone = 900_001
+    older, later = (WriterSchema(AVRO, json.dumps(USER_ACTION | {"name": name})) for name in ("Older", "Later"))
+    others = [partition for partition in range(4) if partition != PARTITION]
+    put(settings, *(Known(ACTIONS, partition, 0, gone, schema) for partition, schema in zip(others, (older, older, later), strict=True)))
+    put(settings, Known("order-commands", 0, 0, gone, replace(older, text="{}")))
+    assert decided(records(3, [avro(gone), avro(987_654)]), worker(settings)) == ["action", "unknown_schema"]
+    assert on_record(settings)[4:] == [Known(ACTIONS, PARTITION, 3, gone, later), Unknown(ACTIONS, PARTITION, 4)]
 
 
 def test_an_open_transaction_of_another_partitions_worker_hides_nothing(settings: Settings) -> None:

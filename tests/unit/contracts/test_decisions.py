@@ -68,6 +68,21 @@ def test_an_id_is_known_from_its_first_offset_that_was_open_on(events: list[Know
 
 
 @given(EVENTS)
+def test_the_latest_schema_of_an_id_is_the_last_on_record_in_any_partition(events: list[Known | Unknown]) -> None:
+    decisions = folded(events)
+    for topic in TOPICS:
+        for schema_id in (1, 2, 3):
+            took_effect = [
+                event
+                for event in events
+                if isinstance(event, Known)
+                and (event.topic, event.schema_id) == (topic, schema_id)
+                and decisions.known.get((topic, event.partition, schema_id)) == event
+            ]
+            assert decisions.latest_schema(topic, schema_id) == (took_effect[-1].schema if took_effect else None)
+
+
+@given(EVENTS)
 def test_what_is_written_is_read(events: list[Known | Unknown]) -> None:
     assert [read_decision(write_decision(event, ID, 0)[1]) for event in events] == events
 
