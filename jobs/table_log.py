@@ -8,10 +8,9 @@ import numpy as np
 import pyarrow as pa
 
 from infra.config import Settings
-from lakehouse.iceberg import arrow_schema
+from lakehouse.held_columns import columns_read
 from lakehouse.log_files import POSITION
 from lakehouse.read import LogPlan, read_log, read_planned
-from lakehouse.tables import declared
 
 END = 2**63 - 1
 """Past every offset."""
@@ -35,9 +34,10 @@ class TableLog:
         leave_out_unreadable: bool = False,
     ) -> None:
         """`plan`: the table's files, where they are listed already. `leave_out_unreadable`: rows of others are missing, not a fault."""
-        schema = arrow_schema(declared(table))
+        # of the table, not of its declaration: files that are older or newer than what was applied declare other columns and types
+        schema = columns_read(settings, table, columns, snapshot_id) if plan is None else plan.schema
         self._offset = by[1]
-        self._waiting = schema.empty_table().select(list(columns))
+        self._waiting = schema.empty_table()
         self._rest: Iterator[pa.RecordBatch] = iter(())
         if plan is not None:
             self._rest = read_planned(plan, partition, first, end)

@@ -30,7 +30,8 @@ from infra.errors import StreamhouseError
 from jobs.folded_archive import profiles_in
 from jobs.lineage.data import model, table, tables
 from jobs.lineage.run import running
-from lakehouse.read import columns_called, log_ends, read, snapshot
+from lakehouse.held_columns import columns_called
+from lakehouse.read import log_ends, read, snapshot
 from models.inputs import Column
 from models.manifest import PUBLISHED, Manifest, check_id
 from models.outcome import HORIZON, outcomes

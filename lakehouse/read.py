@@ -20,10 +20,9 @@ from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
 from lakehouse.filled_read import filled_batches, filled_in
-from lakehouse.from_value import fields_held, stand_ins
 from lakehouse.log_files import POSITION, LogFiles
 from lakehouse.parquet_files import log_schema, unreadable
-from lakehouse.scans import columns_held, files_of, names_at, reading, scan_of
+from lakehouse.scans import files_of, reading, scan_of
 
 _LONG = LongType()
 _LOG_ROWS = 20_000
@@ -79,24 +78,6 @@ def read_batches(
         scan = scan_of(held, table, columns, where, snapshot_id)
         with reading(held, scan):
             yield from scan.to_arrow_batch_reader()
-
-
-def columns_of(settings: Settings, table: str, snapshot_id: int | None = None) -> tuple[frozenset[str], frozenset[str]]:
-    """The columns that a snapshot has, the newest by default; and those that rows may hold in their value's bytes alone."""
-    with open_catalog(settings) as catalog:
-        held = load_table(catalog, settings, table)
-        return frozenset(columns_held(held) if snapshot_id is None else names_at(held, snapshot_id)), frozenset(stand_ins(held))
-
-
-def columns_called(settings: Settings, table: str, version: int, fields: Sequence[str]) -> dict[str, str]:
-    """By field as a version of the event calls it on the wire, the column that holds it: it has another name where a newer one renamed it.
-
-    A field of which the table says nothing has its own name.
-    """
-    with open_catalog(settings) as catalog:
-        held = fields_held(load_table(catalog, settings, table))
-    found = {one.fields[version]: name for name, one in held.items() if version in one.fields}
-    return {field: found.get(field, field) for field in fields}
 
 
 def snapshot(settings: Settings, table: str) -> int | None:
@@ -166,6 +147,12 @@ class LogPlan:
     columns: tuple[str, ...] | None
     by: tuple[str, str]
     files: tuple[tuple[int, int, int, int, FileScanTask], ...]
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of the rows that it gives."""
+        schema = log_schema(self.scan.projection())
+        return schema if self.columns is None else pa.schema([schema.field(name) for name in self.columns])
 
 
 def plan_log(

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from infra.contracts.columns import Extractor
 from infra.contracts.framing import is_framed
 from infra.contracts.in_effect import Contract
 from jobs.archive_columns import EVENT_TOPICS
@@ -56,11 +57,11 @@ class Compared:
     """By offset the record's and the row's bytes, where they differ."""
 
 
-def typed_rows(topic: str, step: Step, contract: Contract) -> list[Row]:
-    """The typed columns that each record's bytes give."""
+def typed_rows(topic: str, step: Step, contract: Contract, fields: Extractor | None = None) -> list[Row]:
+    """The typed columns that each record's bytes give; those of user-actions as `fields` reads them."""
     records = zip(step.values, step.kafka_ms.tolist(), strict=True)
     if topic not in EVENT_TOPICS:
-        return [archive_row(topic, value, kafka_ms, contract) for value, kafka_ms in records]
+        return [archive_row(topic, value, kafka_ms, contract, fields=fields) for value, kafka_ms in records]
     told = zip(records, python_values(step.key), step.headers or repeat(NO_HEADERS, len(step)), strict=True)
     return [archive_row(topic, value, kafka_ms, contract, key, headers) for (value, kafka_ms), key, headers in told]
 

@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from infra.config import Settings
+from infra.contracts.columns import Extractor
 from infra.contracts.decisions import NOTHING, Decisions
 from infra.contracts.framing import is_framed
 from infra.contracts.in_effect import Contract
@@ -29,7 +30,7 @@ from jobs.framed_records import readable_at
 from jobs.published_models import PublishedModels
 from jobs.scoring_parts import models_folder
 from jobs.table_log import END, TableLog
-from lakehouse.read import columns_of
+from lakehouse.held_columns import columns_of
 
 
 @dataclass(frozen=True)
@@ -81,16 +82,17 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     strand = Strand(pin, Held(pin.low, pin.end, holes.runs, concatenated(aborted)))
     compared = Compared()
     held_end = 0 if pin.held is None else pin.held[1]
-    there, from_value = columns_of(settings, work.table, work.snapshot_id)
-    side = Side(pin.topic, work.table, pin.partition, held_end, from_value)
-    fields = work.contract.newest.columns.names if pin.topic == ACTIONS else COLUMNS[pin.topic]
-    typed_names = [name for name in fields if name in there]
+    there = columns_of(settings, work.table, work.snapshot_id)
+    side = Side(pin.topic, work.table, pin.partition, held_end, there.from_value)
+    # as the table says, which keeps fields that neither the contract files of this code nor the contract in effect may name
+    fields = Extractor(list(there.fields.values())) if there.fields else work.contract.newest.columns
+    typed_names = [name for name in (fields.names if pin.topic == ACTIONS else COLUMNS[pin.topic]) if name in there.names]
     columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *typed_names]
     table = TableLog(settings, work.table, pin.partition, work.snapshot_id, columns, leave_out_unreadable=True)  # see files.py
     models = PublishedModels(models_folder(settings))
 
     def take(step: Step, rows: pa.Table, *, is_cut: bool) -> None:
-        typed = typed_rows(pin.topic, _plain(step, work), work.contract)
+        typed = typed_rows(pin.topic, _plain(step, work), work.contract, fields)
         compare(side, step, typed, rows, compared)
         _take(strand, work, spill, step, typed, models, is_cut=is_cut)
 
