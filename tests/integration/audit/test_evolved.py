@@ -121,3 +121,26 @@ def test_rows_of_a_version_that_ended_are_compared_as_they_were_written(evolved:
     for files in (own(), after):
         as_of(monkeypatch, files)
         assert kinds(audit(evolved, settled=True, processes=0)) == {}
+
+
+def test_a_part_that_an_archiver_did_not_know_is_no_finding(broker: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = audited_anew(broker, tmp_path / "state")
+    place = {"type": "object", "description": "Where.", "unit": "object"}
+    small, large = ({**place, "properties": dict.fromkeys(parts, TEXT)} for parts in (["city"], ["city", "zip"]))
+    with monkeypatch.context() as other_code:
+        as_of(other_code, with_field(own(), "place", small))
+        migrate.apply(settings, {"user_actions": TABLES["user_actions"]})
+        records = [with_data(action(f"user_{n}", n), place={"city": f"c{n}", "zip": "3000"}) for n in range(9)]
+        Writer(settings, "shop").send([("user-actions", one) for one in records])
+        Scorer(settings).answer()
+        Archive(settings).follow_all()
+
+        def with_place(rows: pa.Table) -> pa.Table:
+            cities = [orjson.loads(value)["data"]["place"]["city"] for value in rows["value"].to_pylist()]
+            places = pa.array([f'{{"city":"{city}"}}' for city in cities], pa.string())
+            return rows.set_column(rows.column_names.index("place"), "place", places)
+
+        rewrite_records(settings, "user_actions", with_place)
+        as_of(other_code, with_field(own(), "place", large))
+        migrate.apply(settings, {"user_actions": TABLES["user_actions"]})
+    assert kinds(audit(settings, settled=True, processes=0)) == {}

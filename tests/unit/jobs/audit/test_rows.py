@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,6 +84,33 @@ def test_records_behind_the_last_row_may_still_come() -> None:
 def test_rows_with_each_others_records_are_told_from_rows_with_other_bytes() -> None:
     of, rows = step([3, 4, 7]), table(step([3, 4, 7], [prediction(4), prediction(3), prediction(8)]))
     assert compared(of, rows) == [("swapped_offset", 3), ("swapped_offset", 4), ("changed_value", 7)]
+
+
+@pytest.mark.parametrize(
+    ("held", "from_value", "in_parts", "is_told"),
+    [
+        ('{"a":1,"b":[{"c":2,"d":3}]}', False, False, False),
+        (None, False, False, True),
+        (None, True, False, False),
+        ('{"a":1}', True, False, True),
+        ('{"a":1}', True, True, False),
+        ('{"b":[{"d":3}]}', True, True, False),
+        ('{"a":2}', True, True, True),
+        ('{"e":1}', True, True, True),
+        ('{"b":[]}', True, True, True),
+        ("[1]", True, True, True),
+        ("{", True, True, True),
+    ],
+)
+def test_a_column_may_lack_what_its_archiver_did_not_know(held: str | None, from_value: bool, in_parts: bool, is_told: bool) -> None:
+    of, column = step([3]), "model_name"
+    rows, typed = table(of), typed_rows("predictions", of, CONTRACT)
+    typed[0][column] = '{"a":1,"b":[{"c":2,"d":3}]}'
+    rows = rows.set_column(rows.column_names.index(column), column, pa.array([held], pa.string()))
+    result = Compared()
+    side = replace(SIDE, from_value=frozenset([column] * from_value), in_parts=frozenset([column] * in_parts))
+    compare(side, of, typed, rows, result)
+    assert [finding.kind for finding in result.findings.kept] == [f"changed_{column}"] * is_told
 
 
 def tenths(x: NDArray[np.float32]) -> NDArray[np.float32]:
