@@ -32,8 +32,12 @@ class TableLog:
         end: int = END,
         plan: LogPlan | None = None,
         leave_out_unreadable: bool = False,
+        as_stored: bool = False,
     ) -> None:
-        """`plan`: the table's files, where they are listed already. `leave_out_unreadable`: rows of others are missing, not a fault."""
+        """`plan`: the table's files, where they are listed already. `leave_out_unreadable`: rows of others are missing, not a fault.
+
+        `as_stored`: columns that a row holds in its value's bytes alone stay null.
+        """
         # of the table, not of its declaration: files that are older or newer than what was applied declare other columns and types
         schema = columns_read(settings, table, columns, snapshot_id) if plan is None else plan.schema
         self._offset = by[1]
@@ -52,6 +56,7 @@ class TableLog:
                 snapshot_id,
                 by=by,
                 leave_out_unreadable=leave_out_unreadable,
+                as_stored=as_stored,
             )
 
     def below(self, offset: int) -> pa.Table:
@@ -61,7 +66,8 @@ class TableLog:
             parts.append(pa.Table.from_batches([batch]))
         self._waiting = parts[-1].slice(end)
         parts[-1] = parts[-1].slice(0, end)
-        return pa.concat_tables(parts) if len(parts) > 1 else parts[0]
+        some = [part for part in parts if len(part)]  # none of which need be as wide as what is empty before the first
+        return pa.concat_tables(some) if len(some) > 1 else some[0] if some else parts[0]
 
     def pieces_below(self, offset: int) -> Iterator[pa.Table]:
         """As `below`, a batch at a time; rows with the same offset are never parted."""

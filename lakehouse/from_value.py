@@ -74,7 +74,6 @@ def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema,
 
     One that has parts is read from the value wherever that can be read. `types`: of the columns.
     """
-    extractor = Extractor(list(columns.values()))
     for name in columns:
         if name not in rows.column_names:
             rows = rows.append_column(name, pa.nulls(len(rows), types.field(name).type))
@@ -82,7 +81,7 @@ def filled(rows: pa.Table, columns: Mapping[str, FieldColumn], types: pa.Schema,
     empty = {name: _positions(is_event if c.has_parts else pc.and_(is_event, pc.is_null(rows[name]))) for name, c in columns.items()}
     if not any(map(len, empty.values())):
         return rows
-    found = _read(rows, extractor, plain, np.unique(np.concatenate(list(empty.values()))))
+    found = _read(rows, Extractor(list(columns.values())), plain, np.unique(np.concatenate(list(empty.values()))))
     for name, at in empty.items():
         if len(at):
             said = [found[i].get(name) for i in at.tolist()]

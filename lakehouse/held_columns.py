@@ -46,12 +46,13 @@ def columns_called(settings: Settings, table: str, version: int, fields: Sequenc
 
 
 def columns_read(settings: Settings, table: str, columns: Sequence[str], snapshot_id: int | None = None) -> pa.Schema:
-    """These columns in the types in which `read_log` gives them.
+    """These columns in the types in which `read_log` gives them as they are stored; of one that the snapshot lacks, today's.
 
     Raises:
         LakehouseError: no such table, column or snapshot.
 
     """
     with open_catalog(settings) as catalog:
-        schema = log_schema(scan_of(load_table(catalog, settings, table), table, columns, None, snapshot_id).projection())
-        return pa.schema([schema.field(name) for name in columns])
+        held = load_table(catalog, settings, table)
+        now, then = log_schema(held.schema()), log_schema(scan_of(held, table, columns, None, snapshot_id).projection())
+        return pa.schema([(then if name in then.names else now).field(name) for name in columns])

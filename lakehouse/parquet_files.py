@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -91,14 +91,16 @@ def in_order(rows: pa.Table, by: tuple[str, str], partition: int) -> tuple[pa.Ta
 
 @dataclass
 class LargeFile:
-    """A file of which only a few pieces are held at a time: read on from where it was left, or anew where its rows are out of order."""
+    """A file of which only a few pieces are held at a time: read on from where it was left, or anew where its rows are out of order.
+
+    `pieces`: as the function does it, of this file; with the columns `names` unless others are named.
+    """
 
     held: IcebergTable
-    path: str
     names: list[str]
     by: tuple[str, str]
     partition: int
-    plain: bool
+    pieces: Callable[..., Iterator[pa.RecordBatch]]
     _sorted: bool | None = None
     _rest: Iterator[pa.RecordBatch] | None = None
     _read: list[tuple[pa.Table, NDArray[np.int64], int]] = field(default_factory=list)
@@ -145,26 +147,30 @@ class LargeFile:
         return in_order(pa.concat_tables(parts), self.by, self.partition)[0] if parts else no_rows(self.held, self.names)
 
     def _gathered(self, first: int, end: int) -> Iterator[pa.Table]:
-        """Pieces of a megabyte at least: to put a few rows in order takes as long as to put thousands."""
-        gathered: list[pa.RecordBatch] = []
-        size = 0
-        for piece in pieces(self.held, self.path, self.names, plain=self.plain, within=(self.by[1], first, end)):
-            gathered.append(piece)
-            size += piece.nbytes
-            if size >= _GATHERED_BYTES:
-                yield pa.Table.from_batches(gathered).combine_chunks()
-                gathered, size = [], 0
-        if gathered:
-            yield pa.Table.from_batches(gathered).combine_chunks()
+        return gathered(self.pieces(within=(self.by[1], first, end)))
 
     def _is_sorted(self) -> bool:
         last = -1
-        for piece in pieces(self.held, self.path, list(self.by), plain=self.plain, rows=_NARROW_ROWS):
+        for piece in self.pieces(list(self.by), rows=_NARROW_ROWS):
             offsets = piece.filter(pc.equal(piece[self.by[0]], self.partition).fill_null(False))[self.by[1]].to_numpy()
             if len(offsets) and (offsets[0] < last or (offsets[1:] < offsets[:-1]).any()):
                 return False
             last = offsets[-1] if len(offsets) else last
         return True
+
+
+def gathered(few: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
+    """Pieces of a megabyte at least: to put a few rows in order, or to fill them in, takes as long as thousands."""
+    parts: list[pa.RecordBatch] = []
+    size = 0
+    for piece in few:
+        parts.append(piece)
+        size += piece.nbytes
+        if size >= _GATHERED_BYTES:
+            yield pa.Table.from_batches(parts).combine_chunks()
+            parts, size = [], 0
+    if parts:
+        yield pa.Table.from_batches(parts).combine_chunks()
 
 
 def unreadable(held: IcebergTable, path: str) -> str | None:

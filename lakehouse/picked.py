@@ -9,15 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 from pyiceberg.expressions import EqualTo
-from pyiceberg.expressions.parser import parse
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.table import FileScanTask
 
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog, past_snapshot
 from lakehouse.log_files import LogFiles
-from lakehouse.parquet_files import log_schema, reading
+from lakehouse.parquet_files import reading
 from lakehouse.read import LogPlan
+from lakehouse.scans import stretch
 
 _OPEN_BYTES = 64 << 20  # decoded bytes of one file that is read whole; a larger one is read on from row to row
 _UNLIMITED = 1 << 62
@@ -28,7 +28,7 @@ def picked(plan: LogPlan, partition: int, wanted: NDArray[np.int64]) -> Iterator
 
     A file out of order gives rows out of order with those of others; an offset that no file holds gives none.
     """
-    whole = LogFiles(plan.held, plan.scan.projection(), partition, _OPEN_BYTES, plan.by)
+    whole = LogFiles(plan.held, plan.scan.projection(), partition, _OPEN_BYTES, plan.by, plan.filling)
     first, last, low, high = np.array([file[:4] for file in plan.files], np.int64).reshape(-1, 4).T
     begins, ends = np.searchsorted(wanted, low), np.searchsorted(wanted, high, "right")
     for number in np.flatnonzero((first <= partition) & (partition <= last) & (begins < ends)).tolist():
@@ -36,11 +36,11 @@ def picked(plan: LogPlan, partition: int, wanted: NDArray[np.int64]) -> Iterator
         rows = _with_deletes(plan, task, partition, here) if task.delete_files else _of_file(whole, number, task, here)
         rows = rows.filter(pc.is_in(rows[plan.by[1]], pa.array(here)))
         if len(rows):
-            yield task.file.file_path, rows if plan.columns is None else rows.select(list(plan.columns))
+            yield task.file.file_path, plan.asked(rows)
 
 
 class ByText:
-    """Rows of a small table by a text in one of its columns, as of one snapshot; opened once for many readings."""
+    """Rows of a small table, of no topic's records, by a text in one of its columns, as of one snapshot; opened once for many readings."""
 
     def __init__(self, settings: Settings, table: str, column: str, columns: tuple[str, ...], snapshot_id: int) -> None:
         """Find the table.
@@ -72,8 +72,8 @@ def _of_file(whole: LogFiles, number: int, task: FileScanTask, here: NDArray[np.
 
 def _with_deletes(plan: LogPlan, task: FileScanTask, partition: int, here: NDArray[np.int64]) -> pa.Table:
     """Only Iceberg's own reader knows which rows are gone."""
-    inside = parse(f"{plan.by[0]} = {partition:d} and {plan.by[1]} >= {here[0]:d} and {plan.by[1]} <= {here[-1]:d}")
+    inside = stretch(plan.by, partition, here[0], here[-1] + 1)
     scan = ArrowScan(plan.held.metadata, plan.held.io, plan.scan.projection(), inside, case_sensitive=True)
     with reading(task.file.file_path):
         rows = scan.to_table([FileScanTask(task.file, task.delete_files, inside)])
-    return rows.cast(log_schema(plan.scan.projection()))
+    return plan.filled(rows)

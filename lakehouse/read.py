@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pyarrow as pa
 from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import BooleanExpression
-from pyiceberg.expressions.parser import parse
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
@@ -19,10 +17,11 @@ from pyiceberg.types import IntegerType, LongType, PrimitiveType
 from infra.config import Settings
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
+from lakehouse.filled_log import Filling, filling_of, prunes
 from lakehouse.filled_read import filled_batches, filled_in
-from lakehouse.log_files import POSITION, LogFiles
+from lakehouse.log_files import POSITION, LogFiles, in_log_order
 from lakehouse.parquet_files import log_schema, unreadable
-from lakehouse.scans import files_of, reading, scan_of
+from lakehouse.scans import files_of, nulls_in, reading, scan_of, stretch
 
 _LONG = LongType()
 _LOG_ROWS = 20_000
@@ -118,6 +117,7 @@ def read_log(
     *,
     by: tuple[str, str] = POSITION,
     leave_out_unreadable: bool = False,
+    as_stored: bool = False,
 ) -> Iterator[pa.RecordBatch]:
     """The records of one topic partition in offset order, from `from_offset` up to but not including `to_offset`.
 
@@ -126,12 +126,13 @@ def read_log(
     The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records, fewer where
     they unfold to more than 16 MiB, and each step opens only the files whose offsets it meets, small ones once for all steps.
     Offsets that a topic skips (transaction markers) are skipped here; a row that the table holds twice comes twice. With
-    `leave_out_unreadable` so are the rows of a data file that is gone or spoilt.
+    `leave_out_unreadable` so are the rows of a data file that is gone or spoilt. Columns are filled in as by `read`, but not `as_stored`.
     """
-    inside = _range(by, partition, from_offset, to_offset)
+    inside = stretch(by, partition, from_offset, to_offset)
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-    plan = _planned(held, table, columns, snapshot_id, by, None, inside, leave_out_unreadable=leave_out_unreadable)
+    how = {"leave_out_unreadable": leave_out_unreadable, "as_stored": as_stored}
+    plan = _planned(settings, held, table, columns, snapshot_id, by, None, inside, **how)
     yield from read_planned(plan, partition, from_offset, to_offset)
 
 
@@ -139,7 +140,7 @@ def read_log(
 class LogPlan:
     """The files of a table as of one snapshot, for many readings of parts of it: to list them takes longer than to read a few.
 
-    `files`: lowest and highest partition and offset in each, and the file.
+    `files`: lowest and highest partition and offset in each, and the file. `filling`: None where rows are read as they lie.
     """
 
     held: IcebergTable
@@ -147,11 +148,20 @@ class LogPlan:
     columns: tuple[str, ...] | None
     by: tuple[str, str]
     files: tuple[tuple[int, int, int, int, FileScanTask], ...]
+    filling: Filling | None = None
+
+    def filled(self, rows: pa.Table) -> pa.Table:
+        """What `scan` reads of a file, as it is read of all others."""
+        return rows.cast(log_schema(self.scan.projection())) if self.filling is None else self.filling(rows).cast(self.filling.types)
+
+    def asked(self, rows: pa.Table) -> pa.Table:
+        """The columns that were asked for."""
+        return rows if self.columns is None else rows.select(list(self.columns))
 
     @property
     def schema(self) -> pa.Schema:
         """Of the rows that it gives."""
-        schema = log_schema(self.scan.projection())
+        schema = log_schema(self.scan.projection()) if self.filling is None else self.filling.types
         return schema if self.columns is None else pa.schema([schema.field(name) for name in self.columns])
 
 
@@ -166,14 +176,15 @@ def plan_log(
 ) -> LogPlan:
     """List the files of a table for `read_planned`; arguments as in `read_log`.
 
-    `files_with`: a filter by which whole files are left out; rows of the others come whether it holds for them or not.
+    `files_with`: a filter by which whole files are left out, none by a column that may have to be filled in; all rows of the others come.
     """
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-    return _planned(held, table, columns, snapshot_id, by, files_with, ALWAYS_TRUE, leave_out_unreadable=False)
+    return _planned(settings, held, table, columns, snapshot_id, by, files_with, ALWAYS_TRUE)
 
 
 def _planned(
+    settings: Settings,
     held: IcebergTable,
     table: str,
     columns: Sequence[str] | None,
@@ -182,16 +193,20 @@ def _planned(
     files_with: str | None,
     inside: BooleanExpression,
     *,
-    leave_out_unreadable: bool,
+    leave_out_unreadable: bool = False,
+    as_stored: bool = False,
 ) -> LogPlan:
+    files_with = files_with if files_with and prunes(held, table, files_with) else None
     wanted = None if columns is None else [*columns, *({by[1]} - set(columns))]
     scan = scan_of(held, table, wanted, None, snapshot_id)
     tasks = files_of(held, scan_of(held, table, wanted, files_with, snapshot_id).filter(inside))
+    filling = None if as_stored else filling_of(settings, held, table, columns, by, snapshot_id, tasks)
+    scan = scan if filling is None else scan_of(held, table, filling.read, None, snapshot_id)
     # a file without a place has no bounds of it; a filter that says so takes longer than all other listing
-    placed = [task for task in tasks if not any(_only_null(held, task.file, column) for column in by)]
+    placed = [task for task in tasks if not any(nulls_in(held, task.file, column) == task.file.record_count for column in by)]
     there = [task for task in placed if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
     files = tuple((*offsets(held, task.file, by[0], IntegerType()), *offsets(held, task.file, by[1]), task) for task in there)
-    return LogPlan(held, scan, None if columns is None else tuple(columns), by, files)
+    return LogPlan(held, scan, None if columns is None else tuple(columns), by, files, filling)
 
 
 def read_planned(plan: LogPlan, partition: int, from_offset: int, to_offset: int) -> Iterator[pa.RecordBatch]:
@@ -207,7 +222,7 @@ def read_planned(plan: LogPlan, partition: int, from_offset: int, to_offset: int
     end = min(to_offset, max(high for _, high, _, _ in files) + 1)
     start = max(from_offset, files[0][0])
     step = _step([task for *_, task in files])
-    whole = LogFiles(held, scan.projection(), partition, _OPEN_BYTES, by)
+    whole = LogFiles(held, scan.projection(), partition, _OPEN_BYTES, by, plan.filling)
     while start < end:
         stop = min(start + step, end)
         meeting = [(i, task) for low, high, i, task in files if low < stop and high >= start]
@@ -217,8 +232,8 @@ def read_planned(plan: LogPlan, partition: int, from_offset: int, to_offset: int
         if parts is None:
             step = max(1, (stop - start) // 4)
             continue
-        rows = _in_order(parts, by[1]).combine_chunks()
-        yield from (rows if plan.columns is None else rows.select(list(plan.columns))).to_batches(_LOG_ROWS)
+        rows = in_log_order(parts, by[1]).combine_chunks()
+        yield from plan.asked(rows).to_batches(_LOG_ROWS)
         if 2 * len(rows) <= _LOG_ROWS and 2 * rows.nbytes <= _LOG_BYTES:
             step = min(_LOG_ROWS, 2 * step)
         for _, high, i, _ in files:
@@ -246,31 +261,19 @@ def _parts(
         room, rows = room - weight, rows - len(part)
         parts.append(part)
     if deletes:  # only Iceberg's own reader knows which rows are gone
-        parts.append(_rows(plan.held, plan.scan, deletes, _range(plan.by, partition, start, stop)))
+        parts.append(_rows(plan, deletes, stretch(plan.by, partition, start, stop)))
         if parts[-1].nbytes > room or len(parts[-1]) > rows:
             return None
     return parts
 
 
-def _range(by: tuple[str, str], partition: int, start: int, stop: int) -> BooleanExpression:
-    return parse(f"{by[0]} = {partition:d} and {by[1]} >= {start:d} and {by[1]} < {stop:d}")
-
-
-def _in_order(parts: list[pa.Table], offset: str) -> pa.Table:
-    """Rows by offset; parts that only follow each other are not copied."""
-    rows = pa.concat_tables(sorted((part for part in parts if len(part)), key=lambda part: part[offset][0].as_py()) or parts[:1])
-    offsets = rows[offset].to_numpy()
-    if (offsets[1:] >= offsets[:-1]).all():
-        return rows
-    return rows.combine_chunks().take(pa.array(np.argsort(offsets, kind="stable")))
-
-
-def _rows(held: IcebergTable, scan: DataScan, tasks: list[FileScanTask], inside: BooleanExpression) -> pa.Table:
+def _rows(plan: LogPlan, tasks: list[FileScanTask], inside: BooleanExpression) -> pa.Table:
+    held, scan = plan.held, plan.scan
     # the residual of a planned file was computed for the whole range; this step asks for less
     narrowed = [FileScanTask(task.file, task.delete_files, inside) for task in tasks]
     with reading(held, scan, tasks):
         rows = ArrowScan(held.metadata, held.io, scan.projection(), inside, case_sensitive=True).to_table(narrowed)
-    return rows.cast(log_schema(scan.projection()))
+    return plan.filled(rows)
 
 
 def _step(tasks: list[FileScanTask]) -> int:
@@ -278,10 +281,6 @@ def _step(tasks: list[FileScanTask]) -> int:
     rows = sum(task.file.record_count for task in tasks) or 1
     mean = sum(task.file.file_size_in_bytes for task in tasks) / rows
     return max(1, min(_LOG_ROWS, int(_LOG_BYTES / max(mean, 1))))
-
-
-def _only_null(held: IcebergTable, file: DataFile, column: str) -> bool:
-    return (file.null_value_counts or {}).get(held.schema().find_field(column).field_id) == file.record_count
 
 
 def offsets(held: IcebergTable, file: DataFile, column: str = POSITION[1], kind: PrimitiveType = _LONG) -> tuple[int, int]:

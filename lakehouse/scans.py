@@ -9,6 +9,7 @@ import pyarrow as pa
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.expressions.parser import parse
 from pyiceberg.expressions.visitors import bind
+from pyiceberg.manifest import DataFile
 from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
 from pyiceberg.table import Table as IcebergTable
 
@@ -27,6 +28,11 @@ def names_at(held: IcebergTable, snapshot_id: int) -> set[str]:
     past = held.snapshot_by_id(snapshot_id)
     schemas = held.schemas()
     return set((held.schema() if past is None or past.schema_id is None else schemas[past.schema_id]).column_names)
+
+
+def nulls_in(held: IcebergTable, file: DataFile, column: str) -> int | None:
+    """In how many rows of a file a column is null, by its metadata; None where that does not say."""
+    return (file.null_value_counts or {}).get(held.schema().find_field(column).field_id)
 
 
 def files_of(held: IcebergTable, scan: DataScan) -> list[FileScanTask]:
@@ -98,3 +104,8 @@ def condition(held: IcebergTable, name: str, where: str) -> BooleanExpression:
         message = f'table `{name}`: expected a filter such as "score > 0.5", got {where!r}: {error}; correct `where`'
         raise LakehouseError(message) from error
     return parsed
+
+
+def stretch(by: tuple[str, str], partition: int, start: int, stop: int) -> BooleanExpression:
+    """Rows of a partition with `start <= offset < stop`, by the columns that hold the two."""
+    return parse(f"{by[0]} = {partition:d} and {by[1]} >= {start:d} and {by[1]} < {stop:d}")

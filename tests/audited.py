@@ -18,6 +18,8 @@ from features.enrich import Batch, Enricher
 from features.memory_store import MemoryStore
 from infra.config import Settings, load_settings
 from infra.contracts import topics
+from infra.contracts.columns import Extractor
+from infra.contracts.in_effect import Contract
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from jobs.archive_columns import COLUMNS, ENVELOPE
@@ -215,12 +217,15 @@ class Archive:
             put_records(self._settings, table, archived(topic, messages))
 
 
-def archived(topic: str, messages: Sequence[Message]) -> pa.Table:
-    """Messages as rows of the topic's archive table, as archive_topics writes them; framed actions as where nobody decided in time."""
-    contract = rules().contract
+def archived(topic: str, messages: Sequence[Message], contract: Contract | None = None, fields: Extractor | None = None) -> pa.Table:
+    """Messages as rows of the topic's archive table, as archive_topics writes them; framed actions as where nobody decided in time.
+
+    `contract`: under which they were sent, this code's own by default. `fields`: the columns that the archiver knew when it started.
+    """
+    contract = rules(contract).contract
     headers: list[Any] = [message.headers() or () for message in messages]
     typed = [
-        archive_row(topic, message.value(), message.timestamp()[1], contract, message.key(), dict(head))
+        archive_row(topic, message.value(), message.timestamp()[1], contract, message.key(), dict(head), fields)
         for message, head in zip(messages, headers, strict=True)
     ]
     columns: dict[str, Any] = {

@@ -14,6 +14,7 @@ from features.history import Histories
 from features.memory_store import MemoryStore
 from features.online import PROFILE_FEATURES, Profiles
 from infra.config import Settings
+from infra.contracts.in_effect import Contract
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
 from jobs.clickstream import Row
@@ -98,9 +99,13 @@ def answered(
     profiles: Mapping[str, Profile],
     model_at: Callable[[int, int], str] = lambda _, __: "purchase_30m@1",
     largest_batch: int = 700,
+    contract: Contract | None = None,
 ) -> Made:
-    """Answer a log as the stream does, in batches of random size. `model_at(partition, place)`: which model, by place in the partition."""
-    rng, source_rules, made = random.Random(seed), rules(), Made()
+    """Answer a log as the stream does, in batches of random size. `model_at(partition, place)`: which model, by place in the partition.
+
+    `contract`: by which it is decoded, this code's own by default.
+    """
+    rng, source_rules, made = random.Random(seed), rules(contract), Made()
     models: dict[str, Model] = {}
     ends = dict.fromkeys(("predictions", "user-actions-dlq"), 0)
     for partition, records in log.items():

@@ -89,7 +89,9 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     fields = Extractor(list(there.fields.values())) if there.fields else work.contract.newest.columns
     typed_names = [name for name in (fields.names if pin.topic == ACTIONS else COLUMNS[pin.topic]) if name in there.names]
     columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *typed_names]
-    table = TableLog(settings, work.table, pin.partition, work.snapshot_id, columns, leave_out_unreadable=True)  # see files.py
+    table = TableLog(
+        settings, work.table, pin.partition, work.snapshot_id, columns, leave_out_unreadable=True, as_stored=True
+    )  # what cannot be read: see files.py
     models = PublishedModels(models_folder(settings))
 
     def take(step: Step, rows: pa.Table, *, is_cut: bool) -> None:

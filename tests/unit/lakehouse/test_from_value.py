@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from pyiceberg.exceptions import NoSuchTableError
@@ -21,8 +22,9 @@ from lakehouse import migrate
 from lakehouse.archives import of_actions
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.errors import LakehouseError
+from lakehouse.picked import picked
 from lakehouse.query import query
-from lakehouse.read import read, read_batches, snapshot
+from lakehouse.read import LogPlan, plan_log, read, read_batches, read_log, read_planned, snapshot
 from lakehouse.table import FROM_VALUE
 from lakehouse.tables import TABLES
 from tests.evolved import TEXT, action, own, with_field, with_version
@@ -313,3 +315,91 @@ def test_an_id_means_at_each_place_what_was_decided_for_it(lake: Settings, monke
         rows = read(lake, "user_actions", columns).to_pylist()
         assert sorted(row["basket"] for row in rows if row["basket"] is not None) == [2, 4, 5]
     assert read(lake, "user_actions", ["topic_offset"], "basket = 4").to_pylist() == [{"topic_offset": 5}]
+
+
+TWO = with_version(own(), {"platform": "device"}, {}, {})
+NULL = pa.array([None], pa.string())
+WHO = ["topic_offset", "user_id"]
+
+
+def log_of_two_versions(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Offsets 0 and 1 in version 1; 2 to 4 in version 2 and 1 by an archiver that knows version 1 alone; 5 was refused; 6 by a new one."""
+    put(lake, [action(user="ann"), action(user="bob")], 0, user_id=["ann", "bob"])
+    applied(lake, monkeypatch, TWO)
+    second = [action(version=2, platform=..., device="phone", user=user) for user in ("ann", "bob")]
+    values, users = [*second, action(user="ann")], pa.array([None, None, "ann"], pa.string())
+    put(lake, values, 2, user_id=users, event_version=pa.array([2, 2, 1], pa.int32()), key=[b"bob", None, b"ann"])
+    put(lake, [action(user="ann", action="no word")], 5, user_id=NULL, event_type=NULL)
+    put(lake, [action(version=2, platform=..., device="phone", user="ann")], 6, version=2, user_id=["ann"], device=["phone"])
+
+
+def planned(lake: Settings, columns: list[str] | None, files_with: str | None = None) -> LogPlan:
+    pinned = snapshot(lake, "user_actions")
+    assert pinned is not None
+    return plan_log(lake, "user_actions", columns, pinned, files_with=files_with)
+
+
+def test_a_log_holds_what_was_filled_in(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_of_two_versions(lake, monkeypatch)
+    expected = ["ann", "bob", "ann", "bob", "ann", None, "ann"]
+    for columns in (WHO, None, ["user_id", "value", "event_type"]):
+        ways = read_log(lake, "user_actions", 0, 0, 10, columns), read_planned(planned(lake, columns), 0, 0, 10)
+        for rows in map(pa.Table.from_batches, ways):
+            assert rows["user_id"].to_pylist() == expected
+            assert rows.column_names == (columns or [column.name for column in TABLES["user_actions"].columns])
+    parts = [rows for _, rows in picked(planned(lake, WHO), 0, np.array([0, 3, 5, 6]))]
+    assert all(rows.column_names == WHO for rows in parts)
+    found = sorted((row["topic_offset"], row["user_id"]) for rows in parts for row in rows.to_pylist())
+    assert found == [(0, "ann"), (3, "bob"), (5, None), (6, "ann")]
+    (stored,) = read_log(lake, "user_actions", 0, 0, 10, WHO, as_stored=True)
+    assert stored["user_id"].to_pylist() == ["ann", "bob", None, None, "ann", None, "ann"]
+
+
+def test_a_log_is_filled_in_whatever_its_files_are_read_by(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lakehouse.read._OPEN_BYTES", 0)  # as files are read that have no room
+    monkeypatch.setattr("lakehouse.picked._OPEN_BYTES", 0)
+    log_of_two_versions(lake, monkeypatch)
+    rows = pa.Table.from_batches(read_log(lake, "user_actions", 0, 1, 4, WHO))
+    assert rows["user_id"].to_pylist() == ["bob", "ann", "bob"]
+    assert [rows["user_id"].to_pylist() for _, rows in picked(planned(lake, WHO), 0, np.array([2, 3]))] == [["ann", "bob"]]
+
+
+def test_a_file_with_deletes_is_filled_in(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_of_two_versions(lake, monkeypatch)
+    plan = planned(lake, WHO)
+    for *_, task in plan.files:
+        object.__setattr__(task, "delete_files", {task.file})  # any file: what it deletes is looked up by path, and it names none
+    monkeypatch.setattr("pyiceberg.io.pyarrow._read_all_delete_files", lambda *_: {})
+    rows = pa.Table.from_batches(read_planned(plan, 0, 1, 4))
+    assert (rows.column_names, rows["user_id"].to_pylist()) == (WHO, ["bob", "ann", "bob"])
+    assert [rows["user_id"].to_pylist() for _, rows in picked(plan, 0, np.array([2, 3]))] == [["ann", "bob"]]
+
+
+def test_values_are_read_of_files_alone_whose_rows_may_lack_a_column(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_of_two_versions(lake, monkeypatch)
+    assert planned(lake, ["topic_offset", "value"]).filling is None
+    filling = planned(lake, WHO).filling
+    assert filling is not None
+    of_old_archiver = {task.file.file_path for _, _, low, _, task in planned(lake, WHO).files if low == 2}
+    assert filling.files == of_old_archiver
+    added = planned(lake, ["topic_offset", "device"]).filling  # which the first file has under its former name
+    assert added is not None
+    assert added.files == {task.file.file_path for _, _, low, _, task in planned(lake, WHO).files if low in (0, 2)}
+
+
+def test_files_are_not_left_out_by_a_column_that_is_filled_in(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    log_of_two_versions(lake, monkeypatch)
+    assert [low for _, _, low, _, _ in planned(lake, WHO, "user_id = 'ann' and event_time > '2020-01-01T00:00:00+00:00'").files] != []
+    with pytest.raises(LakehouseError, match="expected columns among"):
+        planned(lake, ["user_id", "nobody"])
+    lows = {low for _, _, low, _, _ in planned(lake, WHO, "user_id = 'bob'").files}
+    assert 2 in lows
+
+
+def test_the_log_of_a_past_snapshot_is_filled_in_too(lake: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(lake, [action(basket=3)], 0, platform=["desktop"])
+    past = snapshot(lake, "user_actions")
+    applied(lake, monkeypatch, with_field(TWO, "basket", COUNT))
+    put(lake, [action(basket=4)], 1)
+    (rows,) = read_log(lake, "user_actions", 0, 0, 10, ["basket", "device"], past)
+    assert rows.to_pylist() == [{"basket": 3, "device": "desktop"}]

@@ -19,6 +19,7 @@ from lakehouse.errors import LakehouseError
 from lakehouse.iceberg import arrow_schema
 from lakehouse.log_files import LogFiles
 from lakehouse.read import LogPlan, log_ends, read, read_batches, read_log, snapshot
+from lakehouse.scans import stretch
 from lakehouse.tables import declared
 from tests.lake import put_records
 from tests.unit.lakehouse.conftest import Rows
@@ -234,8 +235,8 @@ def test_a_data_file_that_cannot_be_read_is_named(
 
 
 def _rows_of(plan: LogPlan, files: list[tuple[int, FileScanTask]], partition: int, start: int, stop: int) -> pa.Table:
-    inside = lakehouse.read._range(plan.by, partition, start, stop)
-    return lakehouse.read._rows(plan.held, plan.scan, [task for _, task in files], inside)
+    inside = stretch(plan.by, partition, start, stop)
+    return lakehouse.read._rows(plan, [task for _, task in files], inside)
 
 
 def test_manifests_that_cannot_be_read_are_named_by_their_table(lake: Settings, actions: Rows) -> None:
