@@ -50,15 +50,29 @@ def _apply_contracts(settings: Settings) -> list[Change]:
     return contract_history.apply(settings)
 
 
+def _plan_record(settings: Settings) -> list[Change]:
+    from jobs import applied_contracts
+
+    return applied_contracts.plan(settings)
+
+
+def _apply_record(settings: Settings) -> list[Change]:
+    from jobs import applied_contracts
+
+    return applied_contracts.apply(settings)
+
+
 def _apply_features(settings: Settings) -> list[Change]:
     from features import apply
 
     return apply.apply(settings)
 
 
-# in this order: a feature view names its table, an archive its topic; and what actions are decoded by changes when all else is there
+# in this order: a feature view names its table, an archive its topic; what may be sent is on record before it can be; and what actions are
+# decoded by changes when all else is there
 PARTS: Mapping[str, Part] = {
     "topics": Part(topics.plan, topics.apply),
+    "record": Part(_plan_record, _apply_record),
     "schemas": Part(registry.plan, registry.apply),
     "tables": Part(migrate.plan, migrate.apply),
     "features": Part(_plan_features, _apply_features),

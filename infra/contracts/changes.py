@@ -1,5 +1,7 @@
 """The contracts that were announced, in topic contract-changes: written by `apply`, read by whoever decodes while actions flow.
 
+Of user-actions each contract says all of it, and when it takes effect; of another topic its events, which `apply` alone reads again.
+
     apply      appends the contract, which the broker stamps with its time A; it holds for actions stamped A + AHEAD_MS or later
     a worker   received actions stamped m at most, and then read contract-changes to its end: what it does not know was appended after
                m, so holds for actions stamped m + AHEAD_MS or later; up to half of that it decodes without looking again
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -197,23 +200,58 @@ def revision_of(message: Message) -> Revision | None:
     return revision
 
 
+def document_of(message: Message) -> tuple[str, str] | None:
+    """The topic whose contract a record of contract-changes says, and that contract; None for what says none."""
+    try:
+        data = _decoder.decode(message.value() or b"").data
+    except (msgspec.MsgspecError, ValueError):
+        return None
+    return data.topic, data.document
+
+
 def announce(settings: Settings, document: str, *, first: bool, change_id: str, now_ms: int) -> Revision:
-    """Append a contract, and answer from when it holds; a `first` one holds for all that there is, too.
+    """Append a contract of user-actions, and answer from when it holds; a `first` one holds for all that there is, too.
 
     Raises:
         KafkaException: it is not known to have been appended.
 
     """
-    data = _Data(TOPIC, Revision(BEGINNING, document).sha256, first, document)
-    event = _Changed("ContractChanged", change_id, rfc3339(now_ms), 1, "streamhouse/apply", change_id, data)
-    told: list[int | KafkaError] = []
+    (moment,) = append(settings, [Said(TOPIC, document, first, change_id)], now_ms)
+    return Revision(BEGINNING if first else moment + AHEAD_MS, document, change_id)
 
-    def on_delivery(error: KafkaError | None, message: Message) -> None:
-        told.append(error if error is not None else message.timestamp()[1])
 
+@dataclass(frozen=True)
+class Said:
+    """A topic's contract, to be put on record. `first`: none was before."""
+
+    topic: str
+    document: str
+    first: bool
+    change_id: str
+
+
+def append(settings: Settings, said: Sequence[Said], now_ms: int) -> list[int]:
+    """Put contracts on record, and answer when the broker appended each.
+
+    Raises:
+        KafkaException: one of them is not known to have been appended.
+
+    """
+    moments: dict[str, int] = {}
+    refused: list[KafkaError] = []
     producer = Producer({**settings.kafka.client(), "enable.idempotence": True, "message.timeout.ms": int(_SECONDS * 1000), "log_level": 2})
-    producer.produce(CHANGES, msgspec.json.encode(event), TOPIC.encode(), on_delivery=on_delivery)
+    for one in said:
+
+        def on_delivery(error: KafkaError | None, message: Message, change_id: str = one.change_id) -> None:
+            if error is not None:
+                refused.append(error)
+            else:
+                moments[change_id] = message.timestamp()[1]
+
+        data = _Data(one.topic, Revision(BEGINNING, one.document).sha256, one.first, one.document)
+        event = _Changed("ContractChanged", one.change_id, rfc3339(now_ms), 1, "streamhouse/apply", one.change_id, data)
+        producer.produce(CHANGES, msgspec.json.encode(event), one.topic.encode(), on_delivery=on_delivery)
     producer.flush(_SECONDS)
-    if not told or isinstance(told[0], KafkaError):
-        raise KafkaException(told[0] if told else KafkaError(KafkaError._TIMED_OUT, f"topic {CHANGES}: no answer"))
-    return Revision(BEGINNING if first else told[0] + AHEAD_MS, document, change_id)
+    if refused or len(moments) < len(said):
+        raise KafkaException(refused[0] if refused else KafkaError(KafkaError._TIMED_OUT, f"topic {CHANGES}: no answer"))
+    return [moments[one.change_id] for one in said]

@@ -43,10 +43,15 @@ def compare(before: Contracts, after: Contracts, today: date) -> list[Finding]:
         if old is None:
             found.append(Finding(name, "topic added", True, "new topic"))
         elif new is None:
-            found.append(Finding(name, "topic removed", False, "gone; keep it until nobody writes or reads it"))
+            found.append(topic_removed(name))
         else:
             found += sorted([*settings(old, new), *events(before, after, name, today)], key=lambda finding: finding.safe)
     return found
+
+
+def topic_removed(name: str) -> Finding:
+    """A topic that no contract names any more."""
+    return Finding(name, "topic removed", False, "gone; keep it until nobody writes or reads it")
 
 
 def settings(old: Topic, new: Topic) -> Iterator[Finding]:

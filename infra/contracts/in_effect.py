@@ -133,7 +133,7 @@ def described(contracts: Contracts) -> str:
     topic = contracts.topics[TOPIC]
     window = topic.event_time
     document = {
-        "events": [_event(topic, *event) for event in sorted(topic.events)],
+        "events": [event_document(topic, *event) for event in sorted(topic.events)],
         "eventTime": None if window is None else {"notBeforeMs": window.not_before_ms, "aheadMs": window.ahead_ms},
         "schemas": [
             {"type": event_type, "version": version, "schema": contracts.schemas[event_type, version].document}
@@ -158,7 +158,8 @@ def _own() -> InEffect:
     return of_files()
 
 
-def _event(topic: Topic, event_type: str, version: int) -> dict[str, Any]:
+def event_document(topic: Topic, event_type: str, version: int) -> dict[str, Any]:
+    """A version of an event as a contract on record says it."""
     event: dict[str, Any] = {"type": event_type, "version": version}
     if (upcast := topic.upcasts.get((event_type, version))) is not None:
         event["upcast"] = {"renamed": dict(upcast.renamed), "filled": dict(upcast.filled)}
@@ -177,7 +178,7 @@ def _ready(document: str) -> ActionContract:
         events=tuple(events),
         event_time=EventTime(told["eventTime"]["notBeforeMs"], told["eventTime"]["aheadMs"]),
         upcasts={key: Upcast(event["upcast"]["renamed"], event["upcast"]["filled"]) for key, event in events.items() if "upcast" in event},
-        deprecations={key: _ending(event["deprecated"]) for key, event in events.items() if "deprecated" in event},
+        deprecations={key: deprecation(event["deprecated"]) for key, event in events.items() if "deprecated" in event},
     )
     schemas = {
         (part["type"], part["version"]): EventSchema(part["type"], part["version"], Path(TOPIC), part["schema"]) for part in told["schemas"]
@@ -186,5 +187,6 @@ def _ready(document: str) -> ActionContract:
     return ActionContract(topic, schemas, ActionDecoder(topic, schemas), window)
 
 
-def _ending(told: Mapping[str, Any]) -> Deprecation:
+def deprecation(told: Mapping[str, Any]) -> Deprecation:
+    """Of a version of an event, as a contract on record says it."""
     return Deprecation(date.fromisoformat(told["ends"]), told["owner"], tuple(told["replacement"]))

@@ -1,0 +1,114 @@
+"""Which events of each topic were applied, so that `apply` refuses to take them away before the day that was promised.
+
+Files say what is declared now, registry and broker also hold what others put there: only what `apply` noted itself was ours for sure. It
+notes it in topic contract-changes, before schemas are registered; what user-actions holds is announced there by `contract_history`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from uuid import uuid4
+
+from confluent_kafka.admin import AdminClient
+
+from infra.clock import Clock, system_clock
+from infra.config import Settings
+from infra.contracts import changes
+from infra.contracts.actions import TOPIC
+from infra.contracts.change import Change
+from infra.contracts.changes import CHANGES, Said
+from infra.contracts.compare import events, topic_removed
+from infra.contracts.contract import Contracts, Topic
+from infra.contracts.in_effect import deprecation, event_document
+from infra.contracts.load import load_contracts
+from jobs.asking import asking
+from jobs.committed_records import read_all
+
+_KIND = "contract"
+_SECONDS = 15.0
+_NOTHING = json.dumps({"events": []})
+"""On record for a topic that was let go: neither a contract nor the broker has it."""
+
+
+def plan(settings: Settings, contracts: Contracts | None = None, clock: Clock = system_clock) -> list[Change]:
+    """What `apply` would do, a line for each topic but user-actions.
+
+    A topic or an event that was applied and is declared no more is refused with the sentence of `contracts check`; an event that was
+    deprecated may go after its last day, a topic when the broker does not have it any more.
+
+    Raises:
+        StreamhouseError: the broker does not answer.
+
+    """
+    with asking("which contracts were applied"):
+        there = _topics(settings)
+        held = _on_record(settings) if CHANGES in there else {}
+    return _planned(contracts or load_contracts(), held, there, clock)
+
+
+def apply(
+    settings: Settings,
+    contracts: Contracts | None = None,
+    *,
+    clock: Clock = system_clock,
+    new_id: Callable[[], str] = lambda: str(uuid4()),
+) -> list[Change]:
+    """Note what is declared now; raises as `plan`."""
+    contracts = contracts or load_contracts()
+    with asking("the record of what is applied"):
+        held = _on_record(settings)
+        done = _planned(contracts, held, _topics(settings), clock)
+        said = [
+            Said(change.name, _document(contracts.topics.get(change.name)), change.name not in held, new_id())
+            for change in done
+            if change.action in ("create", "update")
+        ]
+        if said:
+            changes.append(settings, said, clock())
+    return done
+
+
+def _planned(contracts: Contracts, held: Mapping[str, str], there: frozenset[str], clock: Clock) -> list[Change]:
+    today = datetime.fromtimestamp(clock() / 1000, UTC).date()
+    found = [_change(contracts, name, held.get(name), today) for name in sorted(contracts.topics) if name != TOPIC]
+    for name in sorted(held.keys() - contracts.topics.keys() - {TOPIC}):
+        if name in there and held[name] != _NOTHING:
+            found.append(Change(_KIND, name, "refuse", str(topic_removed(name))))
+        elif held[name] != _NOTHING:
+            found.append(Change(_KIND, name, "update", "let go: neither a contract nor the broker has it"))
+    return found
+
+
+def _change(contracts: Contracts, name: str, document: str | None, today: date) -> Change:
+    topic = contracts.topics[name]
+    if document is None:
+        return Change(_KIND, name, "create", f"note that it has {', '.join(f'{kind} {version}' for kind, version in sorted(topic.events))}")
+    if document == _document(topic):
+        return Change(_KIND, name, "keep")
+    noted = {(event["type"], event["version"]): event for event in json.loads(document)["events"]}
+    ends = {key: deprecation(event["deprecated"]) for key, event in noted.items() if "deprecated" in event}
+    # schemas and upcasts are as declared: the registry holds which schemas were applied, and is compared by itself
+    before = replace(contracts, topics={name: replace(topic, events=tuple(noted), deprecations=ends)})
+    found = list(events(before, contracts, name, today))
+    if broken := [str(finding) for finding in found if not finding.safe]:
+        return Change(_KIND, name, "refuse", "; ".join(broken))
+    said = "; ".join(str(finding).removeprefix(f"{name}: ") for finding in found)
+    return Change(_KIND, name, "update", said or "note how its events follow from each other")
+
+
+def _document(topic: Topic | None) -> str:
+    if topic is None:
+        return _NOTHING
+    return json.dumps({"events": [event_document(topic, *event) for event in sorted(topic.events)]}, sort_keys=True, ensure_ascii=False)
+
+
+def _on_record(settings: Settings) -> dict[str, str]:
+    """By topic, the latest contract on record."""
+    return dict(said for message in read_all(settings, CHANGES, 1) if (said := changes.document_of(message)) is not None)
+
+
+def _topics(settings: Settings) -> frozenset[str]:
+    return frozenset(AdminClient({**settings.kafka.client(), "log_level": "0"}).list_topics(timeout=_SECONDS).topics)
