@@ -45,9 +45,9 @@ def load_contracts(folder: Path = FOLDER) -> Contracts:
 
     """
     if folder != FOLDER:
-        return _held_to_every_rule(folder)
+        return load_anew(folder)
     if not _OWN:
-        _OWN.append(_held_to_every_rule(FOLDER))
+        _OWN.append(load_anew(FOLDER))
     return _OWN[0]
 
 
@@ -64,7 +64,8 @@ def take_own_unheld() -> None:
 _OWN: list[Contracts] = []
 
 
-def _held_to_every_rule(folder: Path) -> Contracts:
+def load_anew(folder: Path = FOLDER) -> Contracts:
+    """As `load_contracts`, of the files as they are now, whatever the process began with; raises as it."""
     contracts = read_contracts(folder)
     if broken := broken_rules(contracts):
         raise ContractError("\n".join(broken))

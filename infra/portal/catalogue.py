@@ -9,6 +9,7 @@ Who knows what:
     infra/portal/asyncapi.py    the catalogue as an AsyncAPI document; pure
     infra/portal/render.py      all of that as one page of HTML; pure
     jobs/portal/declared.py     contracts, feature definitions, model manifests, tables, services -> the catalogue
+    jobs/portal/current.py      the catalogue again, when a contract file changed
     jobs/portal/seen.py         broker, registry, Flink, tables, Redis -> what runs; each that is away is said, never guessed
     jobs/portal/server.py       the page and what it asks, over HTTP
     jobs/portal/export.py       the same as files that open without a server

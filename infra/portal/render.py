@@ -33,10 +33,11 @@ _ESCAPES = {ord(one): f"\\u{ord(one):04x}" for one in "&<>\u2028\u2029"}
 
 @dataclass(frozen=True)
 class Page:
-    """The page, and the policy under which its server sends it."""
+    """The page, and the policy under which its server sends it. `version`: another one where another catalogue is on it."""
 
     html: str
     policy: str
+    version: str
 
 
 def page(catalogue: Catalogue, live: Mapping[str, Any] | None, *, polls: bool) -> Page:
@@ -46,11 +47,14 @@ def page(catalogue: Catalogue, live: Mapping[str, Any] | None, *, polls: bool) -
     asks = "'self'" if polls else "'none'"
     policy = f"default-src 'none'; style-src '{_hash(style)}'; script-src '{_hash(script)}'; img-src data:; connect-src {asks};"
     policy += " base-uri 'none'; form-action 'none'"
+    declared = embedded(catalogue_document(catalogue))
+    version = hashlib.sha256(declared.encode()).hexdigest()[:16]
     parts = {
         "policy": policy,
         "style": style,
         "script": script,
-        "catalogue": embedded(catalogue_document(catalogue)),
+        "catalogue": declared,
+        "version": embedded(version),
         "live": embedded(live),
         "polls": "true" if polls else "false",
     }
@@ -60,7 +64,7 @@ def page(catalogue: Catalogue, live: Mapping[str, Any] | None, *, polls: bool) -
     for part in rest:
         name, _, after = part.partition("}}")
         made += [parts[name], after]
-    return Page("".join(made), f"{policy}; frame-ancestors 'none'")
+    return Page("".join(made), f"{policy}; frame-ancestors 'none'", version)
 
 
 def catalogue_document(catalogue: Catalogue) -> dict[str, Any]:

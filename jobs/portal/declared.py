@@ -34,11 +34,11 @@ from infra.portal.graph import READS, Graph, Node
 from infra.stack.services import SHOP
 from jobs.portal.commands import command_help
 from jobs.portal.dependencies import gather, kind_of
+from jobs.portal.iceberg import tables_under
 from jobs.portal.schema_fields import fields
 from jobs.shop import analytics
 from jobs.shop.project import PROJECTIONS
 from jobs.submit import ALL_JOBS
-from lakehouse import tables as lake
 from models.manifest import list_published, load_manifest, published
 
 _COMMAND = "./streamhouse "
@@ -130,7 +130,7 @@ def _iceberg_tables(contracts: Contracts) -> tuple[Table, ...]:
             columns=tuple(Column(column.name, column.type, column.unit, column.doc) for column in table.columns),
             topics=(topics[table.name],) if table.name in topics else (),
         )
-        for table in lake.TABLES.values()
+        for table in tables_under(contracts).values()
     )
 
 

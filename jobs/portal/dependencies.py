@@ -24,6 +24,7 @@ from jobs.archive_columns import ARCHIVED
 from jobs.participants import participants
 from jobs.portal import endpoints
 from jobs.portal.columns import column_edges
+from jobs.portal.iceberg import tables_under
 from jobs.portal.readings import readings
 from jobs.shop import analytics, notification, project
 from jobs.submit import ALL_JOBS, SCORER
@@ -41,7 +42,7 @@ def gather(settings: Settings, contracts: Contracts | None = None) -> Graph:
     contracts = contracts or load_contracts()
     said = contract_graph(contracts, readings(settings), kind_of(settings))
     edges = [*said.edges, *_groups(settings), *_tables(contracts), *_features(contracts), *_read_models(contracts)]
-    about = {**said.about, **_described()}
+    about = {**said.about, **_described(contracts)}
     for manifest in manifests():
         edges += _model(contracts, manifest, scores=manifest.id == settings.score_events.model)
         about[Node("model", manifest.id)] = {"owner": manifest.owner, "description": manifest.description}
@@ -150,9 +151,9 @@ def _read_models(contracts: Contracts) -> Iterator[Edge]:
     yield from (Edge(web, Node("endpoint", name), HAS) for name in endpoints.names())
 
 
-def _described() -> dict[Node, Mapping[str, str]]:
+def _described(contracts: Contracts) -> dict[Node, Mapping[str, str]]:
     found: dict[Node, Mapping[str, str]] = {}
-    for table in ICEBERG.values():
+    for table in tables_under(contracts).values():
         found[things.table(table.name)] = {"owner": table.owner, "description": table.doc}
         for column in table.columns:
             found[things.column(table.name, column.name)] = {"description": column.doc, "unit": column.unit, "type": column.type}

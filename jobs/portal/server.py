@@ -17,6 +17,7 @@ from infra.portal.catalogue import Catalogue
 from infra.portal.render import catalogue_document, page
 from infra.whole_files import write_whole
 from jobs.portal.app import application
+from jobs.portal.current import Current
 from jobs.portal.declared import declared
 from jobs.portal.live import Live
 
@@ -33,8 +34,9 @@ def serve(settings: Settings, port: int | None, say: Callable[[str], None]) -> N
     """
     with _listening(settings.portal.port if port is None else port) as listener:
         own: int = listener.getsockname()[1]
-        catalogue = declared(settings)
-        app = application(catalogue, Live(settings, catalogue).document, own, settings.kafka.servers, settings.kafka.security_protocol)
+        current = Current(settings)
+        live = Live(settings, current, beside=current.findings)
+        app = application(current, live.document, own, settings.kafka.servers, settings.kafka.security_protocol)
         config = uvicorn.Config(
             app,
             log_config=None,
@@ -57,7 +59,7 @@ def export(settings: Settings, folder: Path) -> list[Path]:
 
     """
     catalogue = declared(settings)
-    live = Live(settings, catalogue).document()
+    live = Live(settings, lambda: catalogue).document()
     return write(catalogue, live if _saw_something(live) else None, folder, settings)
 
 

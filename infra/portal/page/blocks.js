@@ -148,6 +148,7 @@ const KINDS_OF_FINDINGS = {
   dead_group: "Orphan consumer group",
   stopped_group: "Consumer group that stands still",
   undeclared_reader: "Undeclared reader",
+  unreadable_contracts: "Unreadable contracts",
   unregistered_schema: "Unregistered schema",
   undeclared_schema: "Undeclared schema",
   undeclared_table: "Undeclared table",
@@ -166,7 +167,7 @@ function finding(one) {
     "div",
     { class: `found ${one.level}` },
     el("p", { class: "what" }, KINDS_OF_FINDINGS[one.kind] || one.kind),
-    el("p", {}, kind === "subject" ? el("b", {}, title) : el("a", { href: href(page) }, title), " ", badge(kind), " ", one.text),
+    el("p", {}, ["subject", "files"].includes(kind) ? el("b", {}, title) : el("a", { href: href(page) }, title), " ", badge(kind), " ", one.text),
   );
 }
 

@@ -130,6 +130,8 @@ async function poll() {
     const answer = await fetch("live.json", { cache: "no-store", signal: AbortSignal.timeout(20000) });
     if (!answer.ok) throw new Error(answer.status);
     const told = await answer.json();
+    // another catalogue is declared now: the page is made anew around the same address, but not under the hands of who types
+    if (told.version !== version && !document.getElementById("search").value) return location.reload();
     const first = !live;
     live = told;
     heard = live.seen.at_ms;

@@ -2,6 +2,7 @@
 
 const read = (id) => JSON.parse(document.getElementById(id).textContent);
 const catalogue = read("data-catalogue");
+const version = read("data-version");
 const polls = read("data-polls");
 let live = read("data-live");
 let heard = live ? live.seen.at_ms : null; // the server's clock at the latest answer, and ours
@@ -25,6 +26,7 @@ const WORDS = {
   read_model: "read model",
   party: "elsewhere",
   subject: "registry subject",
+  files: "contract files",
   job: "Flink job",
   version: "event version",
   group: "consumer group",

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import httpx
 import pytest
@@ -20,8 +21,11 @@ from infra.portal.graph import DATA, Node, hit_by
 from infra.portal.live import Seen
 from infra.portal.render import catalogue_document
 from jobs.portal.app import application
+from jobs.portal.current import Current
 from jobs.portal.live import Live
 from tests.browser import Tab
+from tests.contracts.changes import COMPATIBLE
+from tests.contracts.edits import copied
 from tests.portal import document, ours, planted, well
 from tests.ports import free_ports
 
@@ -39,11 +43,12 @@ class Planted:
 
 
 @contextlib.contextmanager
-def serving(look: Planted, look_seconds: str = "0") -> Iterator[str]:
-    """The address of a server that is ended afterwards."""
+def serving(look: Planted, look_seconds: str = "0", current: Current | None = None) -> Iterator[str]:
+    """The address of a server that is ended afterwards. `current`: what is declared; what this repository declares when left out."""
     port = int(free_ports(1)[0])
     settings = load_settings({"STREAMHOUSE_PORTAL_LOOK_SECONDS": look_seconds})
-    app = application(ours(), Live(settings, ours(), look).document, port, "127.0.0.1:19092", "PLAINTEXT")
+    live = Live(settings, ours, look) if current is None else Live(settings, current, look, current.findings)
+    app = application(current or ours, live.document, port, "127.0.0.1:19092", "PLAINTEXT")
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=port, log_config=None, ws="none", timeout_graceful_shutdown=1))
     thread = threading.Thread(target=server.run)
     thread.start()
@@ -68,6 +73,7 @@ def address() -> Iterator[str]:
 def test_it_answers_what_is_declared_and_seen(address: str) -> None:
     assert httpx.get(f"{address}/catalogue.json").json() == httpx.Response(200, json=catalogue_document(ours())).json()
     told = httpx.get(f"{address}/live.json").json()
+    assert len(told.pop("version")) == 16
     assert told == httpx.Response(200, json=document(ours(), planted(well(ours())))).json()
     wanted = asyncapi(ours(), "127.0.0.1:19092")
     assert httpx.get(f"{address}/asyncapi.json").json() == httpx.Response(200, json=wanted).json()
@@ -147,4 +153,69 @@ def test_the_page_follows_what_runs_and_says_when_its_server_is_gone(chromium: T
     assert "this is of 2026-11-30 00:53:20 UTC" in chromium.text("#state")
     chromium.go("#/topics")
     assert "orders" in chromium.text()
+    chromium.errors.clear()  # of the requests that nobody answered
+
+
+NEW_FIELD = "field:user-actions/UserAction/1/data.referrer"
+
+
+def test_what_is_declared_while_it_runs_is_known_at_once(tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    current = Current(load_settings({}), folder)
+    look = Planted(well(ours()))
+    with serving(look, look_seconds="60", current=current) as url:
+
+        def told() -> tuple[str, bool, bool, int, list[tuple[str, str]]]:
+            live = httpx.get(f"{url}/live.json").json()
+            known = ["data.referrer" in httpx.get(f"{url}/{name}").text for name in ("catalogue.json", "")]
+            assert ("referrer" in httpx.get(f"{url}/asyncapi.yaml").text) == known[0]
+            hits = httpx.get(f"{url}/impact", params={"node": NEW_FIELD}).status_code
+            return live["version"], *known, hits, [(one["kind"], one["node"]) for one in live["findings"]]
+
+        first, *before = told()
+        assert before == [False, False, 404, []]
+        COMPATIBLE["a text"](folder)
+        second, *after = told()
+        assert (first != second, after) == (True, [True, True, 200, []])
+        (table,) = (one for one in httpx.get(f"{url}/catalogue.json").json()["tables"] if one["name"] == "user_actions")
+        assert "referrer" in [column["name"] for column in table["columns"]]
+        hit = {(one["kind"], one["name"]) for one in httpx.get(f"{url}/impact", params={"node": NEW_FIELD}).json()["hits"]}
+        assert ("column", "user_actions.referrer") in hit
+
+        file = folder / "topics" / "orders.yaml"
+        text = file.read_text("utf-8")
+        file.write_text(text[: len(text) // 2] + "\n  : [", "utf-8")
+        broken = [("unreadable_contracts", "files:infra/contracts")]
+        assert told() == (second, True, True, 200, broken), "the last that could be read"
+        (said,) = httpx.get(f"{url}/live.json").json()["findings"]
+        assert "orders.yaml: expected YAML" in said["text"]
+        file.write_text(text, "utf-8")
+        assert told() == (second, True, True, 200, [])
+
+
+def test_an_open_page_shows_what_is_declared_since_but_not_under_the_hands_of_who_types(chromium: Tab, tmp_path: Path) -> None:
+    chromium.look(1280, 900)
+    chromium.errors.clear()
+    folder = copied(tmp_path / "contracts")
+    current = Current(load_settings({}), folder)
+    with serving(Planted(well(ours())), current=current) as url:
+        chromium.open(f"{url}/")
+        chromium.wait("document.querySelector('#state').innerText.startsWith('all answered')")
+        chromium.go("#/event/user-actions%2FUserAction")
+        assert "data.referrer" not in chromium.text()
+        chromium.press("/")
+        chromium.type("orders")
+        COMPATIBLE["a text"](folder)
+        known = chromium.run("heardAt")
+        chromium.wait(f"heardAt > {known} + 3500")  # two answers later
+        assert chromium.run("document.getElementById('search').value") == "orders"
+        chromium.press("Escape")
+        chromium.press("Escape")
+        chromium.wait("document.querySelector('main')?.innerText.includes('data.referrer')")  # it is made anew meanwhile
+        assert chromium.run("location.hash") == "#/event/user-actions%2FUserAction"
+        (folder / "topics" / "orders.yaml").write_text("name: [", "utf-8")
+        chromium.go("#/findings")
+        chromium.wait("document.querySelector('main').innerText.includes('Unreadable contracts')")
+        assert "infra/contracts contract files They cannot be read" in " ".join(chromium.text().split())
+        assert [error for error in chromium.errors if url in error] == []  # the page before may still ask its own server
     chromium.errors.clear()  # of the requests that nobody answered

@@ -39,8 +39,8 @@ def test_a_hostile_name_ends_no_block_and_comes_back_whole() -> None:
     told = document(ours(), dataclasses.replace(seen, topics=(*(seen.topics or ()), SeenTopic(HOSTILE, 1, 1, 1))))
     blocks = Blocks()
     blocks.feed(page(ours(), told, polls=False).html)
-    assert [attributes.get("id") for attributes, _ in blocks.scripts] == ["data-catalogue", "data-live", "data-polls", None]
-    assert json.loads(blocks.scripts[1][1]) == json.loads(json.dumps(told))
+    assert [attributes.get("id") for attributes, _ in blocks.scripts] == ["data-catalogue", "data-version", "data-live", "data-polls", None]
+    assert json.loads(blocks.scripts[2][1]) == json.loads(json.dumps(told))
     assert json.loads(blocks.scripts[0][1]) == json.loads(json.dumps(catalogue_document(ours())))
 
 

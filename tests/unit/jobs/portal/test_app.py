@@ -13,7 +13,7 @@ from tests.portal import ours
 
 def status(port: int, host: str) -> int:
     """What the index answers to a browser that asks this Host."""
-    app = application(ours(), dict, port, "127.0.0.1:19092", "PLAINTEXT")
+    app = application(ours, dict, port, "127.0.0.1:19092", "PLAINTEXT")
 
     async def asked() -> int:
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://portal") as client:
