@@ -96,7 +96,7 @@ def planted(seen: Seen) -> Seen:
     return dataclasses.replace(
         seen,
         topics=(*topics, SeenTopic("orders-copy-of-tuesday", 1, 812, 812, NOW - 3 * DAY)),
-        groups=(*groups, SeenGroup("old-dashboard", "empty", 0, {"predictions": 48_210})),
+        groups=(*groups, SeenGroup("old-dashboard", "empty", 0, {"predictions": 48_210}, at_most=("predictions",))),
         dead_letters=tuple(
             DeadLetters(one.topic, 37, 37, {"validate: unknown_version": 21, "decode: invalid_json": 11, "validate: wrong_partition": 5})
             if one.topic == "user-actions-dlq"

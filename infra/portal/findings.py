@@ -43,7 +43,7 @@ def _topics(catalogue: Catalogue, seen: Seen) -> Iterator[Finding]:
     for topic in seen.topics:
         if topic.name in INTERNAL or catalogue.topic(topic.name):
             continue
-        text = f"No contract names it; it holds {topic.records:,} records. Write its contract, or delete it."
+        text = f"No contract names it; it holds {_amount(topic.records, topic.at_most)} records. Write its contract, or delete it."
         yield Finding("undeclared_topic", "fault", f"topic:{topic.name}", text)
     for declared in catalogue.topics:
         if declared.name not in there:
@@ -79,7 +79,8 @@ def _unread_topics(catalogue: Catalogue, seen: Seen) -> Iterator[Finding]:
         if declared is None or topic.name in read or not topic.records:
             continue
         if awaited := [program.name for program in catalogue.programs if topic.name in program.group]:
-            text = f"It holds {topic.records:,} records and nobody has read any. Its readers are {_listed(awaited)}; start one."
+            held = _amount(topic.records, topic.at_most)
+            text = f"It holds {held} records and nobody has read any. Its readers are {_listed(awaited)}; start one."
             yield Finding("unread_topic", "warning", f"topic:{topic.name}", text)
 
 
@@ -94,18 +95,19 @@ def _groups(catalogue: Catalogue, seen: Seen) -> Iterator[Finding]:
         program = catalogue.program(group.name)
         strange = [topic for topic in group.lags if (known := catalogue.topic(topic)) is None or group.name not in known.consumers]
         lag, node = sum(group.lags.values()), f"group:{group.name}"
+        waiting = f"{_amount(lag, bool(group.at_most))} records"
         if program is not None and program.kind == "job":
             if seen.jobs is not None and lag and all(job.name != group.name for job in seen.jobs):
-                text = f"Its job does not run, and {lag:,} records wait. `./streamhouse submit {group.name}`"
+                text = f"Its job does not run, and {waiting} wait. `./streamhouse submit {group.name}`"
                 yield Finding("stopped_group", "warning", node, text)
         elif group.members == 0 and group.gone and not group.lags:
             text = f"It has no members, and {_listed(group.gone)}, which it read, is gone. Delete it."
             yield Finding("dead_group", "fault", node, text)
         elif group.members == 0 and strange:
-            text = f"It has no members, and no contract names it as a reader of {_listed(strange)}; {lag:,} records wait. Delete it, "
+            text = f"It has no members, and no contract names it as a reader of {_listed(strange)}; {waiting} wait. Delete it, "
             yield Finding("dead_group", "fault", node, text + "or add it to the contract's consumers.")
         elif group.members == 0 and lag:
-            text = f"It has no members, and {lag:,} records of {_listed([t for t, n in group.lags.items() if n])} wait. Start it again."
+            text = f"It has no members, and {waiting} of {_listed([t for t, n in group.lags.items() if n])} wait. Start it again."
             yield Finding("stopped_group", "warning", node, text)
         elif strange:
             text = f"It reads {_listed(strange)}, and no contract says so. Add it to the contract's consumers."
@@ -164,6 +166,10 @@ def _past_their_end(catalogue: Catalogue, seen: Seen, now: datetime) -> Iterator
                 yield Finding("past_its_end", "fault", node, f"{sent} ended on {end.ends}. {ask}")
             elif now.date().isoformat() <= end.ends:
                 yield Finding("deprecated_sent", "note", node, f"{sent} ends on {end.ends}. {ask}")
+
+
+def _amount(records: int, at_most: bool) -> str:
+    return f"at most {records:,}" if at_most else f"{records:,}"
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

@@ -17,7 +17,10 @@ class SeenVersion:
 
 @dataclass(frozen=True)
 class SeenTopic:
-    """A topic on the broker. `records`: offsets between its beginning and end, the broker's own marks between transactions included.
+    """A topic on the broker. `records`: those that it holds; `at_most`: they were not counted, and it holds so many at most.
+
+    Then they are the offsets between its beginning and end, of which the broker's own marks between transactions take some, as do records
+    that were aborted or compacted.
 
     `written`: how many offsets it ever had; `last_ms`: when the latest record was written, since 1970; None: it holds none.
     """
@@ -28,17 +31,22 @@ class SeenTopic:
     written: int
     last_ms: int | None = None
     versions: tuple[SeenVersion, ...] = ()
+    at_most: bool = False
 
 
 @dataclass(frozen=True)
 class SeenGroup:
-    """A consumer group. `lags`: by topic that it has read, the records that wait; `gone`: topics that it read and that are no more."""
+    """A consumer group. `lags`: by topic that it has read, the records that wait; `gone`: topics that it read and that are no more.
+
+    `at_most`: topics of which they were not counted, and so many wait at most, as `SeenTopic` says it.
+    """
 
     name: str
     state: str
     members: int
     lags: Mapping[str, int] = field(default_factory=dict)
     gone: tuple[str, ...] = ()
+    at_most: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -65,12 +73,16 @@ class SeenTable:
 
 @dataclass(frozen=True)
 class DeadLetters:
-    """Dead letters on a topic. `reasons`: how many by step and reason, among the latest that were looked at; `looked_at`: those."""
+    """Dead letters on a topic. `reasons`: how many by step and reason, among the latest that were looked at; `looked_at`: those.
+
+    `at_most`: not all were looked at, and there are so many at most, as `SeenTopic` says it.
+    """
 
     topic: str
     letters: int
     looked_at: int
     reasons: Mapping[str, int] = field(default_factory=dict)
+    at_most: bool = False
 
 
 @dataclass(frozen=True)

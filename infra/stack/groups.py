@@ -30,7 +30,8 @@ Place = tuple[str, int]
 class GroupPart:
     """A group in one partition. `committed`: the offset that it reads next, None before its first commit; `lag`: records from there on.
 
-    Where a partition has more than 200 offsets left, `lag` is their number, the broker's own marks between transactions included.
+    Where a partition has more than 200 offsets left, or they were not read in time, `lag` is their number and `is_counted` false: so many
+    records at most, as the broker's own marks between transactions and what was aborted have offsets, too.
     """
 
     group: str
@@ -40,6 +41,7 @@ class GroupPart:
     end: int
     lag: int
     members: int
+    is_counted: bool = True
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,9 @@ def known(settings: Settings, seconds: float = _SECONDS) -> list[Group]:
     for (name, place), at in sorted(committed_or_first.items()):
         counted = seen.get(place) if (name, place) in near else None
         lag = max(0, ends[place] - at) if counted is None else sum(offset >= at for offset in counted)
-        found[name].append(GroupPart(name, *place, committed[name, place], ends[place], lag, len(members[name].names)))
+        found[name].append(
+            GroupPart(name, *place, committed[name, place], ends[place], lag, len(members[name].names), not lag or counted is not None)
+        )
     gone = {name: tuple(sorted({place[0] for one, place in committed if one == name and place not in ends})) for name in names}
     return [Group(name, states[name], len(members[name].names), tuple(found[name]), gone[name]) for name in names]
 

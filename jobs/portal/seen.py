@@ -84,7 +84,8 @@ class Look:
             lags: dict[str, int] = {}
             for part in group.parts:
                 lags[part.topic] = lags.get(part.topic, 0) + part.lag
-            found.append(SeenGroup(group.name, group.state, group.members, lags, tuple(t for t in group.gone if t not in lags)))
+            at_most = tuple(sorted({part.topic for part in group.parts if not part.is_counted}))
+            found.append(SeenGroup(group.name, group.state, group.members, lags, tuple(t for t in group.gone if t not in lags), at_most))
         return tuple(found)
 
     def _jobs(self) -> tuple[tuple[SeenJob, ...], tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from jobs.committed_records import read_to_end
 
 _SECONDS = 4.0
 _LATEST = 20  # offsets of a partition that are looked at for the versions that are sent
+_COUNTED = 200  # and where a partition has no more than these, all of them, so that its records are counted
 _LETTERS = 500  # and those of a topic of dead letters, for their reasons
 _LONGEST_NAME = 200
 Place = tuple[str, int]
@@ -46,13 +48,24 @@ class _Letter(msgspec.Struct):
 _event, _letter = msgspec.json.Decoder(_Event), msgspec.json.Decoder(_Letter)
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What was read of a topic. `at`: where its partitions began and ended; `is_all`: whether all that it holds was looked at."""
+
+    at: tuple[int, ...]
+    versions: tuple[SeenVersion, ...]
+    reasons: Mapping[str, int]
+    looked_at: int
+    is_all: bool
+
+
 class Topics:
     """Looks at the topics; what it read of the latest records is kept while no more come."""
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         self._settings = settings
         self._letters = {topic.dead_letter_topic for topic in catalogue.topics} - {None}
-        self._read: dict[str, tuple[tuple[int, ...], tuple[SeenVersion, ...], dict[str, int], int]] = {}
+        self._read: dict[str, _Read] = {}
 
     def look(self) -> tuple[tuple[SeenTopic, ...], tuple[DeadLetters, ...]]:
         """Every topic but the broker's own, and the dead letters on those that hold such.
@@ -71,35 +84,39 @@ class Topics:
         topics, letters = [], []
         for name in dict.fromkeys(name for name, _ in places):
             own = [place for place in places if place[0] == name]
-            records = sum(ends[place][0] - first[place][0] for place in own)
+            offsets = sum(ends[place][0] - first[place][0] for place in own)
             last_ms = max((latest[place][1] for place in own), default=-1)
-            _, versions, reasons, looked_at = self._read[name]
-            written = sum(ends[place][0] for place in own)
-            topics.append(SeenTopic(name, len(own), records, written, last_ms if records and last_ms >= 0 else None, versions))
+            read, written = self._read[name], sum(ends[place][0] for place in own)
+            records, at_most = (read.looked_at, False) if read.is_all else (offsets, True)
+            seen_last = last_ms if offsets and last_ms >= 0 else None
+            topics.append(SeenTopic(name, len(own), records, written, seen_last, read.versions, at_most))
             if name in self._letters:
-                # where all were looked at they are counted; of more, the broker's marks count too
-                all_were = all(ends[place][0] - first[place][0] <= _LETTERS for place in own)
-                letters.append(DeadLetters(name, looked_at if all_were else records, looked_at, reasons))
+                letters.append(DeadLetters(name, records, read.looked_at, read.reasons, at_most))
         return tuple(topics), tuple(letters)
 
     def _read_anew(self, first: Mapping[Place, tuple[int, int]], ends: Mapping[Place, tuple[int, int]]) -> None:
-        """The latest records of each topic whose ends have moved."""
+        """The latest records of each topic whose beginnings or ends have moved."""
         now: dict[str, tuple[int, ...]] = {}
         for place in sorted(ends):
-            now[place[0]] = (*now.get(place[0], ()), ends[place][0])
-        moved = {name for name, at in now.items() if name not in self._read or self._read[name][0] != at}
-        begin = []
+            now[place[0]] = (*now.get(place[0], ()), first[place][0], ends[place][0])
+        moved = {name for name, at in now.items() if name not in self._read or self._read[name].at != at}
+        begin, partly = [], set()
         for (name, partition), (end, _) in ends.items():
-            start = max(first[name, partition][0], end - (_LETTERS if name in self._letters else _LATEST))
+            start = first[name, partition][0]
+            if end - start > (_LETTERS if name in self._letters else _COUNTED):
+                start = end - (_LETTERS if name in self._letters else _LATEST)
+                partly.add(name)
             if name in moved and start < end:
                 begin.append(TopicPartition(name, partition, start))
         found: dict[str, list[Message]] = {name: [] for name in moved}
         for messages in read_to_end(self._settings, begin) if begin else ():
             for message in messages:
-                found[message.topic() or ""].append(message)
+                name, partition = message.topic() or "", message.partition() or 0
+                if (message.offset() or 0) < ends[name, partition][0]:  # what came since is seen with the next look
+                    found[name].append(message)
         for name, messages in found.items():
             reasons = _reasons(messages) if name in self._letters else {}
-            self._read[name] = (now[name], _versions(messages), reasons, sum(reasons.values()))
+            self._read[name] = _Read(now[name], _versions(messages), reasons, len(messages), name not in partly)
         for gone in set(self._read) - set(now):
             del self._read[gone]
 

@@ -167,7 +167,15 @@ function finding(one) {
     "div",
     { class: `found ${one.level}` },
     el("p", { class: "what" }, KINDS_OF_FINDINGS[one.kind] || one.kind),
-    el("p", {}, ["subject", "files"].includes(kind) ? el("b", {}, title) : el("a", { href: href(page) }, title), " ", badge(kind), " ", one.text),
+    el(
+      "p",
+      {},
+      ["subject", "files"].includes(kind) ? el("b", {}, title) : el("a", { href: href(page) }, title),
+      " ",
+      badge(kind),
+      " ",
+      one.text,
+    ),
   );
 }
 
@@ -225,7 +233,7 @@ function programChip(name, topic, reads) {
           return el(
             "small",
             { class: group.lags[topic] ? "late" : null },
-            group.lags[topic] ? ` ${short(group.lags[topic])} waiting` : " has read all",
+            group.lags[topic] ? ` ${waitingSaid(group, topic)} waiting` : " has read all",
           );
         })
       : null,
@@ -241,7 +249,7 @@ const strangers = (topic) =>
         "a",
         { class: "chip", href: href(`group:${group.name}`) },
         el("span", { class: "l-fault" }, group.name),
-        el("small", {}, `undeclared, ${short(group.lags[topic.name])} waiting`),
+        el("small", {}, `undeclared, ${waitingSaid(group, topic.name)} waiting`),
       ),
     );
 

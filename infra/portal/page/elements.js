@@ -29,6 +29,9 @@ function short(value) {
   return value < 1e6 ? `${(value / 1e3).toFixed(value < 1e5 ? 1 : 0)} k` : `${(value / 1e6).toFixed(1)} M`;
 }
 
+/** A number of records, and whether there are so many at most: then offsets were counted, of which the broker's marks take some. */
+const upTo = (value, atMost, format = short) => `${atMost && value ? "≤ " : ""}${format(value)}`;
+
 function size(bytes) {
   const mib = bytes / 1048576;
   return mib < 1 ? `${Math.round(bytes / 1024)} KiB` : `${mib.toFixed(mib < 10 ? 1 : 0)} MiB`;

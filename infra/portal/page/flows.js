@@ -28,7 +28,7 @@ things.topic = (name) => {
         "Seen",
         null,
         facts([
-          ["Records", number(is.records)],
+          ["Records", upTo(is.records, is.at_most, number)],
           ["Partitions", is.partitions],
           ["Latest", ago(is.last_ms)],
           ["Events among the latest", is.versions.map((v) => `${v.event_type} ${v.version}`).join(", ")],
@@ -55,10 +55,10 @@ things.topic = (name) => {
         const dead = topic.dead_letter_topic ? letters(topic.dead_letter_topic) : isLetters(topic) ? letters(name) : null;
         return live
           ? [
-              tile(is ? short(is.records) : "–", "records held"),
+              tile(is ? upTo(is.records, is.at_most) : "–", "records held"),
               tile(is ? (is.last_ms === null ? "never" : ago(is.last_ms)) : "–", "latest record"),
-              tile(short(waiting(name)), "wait for the slowest reader"),
-              dead || topic.dead_letter_topic ? tile(dead ? short(dead.letters) : "–", "dead letters") : null,
+              tile(slowest(name) ? waitingSaid(slowest(name), name) : "–", "wait for the slowest reader"),
+              dead || topic.dead_letter_topic ? tile(dead ? upTo(dead.letters, dead.at_most) : "–", "dead letters") : null,
             ]
           : [];
       },

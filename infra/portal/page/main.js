@@ -17,7 +17,7 @@ const SECTIONS = [
       [
         "dead-letters",
         "Dead letters",
-        () => (seen().dead_letters ? short(seen().dead_letters.reduce((sum, one) => sum + one.letters, 0)) : ""),
+        () => (seen().dead_letters ? lettersSaid() : ""),
       ],
     ],
   ],

@@ -44,14 +44,24 @@ const seenGroup = (name) => found("groups", name);
 const seenJob = (name) => found("jobs", name);
 const seenTable = (name) => found("tables", name);
 const letters = (name) => (seen().dead_letters || []).find((one) => one.topic === name) || null;
+function lettersSaid() {
+  const all = seen().dead_letters;
+  return upTo(
+    all.reduce((sum, one) => sum + one.letters, 0),
+    all.some((one) => one.at_most),
+  );
+}
 const findings = () => (live ? live.findings : []);
 const about = (id) => findings().filter((one) => one.node === id);
 const lagOf = (group) => Object.values(group.lags).reduce((sum, lag) => sum + lag, 0);
 
-/** The largest number of records of a topic that a reader of it has still to read; null: nobody reads it in a group. */
-function waiting(topic) {
-  const lags = (seen().groups || []).filter((group) => topic in group.lags).map((group) => group.lags[topic]);
-  return lags.length ? Math.max(...lags) : null;
+const lagSaid = (group, format) => upTo(lagOf(group), group.at_most.length, format);
+const waitingSaid = (group, topic, format) => upTo(group.lags[topic], group.at_most.includes(topic), format);
+
+/** The group that has the most records of a topic still to read; null: nobody reads it in a group. */
+function slowest(topic) {
+  const groups = (seen().groups || []).filter((group) => topic in group.lags);
+  return groups.length ? groups.reduce((one, other) => (other.lags[topic] > one.lags[topic] ? other : one)) : null;
 }
 
 // -- the graph: nodes as `kind:name`

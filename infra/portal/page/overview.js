@@ -17,12 +17,11 @@ function statusTiles() {
   const worst = findings().filter((one) => one.level !== "note").length;
   const running = is.jobs ? is.jobs.filter((job) => job.state === "RUNNING").length : null;
   const late = is.groups ? is.groups.reduce((sum, group) => sum + lagOf(group), 0) : null;
-  const dead = is.dead_letters ? is.dead_letters.reduce((sum, one) => sum + one.letters, 0) : null;
   return [
     tile("#/findings", worst ? el("span", { class: "alarm" }, number(worst)) : "0", worst === 1 ? "thing to look at" : "things to look at"),
     tile("#/topics", number(catalogue.topics.length), "topics declared"),
-    tile("#/groups", short(late), "records wait for readers"),
-    tile("#/dead-letters", short(dead), "dead letters kept"),
+    tile("#/groups", upTo(late, (is.groups || []).some((group) => group.at_most.length)), "records wait for readers"),
+    tile("#/dead-letters", is.dead_letters ? lettersSaid() : "–", "dead letters kept"),
     tile("#/programs", running === null ? "–" : number(running), "Flink jobs run"),
     tile("#/features", number(features), "features"),
   ];
@@ -106,7 +105,7 @@ function topicsTable(list) {
               (one) =>
                 asked(() => {
                   const is = seenTopic(one.name);
-                  return is ? short(is.records) : "–";
+                  return is ? upTo(is.records, is.at_most) : "–";
                 }),
               "right",
               true,
@@ -116,8 +115,9 @@ function topicsTable(list) {
               "Waiting",
               (one) =>
                 asked(() => {
-                  const n = waiting(one.name);
-                  return n ? el("span", { class: "l-warning" }, short(n)) : n === 0 ? "0" : "–";
+                  const group = slowest(one.name);
+                  if (!group) return "–";
+                  return group.lags[one.name] ? el("span", { class: "l-warning" }, waitingSaid(group, one.name)) : "0";
                 }),
               "right",
               true,

@@ -25,7 +25,12 @@ things.group = (name) => {
         grid(
           [
             ["Topic", ([topic]) => topicLink(topic)],
-            ["Waiting", ([, lag]) => (lag ? el("span", { class: "l-warning" }, number(lag)) : "0"), "right", true],
+            [
+              "Waiting",
+              ([topic, lag]) => (lag ? el("span", { class: "l-warning" }, waitingSaid(is, topic, number)) : "0"),
+              "right",
+              true,
+            ],
           ],
           Object.entries(is.lags),
         ),
@@ -61,7 +66,7 @@ function program(name) {
               ["Runs for", job ? span(job.running_for) : null],
               ["Restarts", job ? number(job.restarts) : null],
               ["Latest checkpoint", job && job.checkpoint_age !== null ? `${span(job.checkpoint_age)} ago` : null],
-              ["Records that wait", group ? number(lagOf(group)) : null],
+              ["Records that wait", group ? lagSaid(group, number) : null],
               ["Members", group && one.kind !== "job" ? number(group.members) : null],
             ]);
           }, "div"),

@@ -1,9 +1,11 @@
 // The pages that list things.
 
+const AT_MOST = "Few records are counted one by one; of many (≤) the offsets are, of which the broker's own marks take some.";
+
 const pages = {
   "": overview,
   topics: () => [
-    section("Topics", "Each has one contract, which says who may write to it, who reads it, and what it may carry."),
+    section("Topics", `Each has one contract, which says who may write to it, who reads it, and what it may carry. ${AT_MOST}`),
     ...domains.map((domain) => panel(domain, null, topicsTable(catalogue.topics.filter((one) => one.domain === domain)))),
     follow(() => {
       const strange = (seen().topics || []).filter((one) => !topics.has(one.name));
@@ -14,7 +16,7 @@ const pages = {
             grid(
               [
                 ["Topic", (one) => topicLink(one.name)],
-                ["Records", (one) => short(one.records), "right", true],
+                ["Records", (one) => upTo(one.records, one.at_most), "right", true],
                 ["Latest", (one) => ago(one.last_ms), "right", true],
               ],
               strange,
@@ -148,7 +150,7 @@ const pages = {
     }),
   ],
   groups: () => [
-    section("Consumer groups", "How far each reader is, as the broker knows it."),
+    section("Consumer groups", `How far each reader is, as the broker knows it. ${AT_MOST}`),
     follow(
       () =>
         seen().groups
@@ -172,7 +174,7 @@ const pages = {
               grid(
                 [
                   ["Topic", (one) => topicLink(one.topic)],
-                  ["Letters", (one) => short(one.letters), "right", true],
+                  ["Letters", (one) => upTo(one.letters, one.at_most), "right", true],
                   ["Why", (one) => (Object.keys(one.reasons).length ? reasons(one) : el("span", { class: "soft" }, "none"))],
                 ],
                 [...seen().dead_letters].sort((a, b) => b.letters - a.letters),
@@ -234,7 +236,7 @@ function groupsTable(list) {
         "right",
         true,
       ],
-      ["Waiting", (one) => (lagOf(one) ? el("span", { class: "l-warning" }, short(lagOf(one))) : "0"), "right", true],
+      ["Waiting", (one) => (lagOf(one) ? el("span", { class: "l-warning" }, lagSaid(one)) : "0"), "right", true],
     ],
     list,
   );

@@ -109,7 +109,10 @@ def test_who_reads_a_topic_that_does_not_let_him_stands_beside_its_readers(tab: 
     tab.open(exported)
     tab.go("#/topic/predictions")
     readers = tab.run("[...document.querySelectorAll('main .panel')].find(one => one.innerText.startsWith('Who reads')).innerText")
-    assert " ".join(readers.split()).endswith("old-dashboard undeclared, 48.2 k waiting")
+    assert " ".join(readers.split()).endswith("old-dashboard undeclared, ≤ 48.2 k waiting")
+    tab.go("#/group/old-dashboard")
+    assert "at most 48,210 records wait" in tab.text()
+    assert tab.run("[...document.querySelectorAll('main td.right')].map(one => one.innerText)") == ["≤ 48,210"]
 
 
 def test_a_thing_that_is_not_there_is_not_made_up(tab: Tab, exported: str) -> None:

@@ -77,6 +77,8 @@ def test_what_was_planted_is_found_and_nothing_else(broker: Settings) -> None:
     assert [(one.event_type, one.version) for one in by_name["nobodys"].versions] == [("Odd", 9)]
     orders = by_name["orders"]
     assert (orders.written, orders.partitions) == (3, 4)  # two records and a mark
+    assert (orders.records, orders.at_most) == (2, False)
+    assert (by_name["user-actions-dlq"].records, by_name["user-actions-dlq"].at_most) == (3, False)
     assert orders.last_ms is not None
     assert began <= orders.last_ms <= system_clock()
     assert [(one.event_type, one.version) for one in orders.versions] == [("OrderPlaced", 1)]
@@ -116,6 +118,32 @@ def test_what_was_planted_is_found_and_nothing_else(broker: Settings) -> None:
     assert ("stopped_group", "warning", "group:order") in told(seen)
     (orders,) = [topic for topic in seen.topics or () if topic.name == "orders"]
     assert orders.versions == (SeenVersion("OrderPlaced", 1, orders.last_ms or 0),)
+
+
+def test_few_records_are_counted_and_of_many_it_is_said_that_they_are_not(broker: Settings) -> None:
+    """Each transaction leaves a mark of the broker's, and one that was aborted leaves records that nobody reads."""
+    look, sent = Look(broker, ours(), system_clock), 0
+
+    def now() -> tuple[tuple[int, bool], tuple[int, tuple[str, ...]]]:
+        seen = look()
+        (topic,) = (one for one in seen.topics or () if one.name == "inventory")
+        (group,) = (one for one in seen.groups or () if one.name == "counted")
+        return (topic.records, topic.at_most), (group.lags["inventory"], group.at_most)
+
+    commit(broker, "counted", "inventory", 0)
+    for count in (1, 197):
+        send(broker, "inventory", *[b"{}"] * count, transaction="stock")
+        sent += count
+    assert now() == ((sent, False), (sent, ()))  # and two marks: 200 offsets
+    send(broker, "inventory", b"{}", transaction="stock")
+    sent += 1
+    assert now() == ((sent + 3, True), (sent + 3, ("inventory",)))
+    commit(broker, "counted", "inventory", 150)
+    assert now() == ((sent + 3, True), (sent + 3 - 150 - 2, ()))
+    client = AdminClient(dict(broker.kafka.client()))
+    client.delete_records([TopicPartition("inventory", 0, 200)])[TopicPartition("inventory", 0, 200)].result(20)
+    assert now()[0] == (1, False), "its beginning moved, and what is left is few"
+    client.delete_consumer_groups(["counted"])["counted"].result(20)
 
 
 def test_a_group_with_members_that_no_contract_names(broker: Settings) -> None:

@@ -123,6 +123,17 @@ def test_groups(catalogue: Catalogue, seen: Seen, group: SeenGroup, wanted: tupl
     assert found(catalogue, with_group(seen, group)) == expected
 
 
+@pytest.mark.parametrize(("at_most", "said"), [(False, " 1,207 records"), (True, " at most 1,207 records")])
+def test_what_was_not_counted_is_not_said_to_be(catalogue: Catalogue, seen: Seen, at_most: bool, said: str) -> None:
+    of = ("orders",) if at_most else ()
+    seen = with_group(seen, SeenGroup("analytics", "empty", 0, {"orders": 1207}, at_most=of))
+    seen = with_group(seen, SeenGroup("lost", "empty", 0, {"orders": 1207}, at_most=of))
+    seen = dataclasses.replace(seen, topics=(*(seen.topics or ()), SeenTopic("strange", 1, 1207, 1207, NOW, at_most=at_most)))
+    texts = [one.text for one in findings(catalogue, seen)]
+    assert len(texts) == 3
+    assert all(said in text and ("at most" in text) == at_most for text in texts)
+
+
 def test_a_jobs_group_stands_still_when_its_job_does_not_run(catalogue: Catalogue, seen: Seen) -> None:
     behind = with_group(seen, SeenGroup("score_events", "empty", 0, {"user-actions": 7}))
     stopped = dataclasses.replace(behind, jobs=tuple(one for one in behind.jobs or () if one.name != "score_events"))
