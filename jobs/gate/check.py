@@ -67,9 +67,6 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
     if unread := tuple(schemas_can_be_read(after)):
         return Report((), ("anything: schemas cannot be read",), unread, (), ())
     broken = tuple(broken_rules(after))
-    if unread := tuple(schemas_can_be_read(after)):
-        return Report((), ("anything: schemas cannot be read",), unread, (), ())
-    broken = tuple(broken_rules(after))
     if any(events_have_schemas(after)):
         return Report((), ("anything: schemas are missing",), broken, (), ())
     if folder == FOLDER:
