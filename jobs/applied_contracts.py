@@ -12,6 +12,7 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import uuid4
 
+import msgspec
 from confluent_kafka.admin import AdminClient
 
 from infra.clock import Clock, system_clock
@@ -21,9 +22,10 @@ from infra.contracts.actions import TOPIC
 from infra.contracts.change import Change
 from infra.contracts.changes import CHANGES, Said
 from infra.contracts.compare import events, topic_removed
-from infra.contracts.contract import Contracts, Topic
-from infra.contracts.in_effect import deprecation, event_document
+from infra.contracts.contract import Contracts, Deprecation, Topic
+from infra.contracts.in_effect import event_document
 from infra.contracts.load import load_contracts
+from infra.errors import StreamhouseError
 from jobs.asking import asking
 from jobs.committed_records import read_all
 
@@ -33,6 +35,16 @@ _NOTHING = json.dumps({"events": []})
 """On record for a topic that was let go: neither a contract nor the broker has it."""
 
 
+class _Event(msgspec.Struct):
+    type: str
+    version: int
+    deprecated: Deprecation | None = None
+
+
+class _Noted(msgspec.Struct):
+    events: list[_Event]
+
+
 def plan(settings: Settings, contracts: Contracts | None = None, clock: Clock = system_clock) -> list[Change]:
     """What `apply` would do, a line for each topic but user-actions.
 
@@ -40,7 +52,7 @@ def plan(settings: Settings, contracts: Contracts | None = None, clock: Clock = 
     deprecated may go after its last day, a topic when the broker does not have it any more.
 
     Raises:
-        StreamhouseError: the broker does not answer.
+        StreamhouseError: the broker does not answer, or what is on record cannot be read by this code.
 
     """
     with asking("which contracts were applied"):
@@ -88,8 +100,8 @@ def _change(contracts: Contracts, name: str, document: str | None, today: date) 
         return Change(_KIND, name, "create", f"note that it has {', '.join(f'{kind} {version}' for kind, version in sorted(topic.events))}")
     if document == _document(topic):
         return Change(_KIND, name, "keep")
-    noted = {(event["type"], event["version"]): event for event in json.loads(document)["events"]}
-    ends = {key: deprecation(event["deprecated"]) for key, event in noted.items() if "deprecated" in event}
+    noted = {(event.type, event.version): event.deprecated for event in _read(name, document).events}
+    ends = {key: ending for key, ending in noted.items() if ending is not None}
     # schemas and upcasts are as declared: the registry holds which schemas were applied, and is compared by itself
     before = replace(contracts, topics={name: replace(topic, events=tuple(noted), deprecations=ends)})
     found = list(events(before, contracts, name, today))
@@ -97,6 +109,16 @@ def _change(contracts: Contracts, name: str, document: str | None, today: date) 
         return Change(_KIND, name, "refuse", "; ".join(broken))
     said = "; ".join(str(finding).removeprefix(f"{name}: ") for finding in found)
     return Change(_KIND, name, "update", said or "note how its events follow from each other")
+
+
+def _read(name: str, document: str) -> _Noted:
+    try:
+        return msgspec.json.decode(document, type=_Noted)
+    except (msgspec.MsgspecError, ValueError) as error:
+        sentence = (
+            f"topic {CHANGES}: expected the events of {name}, as `apply` notes them, got {document[:80]!r} ({error}); run a newer release"
+        )
+        raise StreamhouseError(sentence) from error
 
 
 def _document(topic: Topic | None) -> str:

@@ -203,10 +203,10 @@ def revision_of(message: Message) -> Revision | None:
 def document_of(message: Message) -> tuple[str, str] | None:
     """The topic whose contract a record of contract-changes says, and that contract; None for what says none."""
     try:
-        data = _decoder.decode(message.value() or b"").data
+        event = _decoder.decode(message.value() or b"")
     except (msgspec.MsgspecError, ValueError):
         return None
-    return data.topic, data.document
+    return (event.data.topic, event.data.document) if event.event_type == "ContractChanged" else None
 
 
 def announce(settings: Settings, document: str, *, first: bool, change_id: str, now_ms: int) -> Revision:

@@ -13,12 +13,15 @@ from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-def
 from rich.console import Console
 
 from infra.config import Settings, load_settings
+from infra.contracts import changes
 from infra.contracts.change import Change
 from infra.contracts.changes import CHANGES
 from infra.contracts.compare import compare
 from infra.contracts.contract import Contracts
 from infra.contracts.load import read_contracts
+from infra.errors import StreamhouseError
 from jobs import applied_contracts, apply, contract_history
+from jobs.committed_records import read_all
 from lakehouse import migrate
 from tests.brokers import empty_topics
 from tests.contracts.edits import Edit, copied, topic, without_version
@@ -121,8 +124,24 @@ def test_what_strangers_put_there_is_not_ours(settings: Settings, tmp_path: Path
     applied_contracts.apply(settings, ours)
     client.create_topics([NewTopic("not-ours", 1, 1)])["not-ours"].result(20)
     producer = Producer(settings.kafka.client())
-    for value in (b"no JSON", None, b'{"eventType":"ContractChanged"}', b'{"eventType":"Other","data":{"topic":"not-ours"}}'):
+    (told,) = [message.value() for message in read_all(settings, CHANGES, 1) if message.key() == b"orders"]
+    assert told is not None
+    for value in (
+        b"no JSON",
+        None,
+        b'{"eventType":"ContractChanged"}',
+        told.replace(b"ContractChanged", b"Other").replace(b"OrderPlaced", b"X"),
+    ):
         producer.produce(CHANGES, value, b"not-ours")
     producer.flush(20)
     assert {change.action for change in applied_contracts.plan(settings, ours)} == {"keep"}
     client.delete_topics(["not-ours"])["not-ours"].result(20)
+
+
+@pytest.mark.parametrize(
+    "document", ["no JSON", "{}", '{"events":[{"type":"X"}]}', '{"events":[{"type":"X","version":1,"deprecated":{}}]}']
+)
+def test_a_note_that_this_code_does_not_read_is_named(settings: Settings, tmp_path: Path, document: str) -> None:
+    changes.append(settings, [changes.Said("orders", document, True, "1")], 0)
+    with pytest.raises(StreamhouseError, match=r"topic contract-changes: expected the events of orders.* run a newer release"):
+        applied_contracts.plan(settings, read(tmp_path, "ours"))
