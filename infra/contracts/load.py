@@ -211,7 +211,7 @@ def _parsed(file: Path) -> dict[str, Any]:
         text = file.read_text("utf-8")
         is_deep = file.suffix == ".json" and nests_deeper(text.encode(), _NESTING)
         document = None if is_deep else strict_json(text) if file.suffix == ".json" else strict_yaml(text)
-    except (OSError, UnicodeDecodeError, ValueError, RecursionError, yaml.YAMLError) as error:
+    except (OSError, UnicodeDecodeError, ValueError, TypeError, RecursionError, yaml.YAMLError) as error:
         message = f"{file}: expected {'JSON' if file.suffix == '.json' else 'YAML'} in UTF-8, got {error}; mend the file"
         raise ContractError(message) from error
     if is_deep:

@@ -11,6 +11,7 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import SchemaError, best_match
 
 from infra.contracts.contract import LETTER_ENVELOPE_BYTES, LETTER_KEY_BYTES, Contracts, EventSchema
+from infra.contracts.patterns import slow
 from infra.contracts.version_rules import VERSION_RULES
 
 DAY_MS = 86_400_000
@@ -20,6 +21,9 @@ CLEANUPS = ("delete", "compact")
 DEAD_LETTER = "DeadLetter"
 _KEBAB = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 _TABLE = re.compile(r"[a-z][a-z0-9_]*\Z")
+
+_VALUES = {"const", "enum", "default", "examples"}
+_NAMED = {"properties", "patternProperties", "definitions", "dependencies"}
 
 Rule = Callable[[Contracts], Iterator[str]]
 
@@ -160,12 +164,16 @@ def schemas_can_be_read(contracts: Contracts) -> Iterator[str]:
         except SchemaError as error:
             yield _broken(schema.file, "a JSON Schema of draft 7", f"{error.message}", "mend the schema")
             continue
-        for pointer in _references(schema.document):
-            if not _leads(schema.document, pointer):
-                yield _broken(schema.file, "each $ref to lead to a part of the same file", repr(pointer), "write the part out")
+        except (OverflowError, RecursionError) as error:  # of a pattern
+            yield _broken(schema.file, "patterns that can be read", f"{error}", "write it shorter")
+            continue
+        for pointer in _references(schema.document):  # which nothing that is made of a schema follows
+            yield _broken(schema.file, "each part where it is used", f"$ref {pointer!r}", "write the part out")
         for path, part in _parts(schema.document, ""):
             if not isinstance(part, Mapping):
                 yield _broken(schema.file, f"a schema at {path}", json.dumps(part), "say its type, description and unit")
+            elif problem := slow(part):
+                yield _broken(schema.file, f"what is looked at in a second, whatever comes, at {path}", problem, "or take it out")
 
 
 def schemas_are_envelopes(contracts: Contracts) -> Iterator[str]:
@@ -289,18 +297,17 @@ def _parts(part: Any, path: str) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 -
 
 
 def _references(part: Any) -> Iterator[Any]:  # noqa: ANN401 - any JSON
-    """Each `$ref` that stands in a schema."""
-    for inside in part.values() if isinstance(part, Mapping) else part if isinstance(part, list) else ():
-        yield from _references(inside)
-    if isinstance(part, Mapping) and "$ref" in part:
+    """Each `$ref` of a schema; what fields are called and what stands in values is none."""
+    if isinstance(part, list):
+        for inside in part:
+            yield from _references(inside)
+    if not isinstance(part, Mapping):
+        return
+    if "$ref" in part:
         yield part["$ref"]
-
-
-def _leads(document: Mapping[str, Any], pointer: Any) -> bool:  # noqa: ANN401 - whatever stands at $ref
-    found: Any = document if isinstance(pointer, str) and pointer.startswith("#/") else None
-    for step in str(pointer)[2:].split("/"):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    return isinstance(found, Mapping)
+    for word, inside in part.items():
+        if word not in _VALUES:
+            yield from _references(list(inside.values()) if word in _NAMED and isinstance(inside, Mapping) else inside)
 
 
 def _objects(part: Mapping[str, Any], path: str) -> Iterator[tuple[str, Mapping[str, Any]]]:

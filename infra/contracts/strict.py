@@ -29,18 +29,26 @@ def strict_yaml(text: str) -> Any:  # noqa: ANN401 - any YAML
 
     """
     found = yaml.load(text, _Loader)
-    json.dumps(found, ensure_ascii=False, default=str).encode()
+    json.dumps(found, ensure_ascii=False, default=str, skipkeys=True).encode()  # a key of another kind is no text
     return found
 
 
 class _Loader(yaml.SafeLoader):
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
-        _once((key.value, None) for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge")
-        return super().construct_mapping(node, deep)
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._seen = set[int]()
+
+    def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Look at a mapping before the one that it takes over (`<<`) is written into it, where a key may stand again."""
+        if id(node) not in self._seen:
+            self._seen.add(id(node))
+            keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge"]
+            _once((self.construct_object(key), None) for key in keys)
+        super().flatten_mapping(node)
 
 
-def _once(pairs: Iterable[tuple[str, Any]]) -> bool:
-    names = set[str]()
+def _once(pairs: Iterable[tuple[Hashable, Any]]) -> bool:
+    names = set[Hashable]()
     for name, _ in pairs:
         if name in names:
             message = f"the key {name!r} twice in one mapping"

@@ -52,8 +52,8 @@ def undecodable(schema: Schema, path: str = "") -> Iterator[str]:
             yield f"{where}: {word} {limit!r}, which is no whole number"
     try:
         re.compile(schema.get("pattern", ""))
-    except re.error as error:
-        yield f"{where}: pattern {schema['pattern']!r}, which Python does not read: {error}"
+    except (re.error, OverflowError, RecursionError) as error:
+        yield f"{where}: pattern {schema['pattern'][:80]!r}, which Python does not read: {error}"
     if problem := slow(schema):
         yield f"{where}: {problem}"
     if isinstance(items := schema.get("items"), Mapping):

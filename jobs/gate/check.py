@@ -9,6 +9,7 @@ from pathlib import Path
 
 from infra.config import Settings
 from infra.contracts import registry
+from infra.contracts.actions import TOPIC
 from infra.contracts.compare import Finding, compare, events
 from infra.contracts.contract import Contracts, Deprecation
 from infra.contracts.load import FOLDER, read_contracts, take_own_unheld
@@ -69,6 +70,9 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
     broken = tuple(broken_rules(after))
     if any(events_have_schemas(after)):
         return Report((), ("anything: schemas are missing",), broken, (), ())
+    if TOPIC not in after.topics:  # of which the programs are made that would say what is hit
+        gone = f"{folder / 'topics'}: expected {TOPIC}.yaml, got {len(after.topics)} others; put it back"
+        return Report((), (f"anything: {TOPIC} has no contract",), (*broken, gone), (), ())
     if folder == FOLDER:
         take_own_unheld()  # what is imported next derives tables from them
     from jobs.portal.dependencies import gather

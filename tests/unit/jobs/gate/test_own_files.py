@@ -66,6 +66,7 @@ def test_what_a_change_hits_is_said_although_an_example_does_not_fit_any_more(cl
         (data("UserAction", lambda part: part["properties"]["platform"].update({"$ref": "http://x/"})), "$ref"),
         (lambda folder: (folder / "schemas/order-shipped.v1.schema.json").unlink(), "order-shipped.v1.schema.json"),
         (without_version("orders", "OrderShipped", 1), "OrderShipped"),
+        (lambda folder: (folder / "topics/user-actions.yaml").unlink(), "expected user-actions.yaml"),
         (BREAKING["a field renamed"].edit, "data.platform"),
     ],
 )
