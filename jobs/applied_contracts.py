@@ -7,7 +7,7 @@ notes it in topic contract-changes, before schemas are registered; what user-act
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from uuid import uuid4
@@ -22,7 +22,8 @@ from infra.contracts.actions import TOPIC
 from infra.contracts.change import Change
 from infra.contracts.changes import CHANGES, Said
 from infra.contracts.compare import events, topic_removed
-from infra.contracts.contract import Contracts, Deprecation, Topic
+from infra.contracts.compare_fields import names
+from infra.contracts.contract import Contracts, Deprecation, EventSchema, Upcast
 from infra.contracts.in_effect import event_document
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
@@ -39,6 +40,8 @@ class _Event(msgspec.Struct):
     type: str
     version: int
     deprecated: Deprecation | None = None
+    upcast: Upcast | None = None
+    fields: list[str] = []
 
 
 class _Noted(msgspec.Struct):
@@ -74,7 +77,7 @@ def apply(
         held = _on_record(settings)
         done = _planned(contracts, held, _topics(settings), clock)
         said = [
-            Said(change.name, _document(contracts.topics.get(change.name)), change.name not in held, new_id())
+            Said(change.name, _document(contracts, change.name), change.name not in held, new_id())
             for change in done
             if change.action in ("create", "update")
         ]
@@ -98,17 +101,19 @@ def _change(contracts: Contracts, name: str, document: str | None, today: date) 
     topic = contracts.topics[name]
     if document is None:
         return Change(_KIND, name, "create", f"note that it has {', '.join(f'{kind} {version}' for kind, version in sorted(topic.events))}")
-    if document == _document(topic):
+    if document == _document(contracts, name):
         return Change(_KIND, name, "keep")
-    noted = {(event.type, event.version): event.deprecated for event in _read(name, document).events}
-    ends = {key: ending for key, ending in noted.items() if ending is not None}
-    # schemas and upcasts are as declared: the registry holds which schemas were applied, and is compared by itself
-    before = replace(contracts, topics={name: replace(topic, events=tuple(noted), deprecations=ends)})
-    found = list(events(before, contracts, name, today))
+    noted = {(event.type, event.version): event for event in _read(name, document).events}
+    ends = {key: event.deprecated for key, event in noted.items() if event.deprecated is not None}
+    upcasts = {key: event.upcast for key, event in noted.items() if event.upcast is not None}
+    # an upcast may fill in more of a new field alone; else schemas are as declared, for the registry is compared by itself
+    schemas = {key: _without_new(contracts.schemas[key], event.fields) for key, event in noted.items() if key in contracts.schemas}
+    before = replace(contracts, schemas=schemas, topics={name: replace(topic, events=tuple(noted), deprecations=ends, upcasts=upcasts)})
+    found = [finding for finding in events(before, contracts, name, today) if finding.field is None]
     if broken := [str(finding) for finding in found if not finding.safe]:
         return Change(_KIND, name, "refuse", "; ".join(broken))
     said = "; ".join(str(finding).removeprefix(f"{name}: ") for finding in found)
-    return Change(_KIND, name, "update", said or "note how its events follow from each other")
+    return Change(_KIND, name, "update", said or "note its fields, and how its events follow from each other")
 
 
 def _read(name: str, document: str) -> _Noted:
@@ -121,10 +126,18 @@ def _read(name: str, document: str) -> _Noted:
         raise StreamhouseError(sentence) from error
 
 
-def _document(topic: Topic | None) -> str:
-    if topic is None:
+def _without_new(schema: EventSchema, fields: Collection[str]) -> EventSchema:
+    data = schema.document["properties"]["data"]
+    kept = {name: part for name, part in data.get("properties", {}).items() if name in fields}
+    narrowed = {**data, "properties": kept, "required": [name for name in data.get("required", ()) if name in fields]}
+    return replace(schema, document={**schema.document, "properties": {**schema.document["properties"], "data": narrowed}})
+
+
+def _document(contracts: Contracts, name: str) -> str:
+    if (topic := contracts.topics.get(name)) is None:
         return _NOTHING
-    return json.dumps({"events": [event_document(topic, *event) for event in sorted(topic.events)]}, sort_keys=True, ensure_ascii=False)
+    noted = [{**event_document(topic, *event), "fields": sorted(names(contracts.schemas[event]))} for event in sorted(topic.events)]
+    return json.dumps({"events": noted}, sort_keys=True, ensure_ascii=False)
 
 
 def _on_record(settings: Settings) -> dict[str, str]:

@@ -20,6 +20,7 @@ from infra.contracts.decisions import KNOWN, NOTHING, TOPIC, UNKNOWN, Known, Unk
 from infra.contracts.framing import AVRO, JSON, WriterSchema, is_framed, unframe
 from infra.contracts.load import load_contracts
 from infra.contracts.registered import RegisteredSchemas
+from infra.contracts.registry import RegistryUnreachable
 from infra.errors import StreamhouseError
 from jobs.committed_records import committed_ends, end_offsets
 from jobs.dead_letter import answer_id
@@ -89,13 +90,16 @@ class SchemaIds:
         return [one for one in framed if not self._decisions.is_decided(self._topic, *one)]
 
     def _ask(self, undecided: list[tuple[int, int, int]]) -> None:
-        """Ask about each id once that no partition knows, and put what follows on record, partition by partition."""
+        """Ask about each id once, and put what follows on record, partition by partition."""
         now = self._monotonic()
         fresh = now - self._settings.registry.unknown_seconds
         wanted = {schema_id for _, _, schema_id in undecided}
         to_ask = {i for i in wanted if self._unknown.get(i, fresh) <= fresh}
         known = self._known_anywhere(wanted, to_ask)
-        asked = self._registry.wait_for(to_ask - known.keys())
+        try:
+            asked = self._registry.ask(to_ask)
+        except RegistryUnreachable:
+            asked = self._registry.wait_for(to_ask - known.keys())
         for schema_id, schema in asked.items():
             self._unknown.pop(schema_id, None)
             if schema is None:
@@ -104,13 +108,13 @@ class SchemaIds:
             del self._unknown[schema_id]
         for partition in sorted({partition for partition, _, _ in undecided}):
             here = sorted(((offset, i) for p, offset, i in undecided if p == partition), key=itemgetter(0))
-            self._put(partition, list(_events(self._topic, partition, here, {**asked, **known})))
+            self._put(partition, list(_events(self._topic, partition, here, {i: asked.get(i) or known.get(i) for i in wanted})))
 
     def _known_anywhere(self, wanted: set[int], to_ask: set[int]) -> dict[int, WriterSchema]:
-        """What is on record in any partition needs no registry, which may be away, or have lost it.
+        """What is on record in any partition, for when the registry is away, or has lost it.
 
-        Partitions differ about an id only where a registry was wiped and gave its numbers out anew; then the latest on record counts,
-        for it is there when the registry is not. Which one it was comes out again, since it is put on record for the place, too.
+        Partitions differ about an id only where a registry was wiped and gave its numbers out anew. Which one it was comes out again,
+        since it is put on record for the place, too.
         """
         if any(self._decisions.latest_schema(self._topic, i) is None for i in to_ask):
             # other workers may have learnt it since; what an open transaction of theirs hides is not known yet. A look takes longer than

@@ -206,7 +206,9 @@ def document_of(message: Message) -> tuple[str, str] | None:
         event = _decoder.decode(message.value() or b"")
     except (msgspec.MsgspecError, ValueError):
         return None
-    return (event.data.topic, event.data.document) if event.event_type == "ContractChanged" else None
+    data = event.data
+    is_whole = event.event_type == "ContractChanged" and Revision(BEGINNING, data.document).sha256 == data.sha256
+    return (data.topic, data.document) if is_whole else None
 
 
 def announce(settings: Settings, document: str, *, first: bool, change_id: str, now_ms: int) -> Revision:

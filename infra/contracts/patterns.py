@@ -106,7 +106,8 @@ def _followed(one: _Part, other: _Part, *, repeated: bool) -> _Part:
 def _part(node: tuple[Any, Any], flags: int, *, repeated: bool) -> _Part:
     kind, told = node
     if kind in _REPEATS:
-        return _repeat(*told, flags, repeated=repeated)
+        least, most, inner = told
+        return _repeat(least, most, inner, flags, repeated=repeated)
     if kind is code.BRANCH:
         return _choice([(_sequence(branch, flags, repeated=repeated), branch) for branch in told[1]], flags, repeated=repeated)
     if kind is code.SUBPATTERN:
@@ -183,16 +184,16 @@ def _characters(kind: Any, told: Any, flags: int) -> int | None:  # noqa: ANN401
     if kind is code.NOT_LITERAL:
         return _ANY & ~(1 << told) if told < 128 and not flags & re.IGNORECASE else _ANY
     if kind is code.RANGE:
-        return _range(*told, flags)
+        return _range(told[0], told[1], flags)
     if kind is code.CATEGORY:
         return _CATEGORIES.get(told, _ANY)
     if kind is not code.IN:
         return None
     negated, named = told[0][0] is code.NEGATE, [one for one in told if one[0] is not code.NEGATE]
     if negated:  # to be sure, only what is left out one by one
-        left_out = reduce(lambda bits, one: bits | _left_out(*one, flags), named, 0)
+        left_out = reduce(lambda bits, one: bits | _left_out(one[0], one[1], flags), named, 0)
         return _ANY & ~left_out
-    return reduce(lambda bits, one: bits | (_characters(*one, flags) or 0), named, 0)
+    return reduce(lambda bits, one: bits | (_characters(one[0], one[1], flags) or 0), named, 0)
 
 
 def _left_out(kind: Any, told: Any, flags: int) -> int:  # noqa: ANN401 - the parser's own

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -24,7 +27,7 @@ from jobs import applied_contracts, apply, contract_history
 from jobs.committed_records import read_all
 from lakehouse import migrate
 from tests.brokers import empty_topics
-from tests.contracts.edits import Edit, copied, topic, without_version
+from tests.contracts.edits import Edit, copied, next_version, topic, without_version
 
 TODAY = datetime.now(UTC).date()
 WITHOUT_SHIPPED = without_version("orders", "OrderShipped", 1)
@@ -108,6 +111,29 @@ def test_a_deprecated_event_may_go_after_its_last_day_and_not_before(settings: S
     assert {change.action for change in applied_contracts.plan(settings, without)} == {"keep"}, "and it is not missed ever after"
 
 
+def gift(name: str, **filled: object) -> Edit:
+    """A second version of OrderPlaced, with a field for each that is filled in."""
+
+    def change(part: dict[str, Any]) -> None:
+        for field in filled:
+            part["properties"][field] = {"type": "boolean", "description": "Said by who orders", "unit": "truth"}
+
+    return next_version(name, "OrderPlaced", change, {"filled": filled})
+
+
+def test_what_older_events_become_stays_but_for_new_fields(settings: Settings, tmp_path: Path) -> None:
+    wrapped, other = read(tmp_path, "wrapped", gift("orders", giftWrap=False)), read(tmp_path, "other", gift("orders", giftWrap=True))
+    more = read(tmp_path, "more", gift("orders", giftWrap=False, asAGift=False))
+    applied_contracts.apply(settings, wrapped)
+    sentences = [str(finding) for finding in compare(wrapped, other, TODAY) if not finding.safe]
+    assert "the upcast changed" in sentences[0]
+    assert refused(applied_contracts.plan(settings, other)) == sentences
+    assert [finding for finding in compare(wrapped, more, TODAY) if not finding.safe] == []
+    (noted,) = [change for change in applied_contracts.apply(settings, more) if change.action != "keep"]
+    assert (noted.name, noted.action, noted.detail) == ("orders", "update", "OrderPlaced 2: older events have asAGift as `filled` says")
+    assert {change.action for change in applied_contracts.plan(settings, more)} == {"keep"}
+
+
 def test_a_topic_may_go_when_the_broker_does_not_have_it_and_its_name_is_free_again(settings: Settings, tmp_path: Path) -> None:
     ours, without, client = read(tmp_path, "ours"), read(tmp_path, "without", without_snapshots), AdminClient(dict(settings.kafka.client()))
     applied_contracts.apply(settings, ours)
@@ -126,12 +152,11 @@ def test_what_strangers_put_there_is_not_ours(settings: Settings, tmp_path: Path
     producer = Producer(settings.kafka.client())
     (told,) = [message.value() for message in read_all(settings, CHANGES, 1) if message.key() == b"orders"]
     assert told is not None
-    for value in (
-        b"no JSON",
-        None,
-        b'{"eventType":"ContractChanged"}',
-        told.replace(b"ContractChanged", b"Other").replace(b"OrderPlaced", b"X"),
-    ):
+    less, other, cut = json.dumps({"events": []}), json.loads(told), json.loads(told)
+    other["eventType"] = "Other"
+    other["data"] |= {"document": less, "sha256": hashlib.sha256(less.encode()).hexdigest()}
+    cut["data"]["document"] = less  # of which its sha256 is not
+    for value in (b"no JSON", None, b'{"eventType":"ContractChanged"}', json.dumps(other).encode(), json.dumps(cut).encode()):
         producer.produce(CHANGES, value, b"not-ours")
     producer.flush(20)
     assert {change.action for change in applied_contracts.plan(settings, ours)} == {"keep"}

@@ -241,6 +241,16 @@ def test_an_id_that_the_registry_has_no_more_is_what_it_was_elsewhere_latest(set
     assert on_record(settings)[4:] == [Known(ACTIONS, PARTITION, 3, gone, later), Unknown(ACTIONS, PARTITION, 4)]
 
 
+def test_a_registry_that_answers_says_what_an_id_is_although_it_was_another_elsewhere(settings: Settings) -> None:
+    given_anew = registered(settings, "GivenAnew")
+    put(settings, Known(ACTIONS, ELSEWHERE, 0, given_anew, WriterSchema(AVRO, json.dumps(USER_ACTION | {"name": "BeforeTheWipe"}))))
+    assert decided(records(0, [avro(given_anew)]), worker(settings)) == ["action"]
+    (elsewhere, here) = on_record(settings)
+    assert isinstance(elsewhere, Known)
+    assert isinstance(here, Known)
+    assert ("BeforeTheWipe" in elsewhere.schema.text, "GivenAnew" in here.schema.text) == (True, True)
+
+
 def test_an_open_transaction_of_another_partitions_worker_hides_nothing(settings: Settings) -> None:
     known = registered(settings, "Hidden")
     rival = owning_producer(settings, f"streamhouse-{TOPIC}-{ACTIONS}-{ELSEWHERE}", 1 << 20)
