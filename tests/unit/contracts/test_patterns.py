@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import time
 
@@ -85,6 +86,36 @@ def test_what_is_quick_passes(pattern: str, length: int | None, bad: str) -> Non
 )
 def test_what_may_be_slow_is_told(pattern: str, length: int | None, why: str) -> None:
     assert why in str(told(pattern, length))
+
+
+PARTS = ("a", "b", "c", "[ab]", "[^a]", ".", "ab", "ba", r"\w", "", "(?:a|b)", "$", r"\b")
+REPEATS = ("*", "+", "?", "{2}", "{1,3}", "{0,15}", "{2,}", "*?", "++")
+
+
+def invented(rng: random.Random, depth: int) -> str:
+    kind = rng.randrange(4) if depth else 0
+    if kind == 0:
+        return rng.choice(PARTS)
+    if kind == 1:
+        return invented(rng, depth - 1) + invented(rng, depth - 1)
+    if kind == 2:
+        return f"(?:{'|'.join(invented(rng, depth - 1) for _ in range(rng.randint(2, 3)))})"
+    return f"(?:{invented(rng, depth - 1)}){rng.choice(REPEATS)}"
+
+
+def test_no_pattern_that_passes_is_slow_of_two_thousand_that_were_invented() -> None:
+    rng, quick, slow_ones = random.Random(7), 0, 0
+    while quick < 2000:
+        pattern = f"^{invented(rng, 4)}{rng.choice(('$', '!', ''))}"
+        if told(pattern, None) is not None:
+            slow_ones += 1
+            continue
+        quick += 1
+        for text in ("a" * 9999 + "!", "ab" * 5000 + "!", "abc" * 3333, "aab" * 3333, "b" * 9999):
+            begun = time.perf_counter()
+            re.search(pattern, text)
+            assert time.perf_counter() - begun < 20, pattern  # two hundredths where nothing else runs
+    assert slow_ones > 1000
 
 
 def test_a_schema_without_a_pattern_or_with_a_broken_one_is_not_this_rules() -> None:
