@@ -12,7 +12,7 @@ from infra.portal import things
 from infra.portal.contract_graph import stands_as
 from infra.portal.graph import HOLDS, MADE_FROM, Edge
 from jobs.archive_columns import EVENT_TOPICS
-from lakehouse.tables import ARCHIVES
+from jobs.portal.iceberg import tables_under
 
 _ENVELOPE = {"eventType": "event_type", "eventId": "event_id", "timestamp": "event_time", "version": "event_version"}
 _ENVELOPE |= {"source": "source", "correlationId": "correlation_id"}
@@ -22,7 +22,7 @@ _ABOUT = {"data.topic": "source_topic", "data.partition": "source_partition"}  #
 
 def column_edges(topic: Topic, contracts: Contracts) -> Iterator[Edge]:
     """Of every version of every event on an archived topic; columns that these contracts add to the table are there, too."""
-    table = ARCHIVES.get(topic.archive)
+    table = tables_under(contracts).get(topic.archive)
     derived = field_columns(contracts.schemas, topic) if all(event in contracts.schemas for event in topic.events) else ()
     yield from (Edge(things.table(topic.archive), things.column(topic.archive, one.name), HOLDS) for one in derived)
     names = ({column.name for column in table.columns} if table else set()) - {name for one in derived for name in (one.name, *one.was)}

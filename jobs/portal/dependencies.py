@@ -29,7 +29,6 @@ from jobs.portal.readings import readings
 from jobs.shop import analytics, notification, project
 from jobs.submit import ALL_JOBS, SCORER
 from lakehouse.tables import RECEIPTS
-from lakehouse.tables import TABLES as ICEBERG
 from models.manifest import FILE, PUBLISHED, Manifest, load_manifest
 
 ANSWERED = ("data.score", "data.decision", "data.features")
@@ -87,7 +86,7 @@ def _groups(settings: Settings) -> Iterator[Edge]:
 
 def _tables(contracts: Contracts) -> Iterator[Edge]:
     jobs = {topic: job for job, topics in ARCHIVED.items() for topic in topics}
-    for table in ICEBERG.values():
+    for table in tables_under(contracts).values():
         yield from (Edge(things.table(table.name), things.column(table.name, column.name), HOLDS) for column in table.columns)
     for topic in contracts.topics.values():
         if topic.table is None:
