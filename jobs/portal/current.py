@@ -36,11 +36,12 @@ class Current:
 
         Raises:
             StreamhouseError: they cannot be read, or break a rule.
+            OSError: they were taken away meanwhile.
 
         """
         self._settings, self._folder, self._make, self._clock = settings, folder, make, clock
         self._lock = threading.Lock()
-        self._looked_at = self._files()
+        self._looked_at: Files | None = self._files()
         self._catalogue = make(settings, load_anew(folder))
         self._read_ms = clock()
         self._trouble: str | None = None
@@ -48,13 +49,18 @@ class Current:
     def __call__(self) -> Catalogue:
         """The catalogue; the same object while the files stay as they are."""
         with self._lock:
+            try:
+                files = self._files()
+            except OSError as error:  # as when a folder goes while it is listed
+                self._looked_at, self._trouble = None, _named(error)  # the next look reads them, whatever there is
+                return self._catalogue
             # what is written while they are read is another state, which the next look sees
-            if (files := self._files()) != self._looked_at:
+            if files != self._looked_at:
                 self._looked_at = files
                 try:
                     self._catalogue = self._make(self._settings, load_anew(self._folder))
                 except _FAULTS as error:
-                    self._trouble = str(error)
+                    self._trouble = _named(error)
                 else:
                     self._read_ms, self._trouble = self._clock(), None
             return self._catalogue
@@ -77,3 +83,8 @@ class Current:
                     continue
                 found.add((str(file), stat.st_mtime_ns, stat.st_size))
         return frozenset(found)
+
+
+def _named(error: Exception) -> str:
+    """Our own errors are sentences; of others the text alone, as `'data'` of a KeyError, says little."""
+    return str(error) if isinstance(error, StreamhouseError) else f"{type(error).__name__}: {error}"
