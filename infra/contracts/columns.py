@@ -151,7 +151,8 @@ def iceberg_type(schema: Mapping[str, Any]) -> str:
     if kinds == {"boolean"}:
         return "boolean"
     if kinds == {"integer"}:
-        values = [value for value in schema.get("enum", [schema.get("const")]) if value is not None]
+        # others are no values of it, which a rule says
+        values = [value for value in schema.get("enum", [schema.get("const")]) if types({"const": value}) <= {"integer", "number"}]
         low, high = (min(values), max(values)) if values else (schema.get("minimum"), schema.get("maximum"))
         return "int" if low is not None and high is not None and _INT[0] <= low and high <= _INT[1] else "long"
     if kinds and kinds <= {"integer", "number"}:

@@ -44,6 +44,8 @@ def undecodable(schema: Schema, path: str = "") -> Iterator[str]:
         yield f"{where}: const {schema['const']!r}, which is no text, whole number or null"
     if "enum" in schema and not all(isinstance(value, str | int) and not isinstance(value, bool) for value in schema["enum"] or (None,)):
         yield f"{where}: enum of other values than texts and whole numbers"
+    for word, value in _unlike(schema):
+        yield f"{where}: {word} {value!r}, which is no {' or '.join(sorted(types(schema)))}"
     whole = types(schema) & {"integer"}
     for word, limit in schema.items():
         if word in _NUMBER and whole and not (isinstance(limit, int) and _LEAST <= limit <= _MOST):
@@ -70,6 +72,14 @@ def field_type(schema: Schema, name: str) -> Any:  # noqa: ANN401 - a type made 
         return Literal[tuple(schema["enum"])]
     kinds = [_simple(kind, schema, name) for kind in sorted(types(schema) & _KNOWN_TYPES)]
     return kinds[0] if len(kinds) == 1 else Any if len(kinds) == len(_KNOWN_TYPES) - 1 else Union[tuple(kinds)]  # noqa: UP007
+
+
+def _unlike(schema: Schema) -> Iterator[tuple[str, Any]]:
+    """The constant, or the first of the listed values, that the schema's own type refuses: the decoder asks for the value alone."""
+    kinds = types(schema) | ({"integer"} if "number" in types(schema) else set())
+    listed = {"const": [schema["const"]] if "const" in schema else [], "enum": schema.get("enum", ())}
+    for word, values in listed.items():
+        yield from [(word, value) for value in values if not types({"const": value}) <= kinds][:1]
 
 
 def snake(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,8 +13,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft7Validator
 
 from infra.contracts.accepts import narrower
-from infra.contracts.load import load_contracts
+from infra.contracts.columns import iceberg_type
+from infra.contracts.load import ContractError, load_anew, load_contracts
 from infra.contracts.structs import field_type, snake, undecodable
+from tests.contracts.edits import added, copied
 
 SMALL = st.integers(-3, 6)
 SCALARS = st.one_of(st.none(), st.booleans(), SMALL, st.sampled_from([0.5, -2.5]), st.sampled_from(["", "a", "ab", "abc", "b\n"]))
@@ -138,6 +141,10 @@ def test_every_schema_of_ours_can_be_decoded() -> None:
         ({"type": "string", "format": "email"}, "format email"),
         ({"type": "object", "properties": {"a": {"type": "array", "items": {"$ref": "#"}}}}, "a[]: $ref"),
         ({"enum": [1.5]}, "enum of other values"),
+        ({"type": "integer", "enum": [1, "a"]}, "the value: enum 'a', which is no integer"),
+        ({"type": ["number", "null"], "enum": [1, "a"]}, "the value: enum 'a', which is no null or number"),
+        ({"type": "string", "const": 1}, "the value: const 1, which is no string"),
+        ({"type": "object", "properties": {"a": {"type": "string", "const": None}}}, "a: const None, which is no string"),
         ({"type": "string", "pattern": "(?<a"}, "pattern"),
         (
             {"type": "object", "properties": {"a": {"type": "string", "pattern": "^(a+)+$", "maxLength": 64}}},
@@ -147,3 +154,44 @@ def test_every_schema_of_ours_can_be_decoded() -> None:
 )
 def test_what_the_decoder_cannot_ask_is_named(schema: dict[str, Any], what: str) -> None:
     assert what in next(undecodable(schema))
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": ["integer", "null"], "enum": [1, 2]},
+        {"type": "number", "enum": [1]},
+        {"type": "string", "const": "a"},
+        {"enum": ["a", 1]},
+        {"const": None},
+        {"type": "null", "const": None},
+    ],
+)
+def test_values_of_their_own_type_are_not_named(schema: dict[str, Any]) -> None:
+    assert list(undecodable(schema)) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "kind"),
+    [
+        ({"enum": [1, 2]}, "int"),
+        ({"enum": [1, 2**40]}, "long"),
+        ({"const": 7}, "int"),
+        ({"enum": ["a"]}, "long"),
+        ({"enum": [1, "a", None]}, "int"),
+        ({"const": [1]}, "long"),
+        ({"const": True}, "long"),
+    ],
+)
+def test_a_column_of_whole_numbers_is_as_wide_as_those_that_are_listed(limits: dict[str, Any], kind: str) -> None:
+    assert iceberg_type({"type": "integer", **limits}) == kind
+
+
+@pytest.mark.parametrize(("limits", "said"), [({"enum": ["a"]}, "enum 'a'"), ({"const": [1]}, "const [1]")])
+def test_values_of_another_type_are_a_sentence_among_the_others(limits: dict[str, Any], said: str, tmp_path: Path) -> None:
+    folder = copied(tmp_path / "contracts")
+    added("UserAction", "size", "integer", "How large.", "", **limits)(folder)
+    with pytest.raises(ContractError) as refused:
+        load_anew(folder)
+    assert f"got data.size: {said}, which is no" in str(refused.value)
+    assert "a unit of data.size, got nothing" in str(refused.value)
