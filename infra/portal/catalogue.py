@@ -71,7 +71,7 @@ class Example:
 
 @dataclass(frozen=True)
 class Topic:
-    """A topic, from its contract. `kept`: how long records stay, in words."""
+    """A topic, from its contract. `kept`: how long records stay, in words; `is_compacted`: the latest of each key alone."""
 
     name: str
     domain: str
@@ -90,6 +90,7 @@ class Topic:
     versions: tuple[EventVersion, ...]
     examples: tuple[Example, ...]
     file: str = ""
+    is_compacted: bool = False
 
 
 @dataclass(frozen=True)

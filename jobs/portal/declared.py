@@ -80,6 +80,7 @@ def _topic(contracts: Contracts, topic: Contract, root: Path) -> Topic:
         versions=tuple(_version(contracts, topic, *event) for event in sorted(topic.events)),
         examples=tuple(_example(one.name, one.value) for one in topic.valid if one.value is not None),
         file=str(topic.file.relative_to(root)) if topic.file.is_relative_to(root) else topic.file.name,
+        is_compacted=topic.cleanup == "compact",
     )
 
 

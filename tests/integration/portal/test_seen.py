@@ -17,6 +17,7 @@ from infra.contracts.load import FOLDER
 from infra.portal.findings import findings
 from infra.portal.live import DeadLetters, Seen, SeenGroup, SeenVersion
 from jobs.portal.seen import Look
+from jobs.portal.seen_records import Records, Span
 from tests.brokers import own_broker
 from tests.portal import deprecated, ours
 
@@ -144,6 +145,70 @@ def test_few_records_are_counted_and_of_many_it_is_said_that_they_are_not(broker
     client.delete_records([TopicPartition("inventory", 0, 200)])[TopicPartition("inventory", 0, 200)].result(20)
     assert now()[0] == (1, False), "its beginning moved, and what is left is few"
     client.delete_consumer_groups(["counted"])["counted"].result(20)
+
+
+def test_of_a_compacted_topic_it_is_said_that_it_holds_no_more(broker: Settings) -> None:
+    """Compaction would move neither its beginning nor its end."""
+    producer = Producer({**broker.kafka.client(), "log_level": 2})
+    for value in (b"{}", b'{"eventType": "Snapshot", "version": 1}'):
+        producer.produce("aggregate-snapshots", value, b"order-1", partition=0)
+    assert producer.flush(20) == 0
+    (topic,) = (one for one in Look(broker, ours(), system_clock)().topics or () if one.name == "aggregate-snapshots")
+    assert (topic.records, topic.at_most) == (2, True)
+    assert [(one.event_type, one.version) for one in topic.versions] == [("Snapshot", 1)]
+
+
+def test_records_are_read_once_and_on_from_where_the_time_was_over(broker: Settings) -> None:
+    client, place = AdminClient(dict(broker.kafka.client())), ("large", 0)
+    client.create_topics([NewTopic("large", 1, 1)])["large"].result(20)
+    letter = b'{"eventType": "Odd", "version": 2, "data": {"error": {"step": "decode", "reason": "odd"}}}'
+    try:
+        send(broker, "large", *[letter + b" " * 300_000] * 100)
+        send(broker, "large", b"none", transaction="large")
+        records = Records(broker, {"large"})
+        records.read({place: Span("a", 0, 102)}, until=time.monotonic())
+        assert (records.notes(place), records.end(place)) == ([], 0)
+        seconds, deadline = 0.02, time.monotonic() + 120
+        while records.end(place) < 102:
+            assert time.monotonic() < deadline
+            records.read({place: Span("a", 0, 102)}, until=time.monotonic() + seconds)
+            seconds *= 1.3
+        before = records.notes(place)
+        assert [(note.offset, note.event, note.reason) for note in before] == [
+            *((offset, ("Odd", 2), "decode: odd") for offset in range(100)),
+            (100, None, "no dead letter"),
+        ]
+        send(broker, "large", letter)
+        records.read({place: Span("a", 50, 103)}, until=time.monotonic() + 60)
+        after = records.notes(place)
+        assert [note.offset for note in after] == [*range(50, 101), 102]
+        assert all(kept is note for kept, note in zip(before[50:], after, strict=False)), "they were not read again"
+        records.read({place: Span("b", 50, 103)}, until=time.monotonic() + 60)
+        again = records.notes(place)
+        assert again == after, "of a topic that was made anew all are read"
+        assert not any(one is note for one, note in zip(after, again, strict=True))
+    finally:
+        client.delete_topics(["large"])["large"].result(20)
+
+
+def test_a_topic_that_was_made_anew_is_counted_anew(broker: Settings) -> None:
+    """It may have as many offsets as the one before."""
+    client, look = AdminClient(dict(broker.kafka.client())), Look(broker, ours(), system_clock)
+
+    def made(*values: bytes, transaction: str = "") -> int:
+        client.create_topics([NewTopic("remade", 1, 1)])["remade"].result(20)
+        send(broker, "remade", *values, transaction=transaction)
+        (topic,) = (one for one in look().topics or () if one.name == "remade")
+        client.delete_topics(["remade"])["remade"].result(20)
+        assert (topic.written, topic.at_most) == (3, False)
+        return topic.records
+
+    assert made(b"{}", b"{}", b"{}") == 3
+    deadline = time.monotonic() + 60
+    while "remade" in client.list_topics(timeout=20).topics:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    assert made(b"{}", b"{}", transaction="remade") == 2
 
 
 def test_a_group_with_members_that_no_contract_names(broker: Settings) -> None:

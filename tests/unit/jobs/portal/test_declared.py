@@ -20,6 +20,8 @@ def test_topics_and_versions_are_those_of_the_contracts() -> None:
     assert {topic.name: [(one.event_type, one.version) for one in topic.versions] for topic in ours().topics} == {
         topic.name: sorted(topic.events) for topic in contracts.topics.values()
     }
+    compacted = {name for name, topic in contracts.topics.items() if topic.cleanup == "compact"}
+    assert {topic.name for topic in ours().topics if topic.is_compacted} == compacted
     for topic in ours().topics:
         assert len(topic.examples) == len([one for one in contracts.topics[topic.name].valid if one.value is not None])
         assert all((one.event_type, one.version) in contracts.topics[topic.name].events for one in topic.examples)
