@@ -106,5 +106,5 @@ def _offsets(client: AdminClient, places: Iterable[Place], spec: OffsetSpec, unt
 
 
 def _left(until: float) -> float:
-    """Seconds that are left, and some where none are: each question is asked."""
-    return max(0.1, until - time.monotonic())
+    """Seconds that are left, and one where none are: each question is asked, and a broker that is slow is not away."""
+    return max(1.0, until - time.monotonic())
