@@ -39,7 +39,7 @@ class TableLog:
         `as_stored`: columns that a row holds in its value's bytes alone stay null.
         """
         # of the table, not of its declaration: files that are older or newer than what was applied declare other columns and types
-        schema = columns_read(settings, table, columns, snapshot_id) if plan is None else plan.schema
+        schema = columns_read(settings, table, columns) if plan is None else plan.schema
         self._offset = by[1]
         self._waiting = schema.empty_table()
         self._rest: Iterator[pa.RecordBatch] = iter(())

@@ -45,14 +45,14 @@ def columns_called(settings: Settings, table: str, version: int, fields: Sequenc
     return {field: found.get(field, field) for field in fields}
 
 
-def columns_read(settings: Settings, table: str, columns: Sequence[str], snapshot_id: int | None = None) -> pa.Schema:
-    """These columns in the types in which `read_log` gives them as they are stored; of one that the snapshot lacks, today's.
+def columns_read(settings: Settings, table: str, columns: Sequence[str]) -> pa.Schema:
+    """These columns in the types in which `read_log` gives them, of whichever snapshot: those of today.
 
     Raises:
-        LakehouseError: no such table, column or snapshot.
+        LakehouseError: no such table or column.
 
     """
     with open_catalog(settings) as catalog:
         held = load_table(catalog, settings, table)
-        now, then = log_schema(held.schema()), log_schema(scan_of(held, table, columns, None, snapshot_id).projection())
-        return pa.schema([(then if name in then.names else now).field(name) for name in columns])
+        now = log_schema(scan_of(held, table, columns, None, None).projection())
+        return pa.schema([now.field(name) for name in columns])

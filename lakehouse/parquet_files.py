@@ -239,8 +239,16 @@ def _meets(group: Any, column: str | None, first: int, end: int) -> bool:  # noq
 
 def _found(held: IcebergTable, file: Any, names: list[str]) -> dict[str, str | None]:  # noqa: ANN401 - pyarrow ships no types
     """By the table's names those that a file has for the same columns; None where it has none."""
-    there = {_id(column) or column.name: column.name for column in file.schema_arrow}
+    columns = [(column.name, _id(column)) for column in file.schema_arrow]
+    mapped = {} if all(number for _, number in columns) else _mapped(held)
+    there = {number or mapped.get(name) or name: name for name, number in columns}
     return {name: there.get(held.schema().find_field(name).field_id) or there.get(name) for name in names}
+
+
+def _mapped(held: IcebergTable) -> dict[str, int]:
+    """By each name that a column ever had its id, as the table says it for files that came without ids."""
+    mapping = held.name_mapping()
+    return {} if mapping is None else {name: field.field_id for field in mapping for name in field.names if field.field_id is not None}
 
 
 def _there(found: dict[str, str | None]) -> list[str]:

@@ -28,7 +28,7 @@ def picked(plan: LogPlan, partition: int, wanted: NDArray[np.int64]) -> Iterator
 
     A file out of order gives rows out of order with those of others; an offset that no file holds gives none.
     """
-    whole = LogFiles(plan.held, plan.scan.projection(), partition, _OPEN_BYTES, plan.by, plan.filling)
+    whole = LogFiles(plan.held, plan.projection, partition, _OPEN_BYTES, plan.by, plan.filling)
     first, last, low, high = np.array([file[:4] for file in plan.files], np.int64).reshape(-1, 4).T
     begins, ends = np.searchsorted(wanted, low), np.searchsorted(wanted, high, "right")
     for number in np.flatnonzero((first <= partition) & (partition <= last) & (begins < ends)).tolist():
@@ -73,7 +73,7 @@ def _of_file(whole: LogFiles, number: int, task: FileScanTask, here: NDArray[np.
 def _with_deletes(plan: LogPlan, task: FileScanTask, partition: int, here: NDArray[np.int64]) -> pa.Table:
     """Only Iceberg's own reader knows which rows are gone."""
     inside = stretch(plan.by, partition, here[0], here[-1] + 1)
-    scan = ArrowScan(plan.held.metadata, plan.held.io, plan.scan.projection(), inside, case_sensitive=True)
+    scan = ArrowScan(plan.held.metadata, plan.held.io, plan.projection, inside, case_sensitive=True)
     with reading(task.file.file_path):
         rows = scan.to_table([FileScanTask(task.file, task.delete_files, inside)])
     return plan.filled(rows)

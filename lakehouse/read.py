@@ -10,6 +10,7 @@ from pyiceberg.conversions import from_bytes
 from pyiceberg.expressions import BooleanExpression
 from pyiceberg.io.pyarrow import ArrowScan
 from pyiceberg.manifest import DataFile
+from pyiceberg.schema import Schema
 from pyiceberg.table import ALWAYS_TRUE, DataScan, FileScanTask
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.types import IntegerType, LongType, PrimitiveType
@@ -123,10 +124,11 @@ def read_log(
 
     `by`: other columns that hold a partition and an offset, as those of the action that a prediction answers.
 
-    The whole answer is of one snapshot. Memory stays bounded: offsets are taken in steps of at most 20,000 records, fewer where
-    they unfold to more than 16 MiB, and each step opens only the files whose offsets it meets, small ones once for all steps.
-    Offsets that a topic skips (transaction markers) are skipped here; a row that the table holds twice comes twice. With
-    `leave_out_unreadable` so are the rows of a data file that is gone or spoilt. Columns are filled in as by `read`, but not `as_stored`.
+    The whole answer is of one snapshot, in the columns and types that the table has today; one that came later is null. Memory stays
+    bounded: offsets are taken in steps of at most 20,000 records, fewer where they unfold to more than 16 MiB, and each step opens only
+    the files whose offsets it meets, small ones once for all steps. Offsets that a topic skips (transaction markers) are skipped here; a
+    row that the table holds twice comes twice. With `leave_out_unreadable` rows of a data file that is gone or spoilt are skipped, too.
+    Columns are filled in as by `read`, but not `as_stored`.
     """
     inside = stretch(by, partition, from_offset, to_offset)
     with open_catalog(settings) as catalog:
@@ -140,11 +142,13 @@ def read_log(
 class LogPlan:
     """The files of a table as of one snapshot, for many readings of parts of it: to list them takes longer than to read a few.
 
-    `files`: lowest and highest partition and offset in each, and the file. `filling`: None where rows are read as they lie.
+    `projection`: what is read, as the table has it today, also of a snapshot before a change: files know columns by id. `files`: lowest
+    and highest partition and offset in each, and the file. `filling`: None where rows are read as they lie.
     """
 
     held: IcebergTable
     scan: DataScan
+    projection: Schema
     columns: tuple[str, ...] | None
     by: tuple[str, str]
     files: tuple[tuple[int, int, int, int, FileScanTask], ...]
@@ -152,7 +156,7 @@ class LogPlan:
 
     def filled(self, rows: pa.Table) -> pa.Table:
         """What `scan` reads of a file, as it is read of all others."""
-        return rows.cast(log_schema(self.scan.projection())) if self.filling is None else self.filling(rows).cast(self.filling.types)
+        return rows.cast(log_schema(self.projection)) if self.filling is None else self.filling(rows).cast(self.filling.types)
 
     def asked(self, rows: pa.Table) -> pa.Table:
         """The columns that were asked for."""
@@ -161,7 +165,7 @@ class LogPlan:
     @property
     def schema(self) -> pa.Schema:
         """Of the rows that it gives."""
-        schema = log_schema(self.scan.projection()) if self.filling is None else self.filling.types
+        schema = log_schema(self.projection) if self.filling is None else self.filling.types
         return schema if self.columns is None else pa.schema([schema.field(name) for name in self.columns])
 
 
@@ -201,17 +205,18 @@ def _planned(
     scan = scan_of(held, table, wanted, None, snapshot_id)
     tasks = files_of(held, scan_of(held, table, wanted, files_with, snapshot_id).filter(inside))
     filling = None if as_stored else filling_of(settings, held, table, columns, by, snapshot_id, tasks)
-    scan = scan if filling is None else scan_of(held, table, filling.read, None, snapshot_id)
+    read = wanted if filling is None else filling.read
+    projection = held.schema() if read is None else held.schema().select(*read)
     # a file without a place has no bounds of it; a filter that says so takes longer than all other listing
     placed = [task for task in tasks if not any(nulls_in(held, task.file, column) == task.file.record_count for column in by)]
     there = [task for task in placed if not leave_out_unreadable or unreadable(held, task.file.file_path) is None]
     files = tuple((*offsets(held, task.file, by[0], IntegerType()), *offsets(held, task.file, by[1]), task) for task in there)
-    return LogPlan(held, scan, None if columns is None else tuple(columns), by, files, filling)
+    return LogPlan(held, scan, projection, None if columns is None else tuple(columns), by, files, filling)
 
 
 def read_planned(plan: LogPlan, partition: int, from_offset: int, to_offset: int) -> Iterator[pa.RecordBatch]:
     """As `read_log`, from files that were listed before."""
-    held, by, scan = plan.held, plan.by, plan.scan
+    held, by = plan.held, plan.by
     files = sorted(
         (low, high, i, task)
         for i, (first, last, low, high, task) in enumerate(plan.files)
@@ -222,7 +227,7 @@ def read_planned(plan: LogPlan, partition: int, from_offset: int, to_offset: int
     end = min(to_offset, max(high for _, high, _, _ in files) + 1)
     start = max(from_offset, files[0][0])
     step = _step([task for *_, task in files])
-    whole = LogFiles(held, scan.projection(), partition, _OPEN_BYTES, by, plan.filling)
+    whole = LogFiles(held, plan.projection, partition, _OPEN_BYTES, by, plan.filling)
     while start < end:
         stop = min(start + step, end)
         meeting = [(i, task) for low, high, i, task in files if low < stop and high >= start]
@@ -268,11 +273,11 @@ def _parts(
 
 
 def _rows(plan: LogPlan, tasks: list[FileScanTask], inside: BooleanExpression) -> pa.Table:
-    held, scan = plan.held, plan.scan
+    held = plan.held
     # the residual of a planned file was computed for the whole range; this step asks for less
     narrowed = [FileScanTask(task.file, task.delete_files, inside) for task in tasks]
-    with reading(held, scan, tasks):
-        rows = ArrowScan(held.metadata, held.io, scan.projection(), inside, case_sensitive=True).to_table(narrowed)
+    with reading(held, plan.scan, tasks):
+        rows = ArrowScan(held.metadata, held.io, plan.projection, inside, case_sensitive=True).to_table(narrowed)
     return plan.filled(rows)
 
 

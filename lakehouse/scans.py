@@ -55,8 +55,9 @@ def reading(held: IcebergTable, scan: DataScan, tasks: Sequence[FileScanTask] | 
     try:
         yield
     except (OSError, pa.ArrowException) as error:
+        names = columns_held(held) if "*" in scan.selected_fields else list(scan.selected_fields)
         for task in files_of(held, scan) if tasks is None else tasks:
-            for _ in pieces(held, task.file.file_path, [column.name for column in scan.projection().fields], plain=False):
+            for _ in pieces(held, task.file.file_path, names, plain=False):
                 pass  # until one says of itself that it cannot be read
         message = f"table {'.'.join(held.name())}: expected data files that can be read, got: {error}; see `./streamhouse audit`"
         raise LakehouseError(message) from error
