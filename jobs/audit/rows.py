@@ -33,7 +33,7 @@ class Side:
     """The table of one topic partition: its name, and the offset after its last row as pinned.
 
     `from_value`: typed columns that may be null in a row whose value holds something, as those of an archiver that a contract outgrew.
-    `in_parts`: of these such as are JSON, of which that archiver knows some parts alone.
+    `in_parts`: those that are JSON with parts, which may lie there in another order; of such as are in `from_value` some parts alone may.
     """
 
     topic: str
@@ -159,23 +159,30 @@ def _columns(side: Side, step: Step, typed: list[Row], rows: pa.Table, compared:
 
 
 def _outgrown(side: Side, name: str, expected: pa.Scalar, got: pa.Scalar) -> bool:
-    """Whether a column lacks no more than an archiver leaves out that was started before the contract said so much."""
+    """Whether a column says what is expected but for what an archiver does otherwise that was started under another contract.
+
+    It leaves out what that one did not name, and writes parts in the order in which that one named them.
+    """
     if not got.is_valid:
         return name in side.from_value
     if name not in side.in_parts or not expected.is_valid:
         return False
     try:
-        return _is_part(orjson.loads(got.as_py()), orjson.loads(expected.as_py()))
+        return _is_part(orjson.loads(got.as_py()), orjson.loads(expected.as_py()), lacking=name in side.from_value)
     except ValueError:
         return False
 
 
-def _is_part(got: Any, whole: Any) -> bool:  # noqa: ANN401 - parsed JSON
+def _is_part(got: Any, whole: Any, *, lacking: bool) -> bool:  # noqa: ANN401 - parsed JSON
+    """Whether all of `got` is in `whole`, and unless some may be `lacking` all of `whole` in it."""
     if isinstance(got, dict) and isinstance(whole, dict):
-        return all(name in whole and _is_part(part, whole[name]) for name, part in got.items())
+        fits = all(name in whole and _is_part(part, whole[name], lacking=lacking) for name, part in got.items())
+        return fits and (lacking or len(got) == len(whole))
     if isinstance(got, list) and isinstance(whole, list):
-        return len(got) == len(whole) and all(map(_is_part, got, whole))
-    return bool(got == whole)
+        return len(got) == len(whole) and all(_is_part(*both, lacking=lacking) for both in zip(got, whole, strict=True))
+    if lacking and type(got) is int and type(whole) is float:  # of an archiver whose contract said nothing of it, or a whole number
+        return float(got) == whole
+    return type(got) is type(whole) and bool(got == whole)
 
 
 def _arrow(values: Sequence[Any], kind: pa.DataType) -> pa.Array:

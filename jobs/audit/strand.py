@@ -83,7 +83,7 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     compared = Compared()
     held_end = 0 if pin.held is None else pin.held[1]
     there = columns_of(settings, work.table, work.snapshot_id)
-    in_parts = frozenset(name for name in there.from_value if there.fields[name].has_parts)
+    in_parts = frozenset(name for name, column in there.fields.items() if column.has_parts)
     side = Side(pin.topic, work.table, pin.partition, held_end, there.from_value, in_parts)
     # as the table says, which keeps fields that neither the contract files of this code nor the contract in effect may name
     fields = Extractor(list(there.fields.values())) if there.fields else work.contract.newest.columns

@@ -144,3 +144,29 @@ def test_a_part_that_an_archiver_did_not_know_is_no_finding(broker: Settings, tm
         as_of(other_code, with_field(own(), "place", large))
         migrate.apply(settings, {"user_actions": TABLES["user_actions"]})
     assert kinds(audit(settings, settled=True, processes=0)) == {}
+
+
+def test_parts_that_are_described_in_another_order_are_no_finding(
+    broker: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = {"type": "object", "description": "Where.", "unit": "object"}
+    first, second = (with_field(own(), "place", {**place, "properties": dict.fromkeys(parts, TEXT)}) for parts in ("ab", "ba"))
+    with monkeypatch.context() as other_code:
+        as_of(other_code, first)
+        settings = audited_anew(broker, tmp_path / "state")  # the column is there from the beginning
+        records = [with_data(action(f"user_{n}", n), place={"a": f"a{n}", "b": "b"}) for n in range(9)]
+        Writer(settings, "shop").send([("user-actions", one) for one in records])
+        Scorer(settings).answer()
+        Archive(settings).follow_all()
+
+        def with_place(rows: pa.Table) -> pa.Table:
+            places = [orjson.dumps(orjson.loads(value)["data"]["place"]).decode() for value in rows["value"].to_pylist()]
+            return rows.set_column(rows.column_names.index("place"), "place", pa.array(places, pa.string()))
+
+        rewrite_records(settings, "user_actions", with_place)
+        as_of(other_code, with_field(second, "referrer"))
+        planned = [change.detail for change in migrate.apply(settings, {"user_actions": TABLES["user_actions"]})]
+        assert not [detail for detail in planned if "place" in detail]
+        assert kinds(audit(settings, settled=True, processes=0)) == {}
+        change(settings, "user_actions", lambda rows, at: with_value(rows, "place", at, '{"b":"b"}'))
+    assert kinds(audit(settings, settled=True, processes=0)) == {("user_actions", "changed_place"): 1}

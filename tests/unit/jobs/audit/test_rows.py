@@ -100,6 +100,14 @@ def test_rows_with_each_others_records_are_told_from_rows_with_other_bytes() -> 
         ('{"b":[]}', True, True, True),
         ("[1]", True, True, True),
         ("{", True, True, True),
+        ('{"b":[{"d":3,"c":2}],"a":1}', False, True, False),
+        ('{"b":[{"d":3,"c":2}],"a":1}', False, False, True),
+        ('{"b":[{"d":3}],"a":1}', False, True, True),
+        ('{"b":[{"d":3,"c":2}],"a":1,"e":1}', False, True, True),
+        ('{"b":[{"d":3,"c":2}],"a":1.0}', False, True, True),
+        ('{"a":true}', True, True, True),
+        ('{"a":1.0}', True, True, True),
+        ('{"a":"1"}', True, True, True),
     ],
 )
 def test_a_column_may_lack_what_its_archiver_did_not_know(held: str | None, from_value: bool, in_parts: bool, is_told: bool) -> None:
@@ -110,6 +118,17 @@ def test_a_column_may_lack_what_its_archiver_did_not_know(held: str | None, from
     result = Compared()
     side = replace(SIDE, from_value=frozenset([column] * from_value), in_parts=frozenset([column] * in_parts))
     compare(side, of, typed, rows, result)
+    assert [finding.kind for finding in result.findings.kept] == [f"changed_{column}"] * is_told
+
+
+@pytest.mark.parametrize(("held", "is_told"), [('{"a":2,"b":0}', False), ('{"a":2}', False), ('{"a":3}', True), ('{"b":false}', True)])
+def test_a_whole_number_is_that_number_where_a_part_became_any_number(held: str, is_told: bool) -> None:
+    of, column = step([3]), "model_name"
+    rows, typed = table(of), typed_rows("predictions", of, CONTRACT)
+    typed[0][column] = '{"a":2.0,"b":0.0}'
+    rows = rows.set_column(rows.column_names.index(column), column, pa.array([held], pa.string()))
+    result = Compared()
+    compare(replace(SIDE, from_value=frozenset([column]), in_parts=frozenset([column])), of, typed, rows, result)
     assert [finding.kind for finding in result.findings.kept] == [f"changed_{column}"] * is_told
 
 
