@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from infra.config import Settings
 from infra.contracts.columns import FieldColumn
+from infra.contracts.structs import snake
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.from_value import fields_held, stand_ins
 from lakehouse.parquet_files import log_schema
@@ -26,6 +27,14 @@ class HeldColumns:
     fields: Mapping[str, FieldColumn]
     from_value: frozenset[str]
 
+    def called(self, version: int, fields: Sequence[str]) -> dict[str, str]:
+        """By field as a version of the event calls it on the wire, its column: it has another name where a newer version renamed it.
+
+        A field of which the table says nothing has the name that its column would begin with.
+        """
+        found = {one.fields[version]: name for name, one in self.fields.items() if version in one.fields}
+        return {field: found.get(field, snake(field)) for field in fields}
+
 
 def columns_of(settings: Settings, table: str, snapshot_id: int | None = None) -> HeldColumns:
     """The columns of a snapshot, the newest by default."""
@@ -36,13 +45,8 @@ def columns_of(settings: Settings, table: str, snapshot_id: int | None = None) -
 
 
 def columns_called(settings: Settings, table: str, version: int, fields: Sequence[str]) -> dict[str, str]:
-    """By field as a version of the event calls it on the wire, the column that holds it: it has another name where a newer one renamed it.
-
-    A field of which the table says nothing has its own name.
-    """
-    held = columns_of(settings, table).fields
-    found = {one.fields[version]: name for name, one in held.items() if version in one.fields}
-    return {field: found.get(field, field) for field in fields}
+    """As `HeldColumns.called`, of a table as it is now."""
+    return columns_of(settings, table).called(version, fields)
 
 
 def columns_read(settings: Settings, table: str, columns: Sequence[str]) -> pa.Schema:

@@ -30,12 +30,12 @@ _DIGEST_BYTES = 32
 _UNREADABLE = Original(None, None, elsewhere=True, sha256="")
 
 
-def actions(step: Step, typed: Sequence[Row]) -> Rows:
-    """Who acted and with which bytes, by offset."""
+def actions(step: Step, typed: Sequence[Row], user: str) -> Rows:
+    """Who acted and with which bytes, by offset. `user`: the column that says who, which a newer version may have renamed."""
     rows = np.zeros(len(step), ACTION)
     rows["offset"] = step.offset
     rows["value"], rows["key"] = _of_values(step.values), _of_keys(step.key.to_pylist())
-    rows["identity"] = identities([row.get("event_id") for row in typed], [row.get("user_id") for row in typed])
+    rows["identity"] = identities([row.get("event_id") for row in typed], [row.get(user) for row in typed])
     return rows
 
 

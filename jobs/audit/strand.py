@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from infra.config import Settings
 from infra.contracts.columns import Extractor
 from infra.contracts.decisions import NOTHING, Decisions
+from infra.contracts.events import SHAPE
 from infra.contracts.framing import is_framed
 from infra.contracts.in_effect import Contract
 from jobs.archive_columns import COLUMNS, ENVELOPE
@@ -87,6 +88,7 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     side = Side(pin.topic, work.table, pin.partition, held_end, there.from_value, in_parts)
     # as the table says, which keeps fields that neither the contract files of this code nor the contract in effect may name
     fields = Extractor(list(there.fields.values())) if there.fields else work.contract.newest.columns
+    user = there.called(SHAPE, ["userId"])["userId"]
     typed_names = [name for name in (fields.names if pin.topic == ACTIONS else COLUMNS[pin.topic]) if name in there.names]
     columns = ["topic_offset", "key", "value", "headers", "kafka_time", "event_time", *ENVELOPE, *typed_names]
     table = TableLog(
@@ -97,7 +99,7 @@ def follow(settings: Settings, work: Work, spill: Spill, passed: Callable[[int],
     def take(step: Step, rows: pa.Table, *, is_cut: bool) -> None:
         typed = typed_rows(pin.topic, _plain(step, work), work.contract, fields)
         compare(side, step, typed, rows, compared)
-        _take(strand, work, spill, step, typed, models, is_cut=is_cut)
+        _take(strand, work, spill, step, typed, user, models, is_cut=is_cut)
 
     seen = pin.begins
     if pin.low > 0:
@@ -143,10 +145,12 @@ def _before(offset: int, runs: Runs) -> Runs:
     return runs[runs[:, 0] < offset]
 
 
-def _take(strand: Strand, work: Work, spill: Spill, step: Step, typed: list[Row], models: PublishedModels, *, is_cut: bool) -> None:
+def _take(
+    strand: Strand, work: Work, spill: Spill, step: Step, typed: list[Row], user: str, models: PublishedModels, *, is_cut: bool
+) -> None:
     pin = work.pin
     if pin.topic == ACTIONS:
-        spill.put_actions(pin.partition, actions(step, typed))
+        spill.put_actions(pin.partition, actions(step, typed, user))
         spill.put_events(event_prints(typed), work.event_bits, str(pin.partition))
         found, faults = replays_of(pin.partition, step)
         strand.replays += found

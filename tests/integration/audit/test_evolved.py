@@ -123,6 +123,20 @@ def test_rows_of_a_version_that_ended_are_compared_as_they_were_written(evolved:
         assert kinds(audit(evolved, settled=True, processes=0)) == {}
 
 
+@pytest.mark.parametrize("renamed", [{"userId": "actorId"}, {"action": "kind"}], ids=["user", "action"])
+def test_a_field_that_this_code_reads_may_have_another_name(
+    evolved: Settings, monkeypatch: pytest.MonkeyPatch, renamed: dict[str, str]
+) -> None:
+    contracts = with_version(newer(), renamed, {}, {})
+    as_of(monkeypatch, contracts)
+    planned = [change.detail for change in migrate.apply(evolved, {"user_actions": TABLES["user_actions"]})]
+    assert [detail for detail in planned if detail.startswith("rename column")]
+    announce(evolved, described(contracts), first=False, change_id="change", now_ms=system_clock())
+    assert kinds(audit(evolved, settled=True, processes=0)) == {}
+    rewrite_records(evolved, "user_actions")  # upkeep: a snapshot with the columns of now
+    assert kinds(audit(evolved, settled=True, processes=0)) == {}
+
+
 def test_a_part_that_an_archiver_did_not_know_is_no_finding(broker: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = audited_anew(broker, tmp_path / "state")
     place = {"type": "object", "description": "Where.", "unit": "object"}
