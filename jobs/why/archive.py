@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from features.online import PROFILE_FEATURES
 from features.profile_history import ProfileHistory
 from infra.config import Settings
+from infra.contracts.events import SHAPE
 from jobs import archived_log
 from jobs.archived_log import archived_records
 from jobs.folded_archive import archived_profiles, profiles_in
@@ -22,6 +23,7 @@ from jobs.replay.published import COLUMNS
 from jobs.replay.table_source import BY_ACTION
 from jobs.table_log import END
 from jobs.why.named import Place
+from lakehouse.held_columns import columns_called, columns_read
 from lakehouse.iceberg import arrow_schema
 from lakehouse.picked import ByText, picked
 from lakehouse.read import LogPlan, log_ends, plan_log, read_planned, snapshot
@@ -88,7 +90,7 @@ class Archive:
         return self._answers(self._letters, LETTERS, LETTER_COLUMNS, place)[0]
 
     def offsets_of(self, user: str, partition: int, end: int) -> NDArray[np.int64]:
-        """The offsets of a user's archived actions below `end`, ascending, by the table's column `user_id`."""
+        """The offsets of a user's archived actions below `end`, ascending, by the table's column of it."""
         known = self._users.get(partition) or self._read_users(partition)
         code = known.users.get(user, -1)
         chosen = (known.user == code) & (known.offsets < end)
@@ -96,7 +98,7 @@ class Archive:
         return found
 
     def nobodys(self, partition: int, first: int, end: int) -> NDArray[np.int64]:
-        """The archived offsets from `first` on and below `end` whose column `user_id` is empty, ascending."""
+        """The archived offsets from `first` on and below `end` whose column of the user is empty, ascending."""
         known = self._users.get(partition) or self._read_users(partition)
         chosen = (known.user == _NOBODY) & (known.offsets >= first) & (known.offsets < end)
         found: NDArray[np.int64] = np.unique(known.offsets[chosen])
@@ -157,14 +159,14 @@ class Archive:
 
     def _columns(self, partition: int, column: str) -> tuple[NDArray[np.int64], pa.ChunkedArray]:
         """Offsets, ascending, and one more column of a whole partition."""
-        schema = arrow_schema(declared(ACTIONS))
-        kinds = pa.schema([schema.field("topic_offset"), schema.field(column)])
-        plan = self._plan(ACTIONS, kinds.names)
+        columns = ["topic_offset", column]
+        plan = self._plan(ACTIONS, columns)
+        kinds = columns_read(self._settings, ACTIONS, columns) if plan is None else plan.schema
         rows = pa.Table.from_batches(read_planned(plan, partition, 0, END) if plan else [], kinds)
         return rows["topic_offset"].to_numpy(), rows[column]
 
     def _read_users(self, partition: int) -> _Users:
-        offsets, users = self._columns(partition, "user_id")
+        offsets, users = self._columns(partition, columns_called(self._settings, ACTIONS, SHAPE, ["userId"])["userId"])
         coded = users.combine_chunks().dictionary_encode()
         codes = {name: code for code, name in enumerate(coded.dictionary.to_pylist())}
         user = coded.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)  # of what is no action, nobody

@@ -10,6 +10,7 @@ import pytest
 
 from infra.config import load_settings
 from infra.contracts.in_effect import BEGINNING, InEffect, Revision, described, of_files
+from infra.contracts.structs import snake
 from jobs.clickstream import Row
 from jobs.why.explain import Explainer
 from lakehouse import contract_changes, migrate
@@ -26,8 +27,16 @@ SENT_MS = 1_710_325_400_000
 USERS = [f"user_{number:04d}" for number in range(1, 5)]
 
 
-def test_actions_whose_user_stands_in_their_bytes_alone_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    contracts = with_version(own(), {"platform": "device"}, {}, {})
+def second(number: int, user: str, field: str, name: str) -> dict[str, object]:
+    """The data of an action in the version that has another name for a field."""
+    return {field: ..., name: {"platform": f"p{number}", "userId": user, "action": "product_view"}[field]}
+
+
+@pytest.mark.parametrize(("field", "name"), [("platform", "device"), ("userId", "actorId"), ("action", "kind")])
+def test_actions_whose_user_stands_in_their_bytes_alone_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, field: str, name: str
+) -> None:
+    contracts = with_version(own(), {field: name}, {}, {})
     revision = Revision(BEGINNING, described(contracts), "7f9c2b1e-3d4a-4c5b-8e6f-0a1b2c3d4e5f")
     settings, now = nobody_listens(load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")})), InEffect([revision])
     migrate.apply(settings)
@@ -35,7 +44,7 @@ def test_actions_whose_user_stands_in_their_bytes_alone_are_found(tmp_path: Path
     migrate.apply(settings, {"user_actions": TABLES["user_actions"]})
     contract_changes.note(settings, contract_changes.ANNOUNCED, revision, SENT_MS)
     rows = [
-        Row(number, user, SENT_MS, action(number, 2, user, platform=..., device="phone") if number % 3 else action(number, 1, user))
+        Row(number, user, SENT_MS, action(number, 2, user, **second(number, user, field, name)) if number % 3 else action(number, 1, user))
         for number, user in enumerate(USERS * 6)
     ]
     log = {
@@ -43,14 +52,16 @@ def test_actions_whose_user_stands_in_their_bytes_alone_are_found(tmp_path: Path
     }
     made = answered(settings, log, 2, {}, contract=now)
     old = archived("user-actions", made.topics["user-actions"], now, of_files().newest.columns)  # type: ignore[arg-type]
-    put_records(settings, "user_actions", old.drop_columns("platform"))
+    old = old.rename_columns([snake(name) if column == snake(field) else column for column in old.column_names])
+    put_records(settings, "user_actions", old)
     put_records(settings, "predictions", archived("predictions", made.topics["predictions"]))  # type: ignore[arg-type]
     assert len(made.topics["predictions"]) == len(rows)
+    column = "actor_id" if field == "userId" else "user_id"
     stored = {
         user
         for partition in log
-        for rows in read_log(settings, "user_actions", partition, 0, 99, ["user_id"], as_stored=True)
-        for user in rows["user_id"].to_pylist()
+        for rows in read_log(settings, "user_actions", partition, 0, 99, [column], as_stored=True)
+        for user in rows[column].to_pylist()
     }
     assert stored == {None, *USERS}
 
