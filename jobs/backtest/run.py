@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from features.history import NEVER
 from infra.config import Settings
 from infra.contracts.codec import rfc3339
+from infra.contracts.events import SHAPE
 from infra.errors import StreamhouseError
 from jobs import processes
 from jobs.backtest.page import About, Identity
@@ -23,6 +24,7 @@ from jobs.processes import Progress
 from jobs.replay.chosen import Chosen, milliseconds
 from jobs.replay.history import History
 from jobs.scoring_parts import models_folder
+from lakehouse.held_columns import columns_called
 from lakehouse.read import log_ends, read
 from models.compared import Comparison
 from models.comparison import Scored, compare
@@ -224,12 +226,13 @@ def _identities(
     settings: Settings, history: History, parts: Sequence[PartOfBacktest], columns: _Columns, rows: Sequence[int]
 ) -> list[Identity]:
     """Whose actions these are, read from the archive by their offsets."""
+    called = columns_called(settings, "user_actions", SHAPE, ["userId", "action"])
     found = {}
     for partition in {int(columns.partition[row]) for row in rows}:
         offsets = sorted({int(columns.offset[row]) for row in rows if columns.partition[row] == partition})
         where = f"topic_partition = {partition} and topic_offset in ({', '.join(map(str, offsets))})"
-        names = ["topic_partition", "topic_offset", "user_id", "event_id", "action"]
+        names = ["topic_partition", "topic_offset", "event_id", *called.values()]
         for row in read(settings, "user_actions", names, where, history.snapshots["user_actions"]).to_pylist():
             found[row["topic_partition"], row["topic_offset"]] = row
     named = [(found[int(columns.partition[row]), int(columns.offset[row])], int(columns.time[row])) for row in rows]
-    return [Identity(str(row["user_id"]), str(row["event_id"]), moment, row["action"]) for row, moment in named]
+    return [Identity(str(row[called["userId"]]), str(row["event_id"]), moment, row[called["action"]]) for row, moment in named]

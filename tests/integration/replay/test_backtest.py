@@ -20,7 +20,11 @@ from infra.config import ROOT, Settings
 from infra.errors import StreamhouseError
 from jobs.backtest.command import Order, main
 from jobs.clickstream import Row, open_clickstream, rows
+from lakehouse import migrate
+from lakehouse.archives import of_actions
+from lakehouse.tables import TABLES
 from models.outcome import HORIZON, LABEL
+from tests.evolved import own, with_version
 from tests.histories import Kept, Made, answered, log_of, profiles_of, put
 from tests.integration.replay.conftest import GOOD, a_lake, real_profiles, some_rows, with_profiles
 from tests.lake import rewrite_records
@@ -103,6 +107,27 @@ def test_a_candidate_may_want_features_that_were_never_served(tmp_path: Path) ->
     assert any(score == pytest.approx(change["candidate"], abs=1e-6) for score in said)
     named = orjson.loads(told(settings, tmp_path / "named", champion="buys@1")["report.json"])["comparison"]
     assert named["champion"]["metrics"] == report["champion"]["metrics"]
+
+
+def test_fields_that_a_newer_version_renamed_name_the_same_actions(
+    made: tuple[Settings, Made], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "root"
+    shutil.copytree(ROOT / "models" / "published" / "purchase_30m", root / "models" / "published" / "purchase_30m")
+    a_folder(root / "models" / "published" / "buys" / "1", training=msgspec.structs.replace(a_manifest().training, label=LABEL))
+    settings = replace(with_profiles(a_lake(tmp_path, made[1])), root=root)
+    before = told(settings, tmp_path / "before", model="buys@1")
+    named = orjson.loads(before["report.json"])["about"]["largest"]
+    assert {one["user_id"] for one in named} - {"None"}
+    assert {one["action"] for one in named} - {None}
+    contracts = with_version(own(), {"userId": "actorId", "action": "kind"}, {}, {})
+    monkeypatch.setitem(TABLES, "user_actions", of_actions(contracts))
+    planned = [change.detail for change in migrate.apply(settings, {"user_actions": TABLES["user_actions"]})]
+    assert {"rename column user_id to actor_id", "rename column action to kind"} <= set(planned)
+    assert told(settings, tmp_path / "after", model="buys@1") == before
+    rewrite_records(settings, "user_actions")
+    renewed = orjson.loads(told(settings, tmp_path / "renewed", model="buys@1", renew=True)["report.json"])
+    assert renewed["about"]["largest"] == named
 
 
 def test_what_a_model_learned_from_is_left_out_unless_it_is_asked_for(made: tuple[Settings, Made], tmp_path: Path) -> None:
