@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from infra.config import Settings
+from infra.contracts.events import SHAPE
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from jobs import apply
@@ -23,6 +24,7 @@ from jobs.play import Played, play
 from jobs.submit import JOBS, submit
 from jobs.watch import Watch
 from lakehouse.append import append
+from lakehouse.held_columns import columns_called
 from lakehouse.query import query
 from lakehouse.read import count_rows, read
 
@@ -31,11 +33,14 @@ _IDLE_SECONDS = 120  # without any progress, something is wrong
 _LOOK_SECONDS = 0.25
 _FEW = 20
 Step = Callable[[str], None]
+_PURCHASES = """
+WITH purchases AS (SELECT "{userId}" AS user_id, event_time FROM user_actions WHERE "{action}" = 'purchase')
+"""
 _DECILES = """
 SELECT 11 - ntile AS decile, count(*) AS actions, round(min(score), 3) AS lowest, round(max(score), 3) AS highest,
        round(100.0 * avg(CAST(purchases > 0 AS INT)), 1) AS converted_percent
 FROM (SELECT p.score, ntile(10) OVER (ORDER BY p.score, p.action_partition, p.action_offset) AS ntile,
-             (SELECT count(*) FROM user_actions b WHERE b.action = 'purchase' AND b.user_id = p.user_id
+             (SELECT count(*) FROM purchases b WHERE b.user_id = p.user_id
               AND b.event_time > p.event_time AND b.event_time <= p.event_time + INTERVAL 30 MINUTE) AS purchases
       FROM predictions p)
 GROUP BY ntile ORDER BY decile
@@ -43,7 +48,7 @@ GROUP BY ntile ORDER BY decile
 _NEXT = (
     "./streamhouse status",
     "./streamhouse consume predictions -n 3",
-    './streamhouse query "SELECT action, count(*) AS n FROM user_actions GROUP BY action ORDER BY n DESC"',
+    './streamhouse query "SELECT {action}, count(*) AS n FROM user_actions GROUP BY {action} ORDER BY n DESC"',
     "./streamhouse rebuild && ./streamhouse train purchase_30m",
     "./streamhouse down",
 )
@@ -179,7 +184,9 @@ def _wait_for_tables(settings: Settings, answers: Mapping[str, int], step: Step)
 
 
 def _summary(settings: Settings, console: Console, answers: Mapping[str, int], rows: Mapping[str, int], step: Step) -> None:
-    deciles = query(settings, _DECILES).to_pandas().to_string(index=False)
+    called = columns_called(settings, "user_actions", SHAPE, ["userId", "action"])
+    purchases = _PURCHASES.format_map(called)
+    deciles = query(settings, purchases + _DECILES).to_pandas().to_string(index=False)
     step("the first query over the Iceberg tables is answered")
     predictions = read(settings, "predictions", columns=["flags"])
     late = sum("late_action" in (flags or ()) for flags in predictions["flags"].to_pylist())
@@ -187,22 +194,23 @@ def _summary(settings: Settings, console: Console, answers: Mapping[str, int], r
     for title, topic in (("actions", ACTIONS), ("predictions", ANSWERS[0]), ("dead letters", ANSWERS[1])):
         console.print(f"{title:<12} {answers[topic]:>9,}    in the table {rows[topic]:,}")
     console.print(f"late actions {late:>9,}")
-    console.print(_auc(settings))
+    console.print(_auc(settings, purchases))
     console.print("\nconversion by score decile, from the Iceberg tables:")
     console.print(deciles)
     console.print(f"\nFlink  {settings.flink.rest_url}    registry  {settings.registry.url}    Kafka  {settings.kafka.servers}")
     console.print("try next:")
     for command in _NEXT:
-        console.print(f"  {command}", highlight=False)
+        console.print(f"  {command.format_map(called)}", highlight=False)
 
 
-def _auc(settings: Settings) -> str:
-    """A sentence: the area under the curve of published scores against purchases within 30 minutes, on the last 28 days."""
+def _auc(settings: Settings, purchases: str) -> str:
+    """A sentence: the area under the curve of published scores against `purchases` within 30 minutes, on the last 28 days."""
     from sklearn.metrics import roc_auc_score
 
     table = query(
         settings,
-        """SELECT p.score, EXISTS (SELECT 1 FROM user_actions b WHERE b.action = 'purchase' AND b.user_id = p.user_id
+        purchases
+        + """SELECT p.score, EXISTS (SELECT 1 FROM purchases b WHERE b.user_id = p.user_id
                AND b.event_time > p.event_time AND b.event_time <= p.event_time + INTERVAL 30 MINUTE) AS bought
            FROM predictions p WHERE p.score IS NOT NULL AND p.event_time > (SELECT max(event_time) - INTERVAL 28 DAY FROM predictions)""",
     )
