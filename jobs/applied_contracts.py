@@ -86,6 +86,20 @@ def apply(
     return done
 
 
+def applied(settings: Settings, contracts: Contracts) -> dict[str, Contracts]:
+    """By topic that the broker has, it alone with the events on record; user-actions and what is not on record are missing.
+
+    Raises:
+        StreamhouseError: as `plan`.
+
+    """
+    with asking("which contracts were applied"):
+        there = _topics(settings)
+        held = _on_record(settings) if CHANGES in there else {}
+    known = {name: document for name, document in held.items() if name in there and name != TOPIC and document != _NOTHING}
+    return {name: _before(contracts, name, document) for name, document in sorted(known.items())}
+
+
 def _planned(contracts: Contracts, held: Mapping[str, str], there: frozenset[str], clock: Clock) -> list[Change]:
     today = datetime.fromtimestamp(clock() / 1000, UTC).date()
     found = [_change(contracts, name, held.get(name), today) for name in sorted(contracts.topics) if name != TOPIC]
@@ -98,22 +112,28 @@ def _planned(contracts: Contracts, held: Mapping[str, str], there: frozenset[str
 
 
 def _change(contracts: Contracts, name: str, document: str | None, today: date) -> Change:
-    topic = contracts.topics[name]
     if document is None:
-        return Change(_KIND, name, "create", f"note that it has {', '.join(f'{kind} {version}' for kind, version in sorted(topic.events))}")
+        has = ", ".join(f"{kind} {version}" for kind, version in sorted(contracts.topics[name].events))
+        return Change(_KIND, name, "create", f"note that it has {has}")
     if document == _document(contracts, name):
         return Change(_KIND, name, "keep")
+    found = [finding for finding in events(_before(contracts, name, document), contracts, name, today) if finding.field is None]
+    if broken := [str(finding) for finding in found if not finding.safe]:
+        return Change(_KIND, name, "refuse", "; ".join(broken))
+    said = "; ".join(str(finding).removeprefix(f"{name}: ") for finding in found)
+    return Change(_KIND, name, "update", said or "note its fields, and how its events follow from each other")
+
+
+def _before(contracts: Contracts, name: str, document: str) -> Contracts:
+    """A topic alone as it is on record; what is not on record is as declared."""
     noted = {(event.type, event.version): event for event in _read(name, document).events}
     ends = {key: event.deprecated for key, event in noted.items() if event.deprecated is not None}
     upcasts = {key: event.upcast for key, event in noted.items() if event.upcast is not None}
     # an upcast may fill in more of a new field alone; else schemas are as declared, for the registry is compared by itself
     schemas = {key: _without_new(contracts.schemas[key], event.fields) for key, event in noted.items() if key in contracts.schemas}
-    before = replace(contracts, schemas=schemas, topics={name: replace(topic, events=tuple(noted), deprecations=ends, upcasts=upcasts)})
-    found = [finding for finding in events(before, contracts, name, today) if finding.field is None]
-    if broken := [str(finding) for finding in found if not finding.safe]:
-        return Change(_KIND, name, "refuse", "; ".join(broken))
-    said = "; ".join(str(finding).removeprefix(f"{name}: ") for finding in found)
-    return Change(_KIND, name, "update", said or "note its fields, and how its events follow from each other")
+    declared = contracts.topics.get(name) or next(iter(contracts.topics.values()))  # of one that is gone, its events alone count
+    topic = replace(declared, name=name, events=tuple(noted), deprecations=ends, upcasts=upcasts)
+    return Contracts(contracts.folder, {name: topic}, schemas, frozenset())
 
 
 def _read(name: str, document: str) -> _Noted:

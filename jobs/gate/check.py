@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -75,12 +75,13 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
         return Report((), (f"anything: {TOPIC} has no contract",), (*broken, gone), (), ())
     if folder == FOLDER:
         take_own_unheld()  # what is imported next derives tables from them
+    from jobs.gate.applied import APPLIED, applied, applied_findings, promised
     from jobs.portal.dependencies import gather
 
     compared, missing, is_missed = list[str](), list[str](), False
     found: dict[Finding, list[str]] = {}
     graphs = [gather(settings, after)]
-    known: Mapping[tuple[str, str, int], Deprecation] = {}
+    known: dict[tuple[str, str, int], Deprecation] = {}
     try:
         reference = chosen(settings.root, ref)
         with contracts_at(settings.root, reference) as before:
@@ -92,10 +93,18 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
     except NoReference as error:
         missing.append(str(error))
         is_missed = ref is not None
+    if (held := applied(settings, after)) is not None:
+        known |= promised(held)
+        for finding in applied_findings(held, after, today):
+            found.setdefault(finding, []).append(APPLIED)
+        compared.insert(0, APPLIED)
+        graphs.append(gather(settings, _as_in(after, held.values())))
     try:
-        for finding in registered_findings(settings, after, known, today):
+        registered = registry.registered(settings, after)
+        for finding in registered_findings(registered, after, known, today):
             found.setdefault(finding, []).append(REGISTRY)
         compared.insert(0, REGISTRY)
+        graphs.append(gather(settings, _as_in(after, registered.values())))
     except RegistryUnreachable as error:
         missing.append(str(error))
     graph = Graph(list(dict.fromkeys(edge for one in graphs for edge in one.edges)))
@@ -104,19 +113,26 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
     return Report(tuple(compared), tuple(missing), broken, tuple(judged), tuple(release(found, graph)), is_missed)
 
 
+def _as_in(after: Contracts, states: Iterable[Contracts]) -> Contracts:
+    """These contracts with the events and schemas of an earlier state, which may be gone or have had other fields."""
+    schemas, topics = dict(after.schemas), dict(after.topics)
+    for state in states:
+        schemas |= state.schemas
+        for name in state.topics.keys() & topics.keys():
+            gone = tuple(event for event in state.topics[name].events if event in state.schemas and event not in topics[name].events)
+            topics[name] = replace(topics[name], events=(*topics[name].events, *gone))
+    return replace(after, schemas=schemas, topics=topics)
+
+
 def registered_findings(
-    settings: Settings, after: Contracts, known: Mapping[tuple[str, str, int], Deprecation], today: date
+    registered: Mapping[str, Contracts], after: Contracts, known: Mapping[tuple[str, str, int], Deprecation], today: date
 ) -> Sequence[Finding]:
     """What changed since the schemas were registered; of versions that were taken away since, `known` tells until when they were to live.
 
     The registry keeps what was registered once, so a version that nobody knows any more is no finding.
-
-    Raises:
-        RegistryUnreachable: no registry answers.
-
     """
     found = list[Finding]()
-    for name, before in registry.registered(settings, after).items():
+    for name, before in registered.items():
         topic = before.topics[name]
         ends = {event: known[name, *event] for event in topic.events if (name, *event) in known}
         kept = tuple(event for event in topic.events if event in after.topics[name].events or event in ends)

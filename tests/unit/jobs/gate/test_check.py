@@ -28,7 +28,8 @@ def settings(tmp_path: Path) -> Settings:
     copied(root / FOLDER)
     git(tmp_path, "init", "-q", str(root))
     commit(root)
-    return replace(load_settings({"STREAMHOUSE_REGISTRY_PORT": free_ports(1)[0], "STREAMHOUSE_STATE": str(tmp_path)}), root=root)
+    ports = dict(zip(("STREAMHOUSE_REGISTRY_PORT", "STREAMHOUSE_KAFKA_PORT"), free_ports(2), strict=True))
+    return replace(load_settings({**ports, "STREAMHOUSE_STATE": str(tmp_path)}), root=root)
 
 
 def checked(settings: Settings, edit: Edit, today: date = TODAY, ref: str | None = "HEAD") -> Report:

@@ -36,7 +36,7 @@ def gate(clone: Path, edit: Edit) -> tuple[int, dict[str, Any]]:
     edit(clone / "infra" / "contracts")
     environment = {
         **os.environ,
-        "STREAMHOUSE_REGISTRY_PORT": str(free_ports(1)[0]),
+        **dict(zip(("STREAMHOUSE_REGISTRY_PORT", "STREAMHOUSE_KAFKA_PORT"), map(str, free_ports(2)), strict=True)),
         "STREAMHOUSE_STATE": str(clone / "state"),
         "PYTHONPATH": str(clone),
     }
