@@ -22,10 +22,10 @@ def check(
     against: Annotated[str | None, typer.Option(help="a commit, branch or tag; where this branch left main when left out")] = None,
     as_json: _Json = False,
 ) -> None:
-    """Compare the contract files with the registry and with git: what breaks whom. Example: ./streamhouse contracts check --against main
+    """Compare the contract files with what was applied, the registry and git. Example: ./streamhouse contracts check --against main
 
-    Exit status 0: all changes are safe; 1: one breaks somebody; 2: neither registry nor git could be compared, or not
-    the commit that was named.
+    Exit status 0: all changes are safe; 1: one breaks somebody; 2: nothing could be compared with, or not the commit
+    that was named.
     """
     from jobs.gate.check import check as compare
     from jobs.gate.told import as_dict, lines

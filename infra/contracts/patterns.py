@@ -120,7 +120,8 @@ def _part(node: tuple[Any, Any], flags: int, *, repeated: bool) -> _Part:
             message = "which looks ahead or back within a repeat"
             raise _TooManyWaysError(message)
         ahead = _sequence(told[1], flags, repeated=False)
-        return _Part(most=ahead.most, ways=ahead.ways + 1, degree=ahead.degree)
+        # it is asked at each place where what stands before it may end, so it is taken to begin with any character
+        return _Part(first=_ANY, most=ahead.most, ways=ahead.ways + 1, degree=ahead.degree)
     if kind is code.AT:
         return _Part()
     if (characters := _characters(kind, told, flags)) is None:

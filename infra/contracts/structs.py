@@ -26,6 +26,7 @@ _LIST = {"minItems": "min_length", "maxItems": "max_length"}
 _LENGTHS = ("minLength", "maxLength", "minItems", "maxItems")
 _LEAST, _MOST = -(2**63), 2**63 - 1
 _PARTS = {"type", "format", "enum", "const", "items", "properties", "required", "additionalProperties"}
+_INSIDE = {"properties", "items", "required"}
 _KNOWN = {*_TEXT, *_NUMBER, *_LIST, *ANNOTATIONS, *_PARTS}
 _KNOWN_TYPES = {"string", "integer", "number", "boolean", "null", "array", "object"}
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
@@ -34,34 +35,51 @@ _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 def undecodable(schema: Schema, path: str = "") -> Iterator[str]:
     """What of a schema has no meaning for the decoder, so that it would take what the schema refuses, as a phrase."""
     where = path or "the value"
-    if unknown := sorted(set(schema) - _KNOWN):
-        yield f"{where}: {unknown[0]}"
-    if unknown := sorted(types(schema) - _KNOWN_TYPES):
-        yield f"{where}: type {unknown[0]}"
-    if (form := schema.get("format")) is not None and form not in _FORMATS:
-        yield f"{where}: format {form}"
-    if not isinstance(schema.get("const"), str | int | None) or isinstance(schema.get("const"), bool):
-        yield f"{where}: const {schema['const']!r}, which is no text, whole number or null"
-    if "enum" in schema and not all(isinstance(value, str | int) and not isinstance(value, bool) for value in schema["enum"] or (None,)):
-        yield f"{where}: enum of other values than texts and whole numbers"
-    for word, value in _unlike(schema):
-        yield f"{where}: {word} {value!r}, which is no {' or '.join(sorted(types(schema)))}"
-    whole = types(schema) & {"integer"}
-    for word, limit in schema.items():
-        if word in _NUMBER and whole and not (isinstance(limit, int) and _LEAST <= limit <= _MOST):
-            yield f"{where}: {word} {limit!r} of a whole number, which is none of 64 bits"
-        if word in _LENGTHS and not isinstance(limit, int):
-            yield f"{where}: {word} {limit!r}, which is no whole number"
-    try:
-        re.compile(schema.get("pattern", ""))
-    except (re.error, OverflowError, RecursionError) as error:
-        yield f"{where}: pattern {schema['pattern'][:80]!r}, which Python does not read: {error}"
-    if problem := slow(schema):
-        yield f"{where}: {problem}"
+    told = list(_untold(schema))
+    yield from (f"{where}: {what}" for what in told)
+    if not told and (problem := _refused(schema)):
+        yield f"{where}: limits that msgspec does not take: {problem}"
     if isinstance(items := schema.get("items"), Mapping):
         yield from undecodable(items, f"{path}[]")
     for name, field in schema.get("properties", {}).items():
         yield from undecodable(field, f"{path}.{name}" if path else name)
+
+
+def _untold(schema: Schema) -> Iterator[str]:
+    """What of one value has no meaning for the decoder."""
+    if unknown := sorted(set(schema) - _KNOWN):
+        yield str(unknown[0])
+    if unknown := sorted(types(schema) - _KNOWN_TYPES):
+        yield f"type {unknown[0]}"
+    if (form := schema.get("format")) is not None and form not in _FORMATS:
+        yield f"format {form}"
+    if not isinstance(schema.get("const"), str | int | None) or isinstance(schema.get("const"), bool):
+        yield f"const {schema['const']!r}, which is no text, whole number or null"
+    if "enum" in schema and not all(isinstance(value, str | int) and not isinstance(value, bool) for value in schema["enum"] or (None,)):
+        yield "enum of other values than texts and whole numbers"
+    for word, value in _unlike(schema):
+        yield f"{word} {value!r}, which is no {' or '.join(sorted(types(schema)))}"
+    whole = types(schema) & {"integer"}
+    for word, limit in schema.items():
+        if word in _NUMBER and whole and not (isinstance(limit, int) and _LEAST <= limit <= _MOST):
+            yield f"{word} {limit!r} of a whole number, which is none of 64 bits"
+        if word in _LENGTHS and not isinstance(limit, int):
+            yield f"{word} {limit!r}, which is no whole number"
+    try:
+        re.compile(schema.get("pattern", ""))
+    except (re.error, OverflowError, RecursionError) as error:
+        yield f"pattern {schema['pattern'][:80]!r}, which Python does not read: {error}"
+    if problem := slow(schema):
+        yield problem
+
+
+def _refused(schema: Schema) -> str | None:
+    """Why no decoder can be made of one value's limits."""
+    try:
+        msgspec.json.Decoder(field_type({word: limit for word, limit in schema.items() if word not in _INSIDE}, "Tried"))
+    except (ValueError, TypeError, ArithmeticError, SystemError, NotImplementedError) as error:
+        return str(error)
+    return None
 
 
 def field_type(schema: Schema, name: str) -> Any:  # noqa: ANN401 - a type made at run time
@@ -95,7 +113,9 @@ def _simple(kind: str, schema: Schema, name: str) -> Any:  # noqa: ANN401 - a ty
     if kind == "string":
         return _FORMATS.get(schema.get("format", "")) or _limited(str, schema, _TEXT)
     if kind == "integer":
-        return _limited(int, {"minimum": _LEAST, "maximum": _MOST} | dict(schema), _NUMBER)
+        least = {} if "exclusiveMinimum" in schema else {"minimum": _LEAST}
+        most = {} if "exclusiveMaximum" in schema else {"maximum": _MOST}
+        return _limited(int, least | most | dict(schema), _NUMBER)
     if kind == "number":
         return _limited(float, schema, _NUMBER)
     if kind == "array":

@@ -1,4 +1,4 @@
-"""The gate: the contract files beside what is registered and beside a commit of git, and what each change hits."""
+"""The gate: the contract files beside what was applied, what is registered and a commit of git, and what each change hits."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ class Report:
 
 
 def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDER) -> Report:
-    """Compare the contract files in `folder` with the registry and with a commit of git; what does not answer is said, and passed over.
+    """Compare the contract files in `folder` with what was applied, the registry and a commit of git; what does not answer is passed over.
+
+    A registry or a commit that is not there is said; a broker is away wherever nothing runs.
 
     Raises:
         ContractError: a contract file cannot be read.

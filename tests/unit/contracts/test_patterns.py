@@ -79,6 +79,10 @@ def test_what_is_quick_passes(pattern: str, length: int | None, bad: str) -> Non
         ("^$|[a-z]+!$", None, "a missing ^ counted"),
         ("[a-z]{5000}!", None, "a missing ^ counted"),
         (r"^(?=.*x)(?=.*y.*z)a$", None, "give it a maxLength of at most 20"),
+        ("^[a-z]*(?![a-z]*-)[0-9]+$", None, "give it a maxLength of at most 100"),
+        ("^a*(?=a*x)b", None, "give it a maxLength of at most 100"),
+        (r"^[a-z]*(?=[a-z]*\.)[0-9.]+$", None, "give it a maxLength of at most 100"),
+        ("^(?:ab)*(?=(?:ab)*x)c", None, "give it a maxLength of at most 100"),
         ("^a*a*$", 5000, "of a text of up to 5000 characters"),
         ("^a*a*a*$", 300, "give it a maxLength of at most 250"),
         ("^" + "a{0,15}" * 8, None, "write it with fewer repeats and choices"),
@@ -88,7 +92,7 @@ def test_what_may_be_slow_is_told(pattern: str, length: int | None, why: str) ->
     assert why in str(told(pattern, length))
 
 
-PARTS = ("a", "b", "c", "[ab]", "[^a]", ".", "ab", "ba", r"\w", "", "(?:a|b)", "$", r"\b")
+PARTS = ("(?=a*b)", "(?!b*a)", "a", "b", "c", "[ab]", "[^a]", ".", "ab", "ba", r"\w", "", "(?:a|b)", "$", r"\b")
 REPEATS = ("*", "+", "?", "{2}", "{1,3}", "{0,15}", "{2,}", "*?", "++")
 
 

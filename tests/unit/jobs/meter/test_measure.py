@@ -19,6 +19,7 @@ from features.memory_store import MemoryStore
 from features.online import PROFILE_FEATURES
 from features.profile_history import ProfileHistory, profile_history
 from infra.config import load_settings
+from infra.contracts.in_effect import BEGINNING, InEffect, Revision, described
 from infra.contracts.partitioner import partition_of
 from infra.stack.measured import Measured
 from jobs.folded_archive import Folded, offline_enricher
@@ -30,6 +31,7 @@ from jobs.replay.refolded import Refolded, Said, compare_vectors
 from jobs.scoring_parts import models_folder, rules
 from jobs.scoring_path import accept
 from tests.audited import PARTITIONS
+from tests.evolved import own, with_version
 from tests.histories import Kept, Profile, _records, answered, log_of
 from tests.integration.meter.conftest import USERS, actions
 
@@ -154,6 +156,29 @@ def test_it_measures_what_the_whole_archive_tells_in_whatever_order_both_come(se
     assert not meter.in_doubt
     if not share:
         assert total.equal == sampled > 0
+
+
+@pytest.mark.parametrize("every", [1, 3])
+def test_a_version_that_calls_the_user_otherwise_is_folded_too(every: int) -> None:
+    evolved = with_version(own(), {"userId": "customerId"}, {}, {})
+    contract = InEffect([Revision(BEGINNING, described(evolved))])
+    meter, rng, newer = Meter(every, replace(rules(), contract=contract), MODELS.find), random.Random(7), 0
+    for partition, kept in log()[0].items():
+        records, values = _records(kept), list[bytes | None]()
+        for value in records.values:
+            if (is_newer := value is not None and b'"userId"' in value and rng.random() < 0.5) and value is not None:
+                event = orjson.loads(value)
+                event["version"], event["data"]["customerId"] = 2, event["data"].pop("userId")
+                value = orjson.dumps(event)
+            newer += is_newer
+            values.append(value)
+        meter.begin(partition)
+        meter.fold(replace(records, values=values))
+    assert newer > 100
+    meter.hear(log()[1])
+    found = meter.measure(ALL_PROFILES, newest=True)
+    sampled = sum(is_sampled(orjson.loads(value)["data"]["userId"], every) for value in log()[1])
+    assert (found.measured, found.equal, found.not_measured) == (sampled, sampled, 0)
 
 
 def test_a_share_of_the_users_is_sampled_and_always_the_same() -> None:
