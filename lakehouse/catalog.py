@@ -10,14 +10,21 @@ from urllib.request import url2pathname
 
 from pyiceberg.catalog import Catalog, load_catalog
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.exceptions import NoSuchNamespaceError, NoSuchTableError, RESTError, ValidationError
+from pyiceberg.exceptions import CommitFailedException, NoSuchNamespaceError, NoSuchTableError, RESTError, ValidationError
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.snapshots import Snapshot
 from requests import RequestException
 from sqlalchemy import event
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
-from tenacity import Retrying, retry_if_exception, stop_after_attempt
+from tenacity import (
+    Retrying,
+    retry_if_exception,
+    retry_if_exception_type,
+    stop_after_attempt,
+    stop_after_delay,
+    wait_random_exponential,
+)
 
 from infra.config import Settings
 from lakehouse.errors import LakehouseError
@@ -26,7 +33,18 @@ from lakehouse.tables import TABLES, declared, is_scores_table
 BUSY_SECONDS = 10
 """How long a writer waits for another to finish; Flink's JDBC address says the same."""
 
+_PATIENCE = 60.0  # seconds for which a commit that lost its race is tried again
 _BRING_BACK = "bring it back as it was, catalog.db-wal too, or begin anew with `./streamhouse reset`"
+
+
+def commit_tries() -> Retrying:
+    """Attempts at a commit that others may overtake, which says `CommitFailedException` then: PyIceberg repeats those of rows alone."""
+    return Retrying(
+        retry=retry_if_exception_type(CommitFailedException),
+        stop=stop_after_delay(_PATIENCE),
+        wait=wait_random_exponential(0.05, max=2.0),
+        reraise=True,
+    )
 
 
 def open_catalog(settings: Settings) -> Catalog:

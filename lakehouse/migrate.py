@@ -13,7 +13,7 @@ from pyiceberg.types import DoubleType, FloatType, IntegerType, LongType
 from infra.config import Settings
 from infra.contracts.change import Change
 from infra.contracts.columns import FieldColumn
-from lakehouse.catalog import forgotten, open_catalog
+from lakehouse.catalog import commit_tries, forgotten, open_catalog
 from lakehouse.from_value import fields_held
 from lakehouse.iceberg import iceberg_schema, iceberg_type, partition_spec, sort_order
 from lakehouse.table import FIELDS, FROM_VALUE
@@ -33,14 +33,21 @@ def apply(settings: Settings, tables: dict[str, Table] = TABLES) -> list[Change]
     changes: list[Change] = []
     with open_catalog(settings) as catalog:
         for table in tables.values():
-            planned = _table_plan(catalog, settings, table)
+            for attempt in commit_tries():  # a job may commit to the table meanwhile
+                with attempt:
+                    planned = _carried_out(catalog, settings, table)
             changes += planned
-            actions = {change.action for change in planned}
-            if actions == {"create"}:
-                _create(catalog, settings, table)
-            elif "update" in actions and "refuse" not in actions:
-                _update(catalog.load_table((settings.lake.namespace, table.name)), table)
     return changes
+
+
+def _carried_out(catalog: Catalog, settings: Settings, table: Table) -> list[Change]:
+    planned = _table_plan(catalog, settings, table)
+    actions = {change.action for change in planned}
+    if actions == {"create"}:
+        _create(catalog, settings, table)
+    elif "update" in actions and "refuse" not in actions:
+        _update(catalog.load_table((settings.lake.namespace, table.name)), table)
+    return planned
 
 
 def _table_plan(catalog: Catalog, settings: Settings, table: Table) -> list[Change]:

@@ -13,18 +13,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pyiceberg.catalog import Catalog
-from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import Table as IcebergTable
 from pyiceberg.table.refs import MAIN_BRANCH, SnapshotRefType
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_random_exponential
 
 from infra.clock import Clock, system_clock
 from infra.config import Settings
-from lakehouse.catalog import load_table, open_catalog, past_snapshot
+from lakehouse.catalog import commit_tries, load_table, open_catalog, past_snapshot
 from lakehouse.errors import LakehouseError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.@-]{0,99}\Z")
-_PATIENCE = 60.0  # seconds for which a commit that lost its race is tried again
 _HELD_MS = 24 * 3600 * 1000  # after which upkeep takes what a reader that was killed held
 
 Snapshots = Mapping[str, int | None]
@@ -84,7 +81,7 @@ def untag(settings: Settings, name: str, tables: Sequence[str]) -> bool:
     had = False
     with open_catalog(settings) as catalog:
         for table in tables:
-            for attempt in _tries():
+            for attempt in commit_tries():
                 with attempt:
                     held = load_table(catalog, settings, table)
                     if _tag_of(held, name) is not None:
@@ -127,7 +124,7 @@ def held(
 
 def _tag(catalog: Catalog, settings: Settings, table: str, name: str, keep_until_ms: int | None, instead: int | None) -> int | None:
     chosen: int | None = None
-    for attempt in _tries():
+    for attempt in commit_tries():
         with attempt:
             held = load_table(catalog, settings, table)
             snapshot = held.current_snapshot() if instead is None else past_snapshot(held, table, instead)
@@ -137,16 +134,6 @@ def _tag(catalog: Catalog, settings: Settings, table: str, name: str, keep_until
                 age = None if keep_until_ms is None else max(1, keep_until_ms - snapshot.timestamp_ms)
                 held.manage_snapshots().create_tag(snapshot.snapshot_id, name, max_ref_age_ms=age).commit()
     return chosen
-
-
-def _tries() -> Retrying:
-    # a tag is no snapshot, and PyIceberg repeats only commits of those
-    return Retrying(
-        retry=retry_if_exception_type(CommitFailedException),
-        stop=stop_after_delay(_PATIENCE),
-        wait=wait_random_exponential(0.05, max=2.0),
-        reraise=True,
-    )
 
 
 def _newest(catalog: Catalog, settings: Settings, table: str) -> int | None:

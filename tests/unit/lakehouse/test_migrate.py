@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import sqlite3
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from pyiceberg.catalog.sql import SqlCatalog
 
 from infra.config import Settings, load_settings
 from infra.contracts.change import Change
@@ -120,3 +122,24 @@ def test_a_rest_catalog_that_is_away_is_said() -> None:
     settings = load_settings({"STREAMHOUSE_LAKE_REST_URI": "http://127.0.0.1:9"})
     with pytest.raises(LakehouseError, match=r"Iceberg catalog http://127\.0\.0\.1:9: expected an answer"):
         open_catalog(settings)
+
+
+def test_a_column_is_added_while_others_commit_to_the_table(grown: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = arrow_schema(USER_PROFILES).empty_table().from_pylist([{"user_id": "v", "channel": "web"}])
+    write, rivals = SqlCatalog._write_metadata, [1, 2, 3]
+
+    def overtaken(**arguments: Any) -> None:
+        """Between what a commit has read and what it writes, a job commits."""
+        if rivals:
+            number = rivals.pop()
+            with monkeypatch.context() as patched:
+                patched.setattr(SqlCatalog, "_write_metadata", staticmethod(write))
+                append(grown, "user_profiles", rows, f"rival {number}")
+        write(**arguments)
+
+    monkeypatch.setattr(SqlCatalog, "_write_metadata", staticmethod(overtaken))
+    wider = replace(BEFORE, columns=(*BEFORE.columns, Column("clicks", "int", "Clicks so far.", "count")))
+    assert "update" in {change.action for change in migrate.apply(grown, {"user_profiles": wider})}
+    assert rivals == []
+    assert {change.action for change in migrate.plan(grown, {"user_profiles": wider})} == {"keep"}
+    assert sorted(read(grown, "user_profiles", ["user_id"])["user_id"].to_pylist()) == ["u", "v", "v", "v"]
