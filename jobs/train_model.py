@@ -161,7 +161,8 @@ def train_and_tell(settings: Settings, name: str, version: str | None = None, ro
     console = Console()
     manifest = main(settings, name, version, root, recipe)
     if behind := rows_behind(settings, manifest.training.snapshot_ids):
-        console.print(f"feature_log lacks the last {behind:,} offsets of user_actions; run `./streamhouse rebuild` to train on them, too")
+        lacks = f"feature_log lacks the last {behind:,} offsets of user_actions"
+        console.print(f"{lacks}; `./streamhouse rebuild` adds the actions among them, and dead letters have no features")
     console.print(report(manifest))
     console.print(f"published {manifest.id}, decision at {manifest.threshold}")
     console.print(f"score with it: STREAMHOUSE_SCORE_EVENTS_MODEL={manifest.id} ./streamhouse submit score_events", soft_wrap=True)
