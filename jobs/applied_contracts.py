@@ -21,7 +21,7 @@ from infra.contracts import changes
 from infra.contracts.actions import TOPIC
 from infra.contracts.change import Change
 from infra.contracts.changes import CHANGES, Said
-from infra.contracts.compare import events, topic_removed
+from infra.contracts.compare import Finding, events, topic_removed
 from infra.contracts.compare_fields import names
 from infra.contracts.contract import Contracts, Deprecation, EventSchema, Upcast
 from infra.contracts.in_effect import event_document
@@ -59,8 +59,7 @@ def plan(settings: Settings, contracts: Contracts | None = None, clock: Clock = 
 
     """
     with asking("which contracts were applied"):
-        there = _topics(settings)
-        held = _on_record(settings) if CHANGES in there else {}
+        there, held = _there_and_held(settings)
     return _planned(contracts or load_contracts(), held, there, clock)
 
 
@@ -74,8 +73,8 @@ def apply(
     """Note what is declared now; raises as `plan`."""
     contracts = contracts or load_contracts()
     with asking("the record of what is applied"):
-        held = _on_record(settings)
-        done = _planned(contracts, held, _topics(settings), clock)
+        there, held = _there_and_held(settings)
+        done = _planned(contracts, held, there, clock)
         said = [
             Said(change.name, _document(contracts, change.name), change.name not in held, new_id())
             for change in done
@@ -94,10 +93,14 @@ def applied(settings: Settings, contracts: Contracts) -> dict[str, Contracts]:
 
     """
     with asking("which contracts were applied"):
-        there = _topics(settings)
-        held = _on_record(settings) if CHANGES in there else {}
+        there, held = _there_and_held(settings)
     known = {name: document for name, document in held.items() if name in there and name != TOPIC and document != _NOTHING}
     return {name: _before(contracts, name, document) for name, document in sorted(known.items())}
+
+
+def findings(before: Contracts, after: Contracts, name: str, today: date) -> list[Finding]:
+    """What changed of a topic since it was applied, but for fields: the registry holds them, and is compared by itself."""
+    return [finding for finding in events(before, after, name, today) if finding.field is None]
 
 
 def _planned(contracts: Contracts, held: Mapping[str, str], there: frozenset[str], clock: Clock) -> list[Change]:
@@ -117,7 +120,7 @@ def _change(contracts: Contracts, name: str, document: str | None, today: date) 
         return Change(_KIND, name, "create", f"note that it has {has}")
     if document == _document(contracts, name):
         return Change(_KIND, name, "keep")
-    found = [finding for finding in events(_before(contracts, name, document), contracts, name, today) if finding.field is None]
+    found = findings(_before(contracts, name, document), contracts, name, today)
     if broken := [str(finding) for finding in found if not finding.safe]:
         return Change(_KIND, name, "refuse", "; ".join(broken))
     said = "; ".join(str(finding).removeprefix(f"{name}: ") for finding in found)
@@ -160,10 +163,9 @@ def _document(contracts: Contracts, name: str) -> str:
     return json.dumps({"events": noted}, sort_keys=True, ensure_ascii=False)
 
 
-def _on_record(settings: Settings) -> dict[str, str]:
-    """By topic, the latest contract on record."""
-    return dict(said for message in read_all(settings, CHANGES, 1) if (said := changes.document_of(message)) is not None)
-
-
-def _topics(settings: Settings) -> frozenset[str]:
-    return frozenset(AdminClient({**settings.kafka.client(), "log_level": "0"}).list_topics(timeout=_SECONDS).topics)
+def _there_and_held(settings: Settings) -> tuple[frozenset[str], dict[str, str]]:
+    """The topics that the broker has, and by topic the latest contract on record."""
+    client = AdminClient({**settings.kafka.client(), "log_level": "0"})
+    there = frozenset(client.list_topics(timeout=_SECONDS).topics)
+    messages = read_all(settings, CHANGES, 1) if CHANGES in there else ()
+    return there, dict(said for message in messages if (said := changes.document_of(message)) is not None)

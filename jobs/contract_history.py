@@ -17,7 +17,7 @@ from infra.contracts import changes
 from infra.contracts.actions import TOPIC
 from infra.contracts.change import Change
 from infra.contracts.changes import Changes
-from infra.contracts.compare import compare
+from infra.contracts.compare import Finding, compare
 from infra.contracts.contract import Contracts
 from infra.contracts.in_effect import BEGINNING, ActionContract, InEffect, Revision, described, of_files
 from infra.contracts.load import load_contracts
@@ -115,10 +115,24 @@ def apply(
 
 
 def _breaking(held: ActionContract, contracts: Contracts, today: date) -> list[str]:
-    """What the gate says of the way from one contract to these files."""
-    before = Contracts(contracts.folder, {TOPIC: held.topic}, held.schemas, frozenset())
-    after = replace(contracts, topics={TOPIC: contracts.topics[TOPIC]})
-    return [str(finding) for finding in compare(before, after, today) if not finding.safe]
+    return [str(finding) for finding in findings(as_announced(held, contracts), contracts, today) if not finding.safe]
+
+
+def as_announced(held: ActionContract, contracts: Contracts) -> Contracts:
+    """User-actions alone as a contract on record says it; of what that one does not say, as these contracts do."""
+    topic = replace(
+        contracts.topics[TOPIC],
+        events=held.topic.events,
+        event_time=held.topic.event_time,
+        upcasts=held.topic.upcasts,
+        deprecations=held.topic.deprecations,
+    )
+    return Contracts(contracts.folder, {TOPIC: topic}, held.schemas, frozenset())
+
+
+def findings(before: Contracts, after: Contracts, today: date) -> list[Finding]:
+    """What the gate says of the way from user-actions as it was announced to these contracts."""
+    return compare(before, replace(after, topics={TOPIC: after.topics[TOPIC]}), today)
 
 
 def _complete(settings: Settings, held: list[Revision], clock: Clock) -> None:

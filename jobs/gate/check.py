@@ -77,7 +77,7 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
         return Report((), (f"anything: {TOPIC} has no contract",), (*broken, gone), (), ())
     if folder == FOLDER:
         take_own_unheld()  # what is imported next derives tables from them
-    from jobs.gate.applied import APPLIED, applied, applied_findings, promised
+    from jobs.gate.applied import APPLIED, applied, applied_findings
     from jobs.portal.dependencies import gather
 
     compared, missing, is_missed = list[str](), list[str](), False
@@ -87,7 +87,7 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
     try:
         reference = chosen(settings.root, ref)
         with contracts_at(settings.root, reference) as before:
-            known = {(topic.name, *event): gone for topic in before.topics.values() for event, gone in topic.deprecations.items()}
+            known |= _promised(before)
             graphs.append(gather(settings, before))
             for finding in compare(before, after, today):
                 found.setdefault(finding, []).append(reference.said)
@@ -96,7 +96,8 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
         missing.append(str(error))
         is_missed = ref is not None
     if (held := applied(settings, after)) is not None:
-        known |= promised(held)
+        for state in held.values():
+            known |= _promised(state)
         for finding in applied_findings(held, after, today):
             found.setdefault(finding, []).append(APPLIED)
         compared.insert(0, APPLIED)
@@ -113,6 +114,11 @@ def check(settings: Settings, ref: str | None, today: date, folder: Path = FOLDE
     judged = [Judged(finding, tuple(against), tuple(hits(graph, finding))) for finding, against in found.items()]
     judged.sort(key=lambda one: (one.finding.safe, one.finding.place, one.finding.what))
     return Report(tuple(compared), tuple(missing), broken, tuple(judged), tuple(release(found, graph)), is_missed)
+
+
+def _promised(contracts: Contracts) -> dict[tuple[str, str, int], Deprecation]:
+    """By topic, event type and version, how its end was announced."""
+    return {(topic.name, *event): end for topic in contracts.topics.values() for event, end in topic.deprecations.items()}
 
 
 def _as_in(after: Contracts, states: Iterable[Contracts]) -> Contracts:
