@@ -6,6 +6,7 @@ import contextlib
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from confluent_kafka import KafkaException
@@ -16,6 +17,7 @@ from infra.contracts import topics
 from infra.contracts.load import load_contracts
 from infra.stack.jars import install, installed
 from infra.stack.services import java_home, kafka_properties
+from lakehouse import migrate
 from tests.ports import free_ports
 
 _SECONDS = 180
@@ -98,6 +100,14 @@ def own_broker(state: Path) -> Iterator[Settings]:
     settings = load_settings({"STREAMHOUSE_STATE": str(state), **ports})
     with embedded_broker(settings):
         yield settings
+
+
+def emptied(broker: Settings, folder: Path) -> Settings:
+    """The broker with empty topics, and empty tables in `folder`."""
+    empty_topics(broker)
+    settings = replace(broker, lake=load_settings({"STREAMHOUSE_STATE": str(folder)}).lake)
+    migrate.apply(settings)
+    return settings
 
 
 def empty_topics(settings: Settings) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]  # re-exported in silence
 from rich.console import Console
 
-from infra.config import Settings, load_settings
+from infra.config import Settings
 from infra.contracts import changes
 from infra.contracts.change import Change
 from infra.contracts.changes import CHANGES
@@ -25,8 +24,7 @@ from infra.contracts.load import read_contracts
 from infra.errors import StreamhouseError
 from jobs import applied_contracts, apply, contract_history
 from jobs.committed_records import read_all
-from lakehouse import migrate
-from tests.brokers import empty_topics
+from tests.brokers import emptied
 from tests.contracts.edits import Edit, copied, next_version, topic, without_version
 
 TODAY = datetime.now(UTC).date()
@@ -36,10 +34,7 @@ WITHOUT_SHIPPED = without_version("orders", "OrderShipped", 1)
 @pytest.fixture
 def settings(broker: Settings, tmp_path: Path) -> Settings:
     """Empty topics and empty tables."""
-    empty_topics(broker)
-    settings = replace(broker, lake=load_settings({"STREAMHOUSE_STATE": str(tmp_path)}).lake)
-    migrate.apply(settings)
-    return settings
+    return emptied(broker, tmp_path)
 
 
 def without_snapshots(folder: Path) -> None:

@@ -25,8 +25,8 @@ from infra.errors import StreamhouseError
 from jobs import contract_history
 from jobs.committed_records import read_to_end
 from jobs.contract_history import announced, in_effect
-from lakehouse import contract_changes, migrate
-from tests.brokers import empty_topics
+from lakehouse import contract_changes
+from tests.brokers import emptied, empty_topics
 from tests.evolved import action, own, with_field, with_version, with_window
 
 NUMBER = {"type": "integer", "description": "A number.", "unit": "count"}
@@ -35,10 +35,7 @@ NUMBER = {"type": "integer", "description": "A number.", "unit": "count"}
 @pytest.fixture
 def settings(broker: Settings, tmp_path: Path) -> Settings:
     """Empty topics and empty tables."""
-    empty_topics(broker)
-    settings = replace(broker, lake=load_settings({"STREAMHOUSE_STATE": str(tmp_path)}).lake)
-    migrate.apply(settings)
-    return settings
+    return emptied(broker, tmp_path)
 
 
 def send(settings: Settings, values: list[bytes], partition: int = 0) -> None:

@@ -8,15 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from infra.config import Settings, load_settings
+from infra.config import Settings
 from infra.contracts import registry
 from infra.contracts.contract import Contracts
 from infra.contracts.load import read_contracts
 from jobs import applied_contracts, contract_history
 from jobs.gate.applied import APPLIED
 from jobs.gate.check import REGISTRY, Judged, Report, check
-from lakehouse import migrate
-from tests.brokers import empty_topics
+from tests.brokers import emptied
 from tests.contracts.changes import NEXT_ACTION
 from tests.contracts.edits import Edit, added, copied, several, topic, without_version
 from tests.ports import free_ports
@@ -29,12 +28,8 @@ GIFT = added("UserAction", "giftNote", "string", "What is written on the card.",
 @pytest.fixture
 def settings(broker: Settings, tmp_path: Path) -> Settings:
     """Empty topics and empty tables, and no registry."""
-    empty_topics(broker)
-    lake = load_settings({"STREAMHOUSE_STATE": str(tmp_path / "state")}).lake
     port, management = map(int, free_ports(2))
-    settings = replace(broker, lake=lake, registry=replace(broker.registry, port=port, management_port=management))
-    migrate.apply(settings)
-    return settings
+    return emptied(replace(broker, registry=replace(broker.registry, port=port, management_port=management)), tmp_path / "state")
 
 
 def put(settings: Settings, contracts: Contracts) -> None:
