@@ -6,8 +6,10 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from multiprocessing import resource_tracker
+from pathlib import Path
 
 import psutil
 import pytest
@@ -29,6 +31,16 @@ def count(steps: int) -> int:
         time.sleep(0.01)
         processes.advance(1)
     return os.getpid()
+
+
+def count_in_company(steps: int, folder: Path) -> int:
+    """As `count`, once another process has come to the folder, too: one that begins late would find all of it done."""
+    (folder / str(os.getpid())).touch()
+    for _ in range(6000):
+        if len(list(folder.iterdir())) > 1:
+            return count(steps)
+        time.sleep(0.01)
+    raise StreamhouseError("no other process came within a minute")
 
 
 def fail(steps: int) -> int:
@@ -56,10 +68,12 @@ def share() -> None:
         print("ended in order", flush=True)
 
 
-def test_steps_are_counted_over_all_and_each_process_is_another() -> None:
+def test_steps_are_counted_over_all_and_each_process_is_another(tmp_path: Path) -> None:
     with processes.begun(2, nothing) as (pool, passed):
         told: list[int] = []
-        done = processes.all_done([pool.submit(count, 20) for _ in range(2)], lambda: told.append(passed()), time.sleep)
+        done = processes.all_done(
+            [pool.submit(count_in_company, 20, tmp_path) for _ in range(2)], lambda: told.append(passed()), time.sleep
+        )
     assert (len(set(done)), os.getpid() in done) == (2, False)
     assert (told[-1], told) == (40, sorted(told))
 
@@ -93,8 +107,8 @@ def test_a_process_that_was_killed_is_said_in_a_sentence() -> None:
 def lose(which: int) -> None:
     """Kills one of two processes that wait for work: one of them holds the lock of their queue."""
     resource_tracker.ensure_running()  # as where a command has used it before: processes that are begun then do not hear SIGTERM
-    with processes.begun(2, nothing) as (pool, _):
-        waiting = sorted({one.result() for one in [pool.submit(count, 50) for _ in range(2)]})
+    with tempfile.TemporaryDirectory() as folder, processes.begun(2, nothing) as (pool, _):
+        waiting = sorted(one.result() for one in [pool.submit(count_in_company, 1, Path(folder)) for _ in range(2)])
         time.sleep(0.5)
         os.kill(waiting[which], signal.SIGKILL)
         processes.all_done([pool.submit(count, 6000) for _ in range(2)], lambda: None, time.sleep)
