@@ -88,6 +88,22 @@ class Kafka:
         }
         return {name: value for name, value in settings.items() if value}
 
+    def reader(self, group: str) -> dict[str, str | int | bool]:
+        """Settings for a consumer that is assigned offsets and reads committed records from there to the partitions' ends.
+
+        It is told of an end, and that retention has taken its offset; `group` is demanded by the client: nothing is committed.
+        """
+        return {
+            **self.client(),
+            "group.id": group,
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "auto.offset.reset": "error",
+            "enable.partition.eof": True,  # what lies before an end without being a record is passed, too
+            "fetch.wait.max.ms": 20,  # the broker holds back the answer that says "the end" for so long, half a second by default
+            "log_level": 2,  # what goes wrong is raised
+        }
+
     def java_client(self) -> dict[str, str]:
         """Settings for Flink's connector (the Java client's names)."""
         settings = {"bootstrap.servers": self.servers, "security.protocol": self.security_protocol}

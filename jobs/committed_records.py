@@ -32,18 +32,7 @@ def read_to_end(settings: Settings, start: Sequence[TopicPartition]) -> Iterator
         KafkaException: the broker does not answer, or a topic no longer holds the offset (KafkaError._AUTO_OFFSET_RESET).
 
     """
-    consumer = Consumer(
-        {
-            **settings.kafka.client(),
-            "group.id": "streamhouse-read-to-end",
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "error",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 20,  # the broker holds back the answer that says "the end" for so long, half a second by default
-            "log_level": 2,  # what goes wrong is raised
-        }
-    )
+    consumer = Consumer(settings.kafka.reader("streamhouse-read-to-end"))
     try:
         for place in start[:1]:
             consumer.get_watermark_offsets(place, timeout=10.0)  # `consume` would wait for its broker without end

@@ -196,18 +196,7 @@ def _records(settings: Settings, starts: Mapping[Place, int], until: _Until) -> 
     """By place, the offsets from its start on at which a committed record lies; places that were not read to their end are missing."""
     if not starts:
         return {}
-    consumer = Consumer(
-        {
-            **settings.kafka.client(),
-            "group.id": "streamhouse-status",  # demanded by the client; nothing is committed, so no group moves
-            "enable.auto.commit": False,
-            "isolation.level": "read_committed",
-            "auto.offset.reset": "error",
-            "enable.partition.eof": True,
-            "fetch.wait.max.ms": 20,
-            "log_level": 2,
-        }
-    )
+    consumer = Consumer(settings.kafka.reader("streamhouse-status"))
     found: dict[Place, list[int]] = {place: [] for place in starts}
     done: set[Place] = set()
     try:

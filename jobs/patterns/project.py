@@ -34,16 +34,8 @@ BATCH = 5_000
 _LOOK_SECONDS = 0.2  # how soon a request to stop is seen
 _IDLE_SECONDS = 1.0  # how soon it is seen that a version was dropped, or its file deleted, while no records come
 _ASK_SECONDS = 10.0
-_CLIENT = {
-    "group.id": "streamhouse-project",  # demanded by the client; nothing is committed, so no group moves
-    "enable.auto.commit": False,
-    "isolation.level": "read_committed",
-    "auto.offset.reset": "error",
-    "enable.partition.eof": True,  # what lies before an end without being a record is passed, too
-    "fetch.wait.max.ms": 100,
-    "queued.max.messages.kbytes": 16_384,
-    "log_level": 2,  # what goes wrong is raised
-}
+_GROUP = "streamhouse-project"
+_FETCHING = {"fetch.wait.max.ms": 100, "queued.max.messages.kbytes": 16_384}  # it follows for days: few questions, and little held
 
 
 def nothing(_: str) -> None:
@@ -130,7 +122,7 @@ class Projecting:
 
     def _begin(self, until: Mapping[Place, int] | None) -> None:
         settings, projection = self.settings, self.projection
-        self._consumer = Consumer({**settings.kafka.client(), **_CLIENT})
+        self._consumer = Consumer({**settings.kafka.reader(_GROUP), **_FETCHING})
         places = [(topic, number) for topic in projection.topics for number in partitions(self._consumer, topic)]
         if not self.held:  # what was dropped meanwhile stays so
             create(self.database, projection, places)
@@ -285,7 +277,7 @@ def ends_of(settings: Settings, projection: Projection) -> dict[Place, int]:
         KafkaException: the broker does not answer, or has no such topic.
 
     """
-    consumer = Consumer({**settings.kafka.client(), **_CLIENT})
+    consumer = Consumer({**settings.kafka.reader(_GROUP), **_FETCHING})
     try:
         places = [(topic, number) for topic in projection.topics for number in partitions(consumer, topic)]
     finally:

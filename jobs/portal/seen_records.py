@@ -105,16 +105,9 @@ class Records:
     def _read(self, behind: Mapping[Place, int], until: float) -> None:
         consumer = Consumer(
             {
-                **self._settings.kafka.client(),
-                "group.id": "streamhouse-read-to-end",  # demanded by the client; nothing is committed, so no group moves
-                "enable.auto.commit": False,
-                "isolation.level": "read_committed",
-                "auto.offset.reset": "error",
-                "enable.partition.eof": True,
-                "fetch.wait.max.ms": 20,
+                **self._settings.kafka.reader("streamhouse-read-to-end"),
                 "queued.max.messages.kbytes": _PREFETCHED,
                 "fetch.queue.backoff.ms": 5,  # how long it rests when so much waits, a second by default
-                "log_level": 2,
             }
         )
         unread = dict(behind)
