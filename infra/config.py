@@ -88,7 +88,7 @@ class Kafka:
         }
         return {name: value for name, value in settings.items() if value}
 
-    def reader(self, group: str) -> dict[str, str | int | bool]:
+    def reader(self, *, group: str) -> dict[str, str | int | bool]:
         """Settings for a consumer that is assigned offsets and reads committed records from there to the partitions' ends.
 
         It is told of an end, and that retention has taken its offset; `group` is demanded by the client: nothing is committed.

@@ -32,7 +32,7 @@ def read_to_end(settings: Settings, start: Sequence[TopicPartition]) -> Iterator
         KafkaException: the broker does not answer, or a topic no longer holds the offset (KafkaError._AUTO_OFFSET_RESET).
 
     """
-    consumer = Consumer(settings.kafka.reader("streamhouse-read-to-end"))
+    consumer = Consumer(settings.kafka.reader(group="streamhouse-read-to-end"))
     try:
         for place in start[:1]:
             consumer.get_watermark_offsets(place, timeout=10.0)  # `consume` would wait for its broker without end

@@ -196,7 +196,7 @@ def _records(settings: Settings, starts: Mapping[Place, int], until: _Until) -> 
     """By place, the offsets from its start on at which a committed record lies; places that were not read to their end are missing."""
     if not starts:
         return {}
-    consumer = Consumer(settings.kafka.reader("streamhouse-status"))
+    consumer = Consumer(settings.kafka.reader(group="streamhouse-status"))
     found: dict[Place, list[int]] = {place: [] for place in starts}
     done: set[Place] = set()
     try:

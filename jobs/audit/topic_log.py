@@ -83,7 +83,7 @@ def milliseconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
 
 def consumer(settings: Settings, isolation: str, fetching: Mapping[str, int] = _LARGE_FETCHES) -> Consumer:
     """A reader that commits nothing, is told of a partition's end and of an offset that retention has taken."""
-    return Consumer({**settings.kafka.reader("streamhouse-audit"), "isolation.level": isolation, **fetching})
+    return Consumer({**settings.kafka.reader(group="streamhouse-audit"), "isolation.level": isolation, **fetching})
 
 
 def _read(settings: Settings, topic: str, partition: int, first: int, end: int) -> Iterator[list[Message]]:

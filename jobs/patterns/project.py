@@ -122,7 +122,7 @@ class Projecting:
 
     def _begin(self, until: Mapping[Place, int] | None) -> None:
         settings, projection = self.settings, self.projection
-        self._consumer = Consumer({**settings.kafka.reader(_GROUP), **_FETCHING})
+        self._consumer = Consumer({**settings.kafka.reader(group=_GROUP), **_FETCHING})
         places = [(topic, number) for topic in projection.topics for number in partitions(self._consumer, topic)]
         if not self.held:  # what was dropped meanwhile stays so
             create(self.database, projection, places)
@@ -277,7 +277,7 @@ def ends_of(settings: Settings, projection: Projection) -> dict[Place, int]:
         KafkaException: the broker does not answer, or has no such topic.
 
     """
-    consumer = Consumer({**settings.kafka.reader(_GROUP), **_FETCHING})
+    consumer = Consumer({**settings.kafka.reader(group=_GROUP), **_FETCHING})
     try:
         places = [(topic, number) for topic in projection.topics for number in partitions(consumer, topic)]
     finally:

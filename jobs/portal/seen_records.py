@@ -105,7 +105,7 @@ class Records:
     def _read(self, behind: Mapping[Place, int], until: float) -> None:
         consumer = Consumer(
             {
-                **self._settings.kafka.reader("streamhouse-read-to-end"),
+                **self._settings.kafka.reader(group="streamhouse-read-to-end"),
                 "queued.max.messages.kbytes": _PREFETCHED,
                 "fetch.queue.backoff.ms": 5,  # how long it rests when so much waits, a second by default
             }
