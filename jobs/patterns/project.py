@@ -34,8 +34,6 @@ BATCH = 5_000
 _LOOK_SECONDS = 0.2  # how soon a request to stop is seen
 _IDLE_SECONDS = 1.0  # how soon it is seen that a version was dropped, or its file deleted, while no records come
 _ASK_SECONDS = 10.0
-_GROUP = "streamhouse-project"
-_FETCHING = {"fetch.wait.max.ms": 100, "queued.max.messages.kbytes": 16_384}  # it follows for days: few questions, and little held
 
 
 def nothing(_: str) -> None:
@@ -122,7 +120,7 @@ class Projecting:
 
     def _begin(self, until: Mapping[Place, int] | None) -> None:
         settings, projection = self.settings, self.projection
-        self._consumer = Consumer({**settings.kafka.reader(group=_GROUP), **_FETCHING})
+        self._consumer = _consumer(settings)
         places = [(topic, number) for topic in projection.topics for number in partitions(self._consumer, topic)]
         if not self.held:  # what was dropped meanwhile stays so
             create(self.database, projection, places)
@@ -270,6 +268,11 @@ def partitions(consumer: Consumer, topic: str) -> range:
     return range(len(about.partitions))
 
 
+def _consumer(settings: Settings) -> Consumer:
+    follows = {"fetch.wait.max.ms": 100, "queued.max.messages.kbytes": 16_384}  # for days: few questions, and little held
+    return Consumer({**settings.kafka.reader(group="streamhouse-project"), **follows})
+
+
 def ends_of(settings: Settings, projection: Projection) -> dict[Place, int]:
     """By place, up to where a projection can read now.
 
@@ -277,7 +280,7 @@ def ends_of(settings: Settings, projection: Projection) -> dict[Place, int]:
         KafkaException: the broker does not answer, or has no such topic.
 
     """
-    consumer = Consumer({**settings.kafka.reader(group=_GROUP), **_FETCHING})
+    consumer = _consumer(settings)
     try:
         places = [(topic, number) for topic in projection.topics for number in partitions(consumer, topic)]
     finally:

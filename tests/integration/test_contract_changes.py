@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +31,7 @@ from jobs.contract_history import announced, in_effect
 from lakehouse import contract_changes
 from tests.brokers import emptied, empty_topics
 from tests.evolved import action, own, with_field, with_version, with_window
+from tests.ports import free_ports
 
 NUMBER = {"type": "integer", "description": "A number.", "unit": "count"}
 
@@ -84,19 +88,20 @@ def test_workers_that_follow_decode_as_who_reads_it_all_afterwards(settings: Set
     rng, workers = random.Random(seed), [Followed(Changes(settings)) for _ in range(2)]
     contract_history.apply(settings, own())
     told: list[list[bool]] = [[], []]
+    gaps = [rng.uniform(0.2, 3) for _ in range(4)]
     number, last, due = 0, 0, time.monotonic() + 1
-    while number < 4 or system_clock() < last + 500:
-        send(settings, [action(**some(rng)) for _ in range(rng.randint(1, 5))])
-        if time.monotonic() > due and number < 4:
-            number += 1
-            contract_history.apply(settings, numbered(number))
-            last = announced(settings)[-1].from_ms
-            due = time.monotonic() + rng.uniform(0.2, 3)
-        if rng.random() < 0.8:
-            reads(settings, workers[0], told[0])
-        if rng.random() < 0.05:  # one that is slow, and then has much at hand
-            reads(settings, workers[1], told[1])
-        time.sleep(rng.uniform(0, 0.1))
+    with sent_all_along(settings, random.Random(-seed)):
+        while number < 4 or system_clock() < last + 500:
+            if time.monotonic() > due and number < 4:
+                number += 1
+                contract_history.apply(settings, numbered(number))
+                last = announced(settings)[-1].from_ms
+                due = time.monotonic() + gaps.pop()
+            if rng.random() < 0.8:
+                reads(settings, workers[0], told[0])
+            if rng.random() < 0.05:  # one that is slow, and then has much at hand
+                reads(settings, workers[1], told[1])
+            time.sleep(rng.uniform(0, 0.1))
     for worker, heard in zip(workers, told, strict=True):
         reads(settings, worker, heard)
     values, moments = received(settings)
@@ -104,8 +109,28 @@ def test_workers_that_follow_decode_as_who_reads_it_all_afterwards(settings: Set
     assert told == [final, final]
     assert 0 < sum(final) < len(final)
     held = in_effect(settings)
-    # five were in effect; a busy machine may have sent nothing while one of them was
-    assert len({held.at(int(moment)).decoder for moment in moments}) >= 3
+    assert len({held.at(int(moment)).decoder for moment in moments}) == 5
+
+
+@contextmanager
+def sent_all_along(settings: Settings, rng: random.Random) -> Iterator[None]:
+    """Actions, one to five at a time, while the block runs: however slow that is, some come while each contract holds."""
+    ended = threading.Event()
+
+    def go() -> None:
+        producer = Producer(settings.kafka.client())
+        while not ended.wait(rng.uniform(0, 0.1)):
+            for _ in range(rng.randint(1, 5)):
+                producer.produce(TOPIC, action(**some(rng)), partition=0)
+            producer.flush(20)
+
+    thread = threading.Thread(target=go)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
 
 
 def some(rng: random.Random) -> dict[str, Any]:
@@ -146,7 +171,7 @@ def test_an_apply_that_was_interrupted_is_completed(settings: Settings, monkeypa
             patch.setattr(contract_changes, "note", lambda s, state, *rest: killed() if state == "announced" else note(s, state, *rest))
         with pytest.raises(Killed):
             contract_history.apply(settings, numbered(1))
-    away = replace(settings, kafka=load_settings({}).kafka)
+    away = replace(settings, kafka=load_settings({"STREAMHOUSE_KAFKA_PORT": free_ports(1)[0]}).kafka)
     with pytest.raises(StreamhouseError, match="an `apply` was interrupted"):
         in_effect(away)
     assert len(in_effect(settings).revisions) == (1 if ends_after == "intended" else 2)

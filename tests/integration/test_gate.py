@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from types import MappingProxyType
 
 import httpx
 import pytest
@@ -15,7 +16,8 @@ from rich.console import Console
 
 from infra.config import Settings, load_settings
 from infra.contracts import registry
-from infra.contracts.contract import Contracts
+from infra.contracts.compare import Finding
+from infra.contracts.contract import Contracts, Deprecation
 from infra.contracts.load import load_contracts, read_contracts
 from jobs import apply
 from jobs.gate.check import REGISTRY, check, registered_findings
@@ -69,6 +71,12 @@ def of_actions(contracts: Contracts, *others: str) -> Contracts:
     return replace(contracts, topics={name: contracts.topics[name] for name in ("user-actions", *others)})
 
 
+def found(
+    settings: Settings, contracts: Contracts, known: Mapping[tuple[str, str, int], Deprecation] = MappingProxyType({}), today: date = TODAY
+) -> Sequence[Finding]:
+    return registered_findings(registry.registered(settings, contracts), contracts, known, today)
+
+
 def test_breaking_changes_are_not_registered_and_twenty_compatible_ones_are(settings: Settings, tmp_path: Path) -> None:
     def read(name: str, *edits: Edit) -> Contracts:
         folder = tmp_path / name
@@ -81,7 +89,7 @@ def test_breaking_changes_are_not_registered_and_twenty_compatible_ones_are(sett
     assert len(OF_SCHEMAS) >= 14
     for name, case in OF_SCHEMAS.items():
         contracts = read(name, case.edit)
-        findings = [one for one in registered_findings(registry.registered(settings, contracts), contracts, {}, TODAY) if not one.safe]
+        findings = [one for one in found(settings, contracts) if not one.safe]
         assert [one.what for one in findings] == [case.what], name
         (refused,) = (change for change in registry.apply(settings, contracts) if change.action == "refuse")
         assert findings[0].sentence in refused.detail
@@ -89,11 +97,9 @@ def test_breaking_changes_are_not_registered_and_twenty_compatible_ones_are(sett
 
     for name, edit in COMPATIBLE.items():
         contracts = read("ours", edit)
-        assert [
-            str(one) for one in registered_findings(registry.registered(settings, contracts), contracts, {}, TODAY) if not one.safe
-        ] == [], name
+        assert [str(one) for one in found(settings, contracts) if not one.safe] == [], name
         assert [change for change in registry.apply(settings, contracts) if change.action == "refuse"] == [], name
-        assert registered_findings(registry.registered(settings, contracts), contracts, {}, TODAY) == [], name
+        assert found(settings, contracts) == [], name
     assert {change.action for change in registry.plan(settings, read("ours"))} == {"keep"}
     url, ours = settings.registry.confluent_url, [subject for subject in subjects(settings) if "Others" not in subject]
     assert {httpx.get(f"{url}/config/{subject}").json()["compatibilityLevel"] for subject in ours} == {"BACKWARD"}
@@ -131,10 +137,8 @@ def test_a_version_that_was_registered_may_go_when_its_last_day_is_over(settings
     without_version("user-actions", "UserAction", 1)(folder)
     after = read_contracts(folder)
     for today, safe in ((date(2099, 12, 31), False), (date(2100, 1, 1), True)):
-        assert [(one.what, one.safe) for one in registered_findings(registry.registered(settings, after), after, known, today)] == [
-            ("version removed", safe)
-        ]
-    assert registered_findings(registry.registered(settings, after), after, {}, TODAY) == [], "nobody knows it any more"
+        assert [(one.what, one.safe) for one in found(settings, after, known, today)] == [("version removed", safe)]
+    assert found(settings, after) == [], "nobody knows it any more"
 
 
 def test_a_schema_that_went_back_is_refused_though_the_registry_knows_it(settings: Settings, tmp_path: Path) -> None:
