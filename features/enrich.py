@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 import numpy as np
@@ -68,6 +69,7 @@ class RedisAway(StreamhouseError):
     """Redis did not answer within the bounded wait; the job restarts and asks again."""
 
 
+@lru_cache(maxsize=1 << 16)
 def session_hash(session: str) -> int:
     """64 bits of a session id, the same in every process."""
     return int.from_bytes(hashlib.blake2b(session.encode(), digest_size=8).digest(), "little")

@@ -29,6 +29,7 @@ Float64s = NDArray[np.float64]
 _PAIRS = 2_000_000  # (action, entry) pairs compared at once; bounds memory at about 100 MB
 _HORIZON = max(window.buckets for window in WINDOWS if window.grain == HOUR)
 _FINE = [window for window in WINDOWS if window.grain < HOUR]
+_GRAINS = tuple({window.grain for window in WINDOWS})
 _COLUMN = {name: i for i, name in enumerate(FEATURES)}
 
 
@@ -127,64 +128,101 @@ def _append(histories: Histories, actions: Actions, fresh: Int64s) -> Histories:
     return Histories(headers, entries[by_user], owner[by_user])
 
 
+@dataclass(frozen=True)
+class _Entries:
+    """The entries of histories, a column each (E,); `bucket`: which one of that grain an entry's time lies in."""
+
+    offset: Int64s
+    time: Int64s
+    kind: Int64s
+    count: Float64s
+    visits: Float64s
+    bucket: dict[int, Int64s]
+
+
+def _columns(entries: NDArray[np.void]) -> _Entries:
+    """A packed row's fields lie anywhere in memory; apart from each other they are read at several times the speed."""
+    time = entries["time"].astype(np.int64)
+    return _Entries(
+        entries["offset"].astype(np.int64),
+        time,
+        entries["kind"].astype(np.int64),
+        entries["count"].astype(np.float64),
+        entries["visits"].astype(np.float64),
+        {grain: time // grain for grain in _GRAINS},
+    )
+
+
 def _features(histories: Histories, user: Int64s, offset: Int64s, time: Int64s) -> FeatureRows:
     n = len(user)
     rows = FeatureRows(np.zeros((n, len(FEATURES))), np.full(n, -1), np.full(n, NEVER), np.zeros(n, bool))
     starts = np.searchsorted(histories.owner, np.arange(len(histories.headers) + 1))
     lengths = np.diff(starts)[user]
+    entries = _columns(histories.entries)
     bounds = np.searchsorted(np.cumsum(lengths), np.arange(_PAIRS, int(lengths.sum()) + _PAIRS, _PAIRS), "left") + 1
     begin = 0
     for end in [*np.unique(bounds[bounds < n]).tolist(), n]:
         if end > begin:
             part = slice(begin, end)
-            _features_of(histories, starts[user[part]], lengths[part], user[part], offset[part], time[part], rows, part)
+            base = histories.headers[user[part]]
+            _features_of(base, entries, starts[user[part]], lengths[part], offset[part], time[part], rows, part)
             begin = end
     return rows
 
 
 def _features_of(
-    histories: Histories,
+    base: NDArray[np.void],
+    entries: _Entries,
     starts: Int64s,
     lengths: Int64s,
-    user: Int64s,
     offset: Int64s,
     time: Int64s,
     rows: FeatureRows,
     part: slice,
 ) -> None:
-    """Compare each action with every entry of its user, as flat arrays of pairs, and count."""
-    n, base = len(user), histories.headers[user]
+    """Compare each action with every entry of its user, as flat arrays of pairs, and count. Pairs of an action lie side by side."""
+    n = len(offset)
     action = np.repeat(np.arange(n), lengths)
     entry = np.arange(len(action)) + np.repeat(starts - np.r_[0, np.cumsum(lengths)[:-1]], lengths)
-    entries = histories.entries[entry]
-    known = entries["offset"] < offset[action]
-    action, entries = action[known], entries[known]
-    entry_time, kind = entries["time"].astype(np.int64), entries["kind"].astype(np.int64)
+    entry_offset = entries.offset[entry]
+    known = entry_offset < offset[action]
+    action, entry, entry_offset = action[known], entry[known], entry_offset[known]
+    kind = entries.kind[entry]
 
-    tail = entries["offset"] >= 0
-    clock, bought = base["base_clock"].astype(np.int64), base["base_purchase"].astype(np.int64)
-    np.maximum.at(clock, action[tail], entry_time[tail])
-    purchase = tail & (kind == PURCHASE)
-    np.maximum.at(bought, action[purchase], entry_time[purchase])
-    previous = base["base_offset"].astype(np.int64)
-    np.maximum.at(previous, action[tail], entries["offset"][tail])
+    latest = _Latest(action)
+    tail, entry_time = entry_offset >= 0, entries.time[entry]
+    clock, bought, previous = (base[name].astype(np.int64) for name in ("base_clock", "base_purchase", "base_offset"))
+    latest.raise_to(clock, np.where(tail, entry_time, NEVER))
+    latest.raise_to(bought, np.where(tail & (kind == PURCHASE), entry_time, NEVER))
+    latest.raise_to(previous, entry_offset)  # what is merged has -1
 
     evaluated = np.where(clock == NEVER, time, np.maximum(time, clock - ALLOWED_LATENESS))
-    values = rows.values[part]
+    values, cell, count, visits = rows.values[part], action * KINDS + kind, entries.count[entry], entries.visits[entry]
+    age = {grain: (evaluated // grain)[action] - entries.bucket[grain][entry] for grain in _GRAINS}
     for window in WINDOWS:
-        now = evaluated[action] // window.grain
-        bucket = entry_time // window.grain
-        within = (bucket <= now) & (bucket > now - window.buckets)
-        cell = action[within] * KINDS + kind[within]
-        counts = np.bincount(cell, entries["count"][within], n * KINDS).reshape(n, KINDS)
+        within = age[window.grain].view(np.uint64) < window.buckets  # what happened in a later bucket is far beyond any, read so
+        counts = np.bincount(cell, count * within, n * KINDS).reshape(n, KINDS)
         for what, kinds in COUNTED.items():
-            values[:, _COLUMN[f"{what}_{window.name}"]] = counts[:, kinds].sum(1)
+            values[:, _COLUMN[f"{what}_{window.name}"]] = counts[:, kinds[0]] if len(kinds) == 1 else counts[:, kinds].sum(1)
         if window.name in VISIT_WINDOWS:
-            values[:, _COLUMN[f"visits_{window.name}"]] = np.bincount(action[within], entries["visits"][within], n)
+            values[:, _COLUMN[f"visits_{window.name}"]] = np.bincount(action, visits * within, n)
     for name, then in (("seconds_since_action", clock), ("seconds_since_purchase", bought)):
         never = then == NEVER
         values[:, _COLUMN[name]] = np.where(never, np.nan, np.maximum(0, time - np.where(never, 0, then)) / 1000)
     rows.known_offset[part], rows.known_time[part], rows.late[part] = previous, clock, time < clock
+
+
+class _Latest:
+    """Maxima over the pairs of each action; `action` (P,) ascending."""
+
+    def __init__(self, action: Int64s) -> None:
+        self._first = np.flatnonzero(np.diff(action, prepend=-1))
+        self._of = action[self._first]
+
+    def raise_to(self, so_far: Int64s, value: Int64s) -> None:
+        """Put in place of `so_far` (n,) what is greater of `value` (P,)."""
+        if len(value):
+            so_far[self._of] = np.maximum(so_far[self._of], np.maximum.reduceat(value, self._first))
 
 
 def compact(histories: Histories, committed: Int64s) -> Histories:

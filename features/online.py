@@ -8,6 +8,7 @@ that wakes up late, or an orphan, cannot overwrite a newer history. The hash als
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -38,8 +39,10 @@ _COUNT_FIELDS = [fb.field(ACTIVITY, name) for name in COUNTS]
 _SECONDS_FIELDS = [fb.field(ACTIVITY, name) for name in SECONDS]
 _LOG_FIELD = b"_log:" + ACTIVITY.encode()  # partition:offset of the last applied action, compared by the script
 _READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
-_ROW_FIELDS = [_LOG_FIELD, _HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
+_WRITTEN_FIELDS = [_HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
+_ROW_FIELDS = [_LOG_FIELD, *_WRITTEN_FIELDS]
 _KEY_PREFIX, _KEY_SUFFIX = fb.key_prefix(JOIN_KEY), PROJECT.encode()
+_NUMBERS = np.dtype([("counts", "<u4", len(COUNTS)), ("seconds", "<f8", len(SECONDS))])
 _ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
 
 _ACQUIRE = """
@@ -49,25 +52,56 @@ redis.call('HSET', KEYS[1], 'lease', ARGV[1])
 return redis.call('HMGET', KEYS[1], 'progress', 'compacted')
 """
 
-# ARGV: token, partition, progress as this run left it, progress (with the last rows only), compacted (before any merged row), then
-# per row: key, offset, number of fields and values, fields and values
+# KEYS: marks, then rows; ARGV: how many marks, then the fields of a row. One reply for all: a client reads it at once
+_READ = """
+local marks, found = tonumber(ARGV[1]), {}
+for i = 1, marks do found[i] = redis.call('HMGET', KEYS[i], 'lease', 'progress') end
+for i = marks + 1, #KEYS do found[i] = redis.call('HMGET', KEYS[i], unpack(ARGV, 2)) end
+return found
+"""
+
+# ARGV: token, partition, progress as this run left it, progress (with the last rows only), compacted (before any merged row), a row's
+# field names in their order, then per row: key, offset, history and timestamp as Feast has them, and its numbers in one piece, as _NUMBERS
+# says. Feast's bytes of the numbers are made here, so that a row is five texts on its way and not fifty
 _WRITE = """
 local held = redis.call('HGET', KEYS[1], 'lease')
 if not held then return redis.error_reply('EMPTY') end
 if held ~= ARGV[1] then return redis.error_reply('LEASE held by '..held) end
 if tonumber(redis.call('HGET', KEYS[1], 'progress') or '-1') < tonumber(ARGV[3]) then return redis.error_reply('REWOUND') end
 redis.call('HSET', KEYS[1], 'compacted', ARGV[5])
-local i = 6
-while i <= #ARGV do
-  local key, offset, n = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+local char, sub, floor, numbers = string.char, string.sub, math.floor, struct.unpack
+local int64 = {}  -- of each count that was met, its Value.int64_val
+local function made(count)
+  local bytes, rest = char(0x20), count
+  while rest > 127 do
+    bytes, rest = bytes..char(rest % 128 + 128), floor(rest / 128)
+  end
+  bytes = bytes..char(rest)
+  int64[count] = bytes
+  return bytes
+end
+local row = {'HSET', '', '_log:user_activity', ''}
+for i = 1, FIELDS do row[3 + 2 * i] = ARGV[5 + i] end
+for i = 6 + FIELDS, #ARGV, 5 do
+  local key, offset, packed = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 4]
   local log = redis.call('HGET', key, '_log:user_activity')
   if log then
     local colon = string.find(log, ':')
-    if string.sub(log, 1, colon - 1) ~= ARGV[2] then return redis.error_reply('PARTITION row is at '..log) end
-    if tonumber(string.sub(log, colon + 1)) > offset then return redis.error_reply('OLDER row is at '..log) end
+    if sub(log, 1, colon - 1) ~= ARGV[2] then return redis.error_reply('PARTITION row is at '..log) end
+    if tonumber(sub(log, colon + 1)) > offset then return redis.error_reply('OLDER row is at '..log) end
   end
-  redis.call('HSET', key, '_log:user_activity', ARGV[2]..':'..ARGV[i + 1], unpack(ARGV, i + 3, i + 2 + n))
-  i = i + 3 + n
+  row[2], row[4], row[6], row[8] = key, ARGV[2]..':'..ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
+  local counts = {numbers('COUNTS', packed)}
+  for j = 1, COUNTED do
+    local count = counts[j]
+    row[8 + 2 * j] = int64[count] or made(count)
+  end
+  for j = 1, SECONDS do
+    local double = sub(packed, 4 * COUNTED + 8 * j - 7, 4 * COUNTED + 8 * j)
+    local number = numbers('<d', double)
+    row[8 + 2 * COUNTED + 2 * j] = number == number and char(0x29)..double or ''
+  end
+  redis.call(unpack(row))
 end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'progress', ARGV[4]) end
 return 'OK'
@@ -128,7 +162,8 @@ class OnlineStore:
         # redis-py's types know text only, and mix in the answers of its asyncio twin
         self._redis: Any = redis.Redis(host=host, port=port, socket_timeout=timeout, socket_connect_timeout=timeout)
         self._acquire = self._redis.register_script(_ACQUIRE)
-        self._write = self._redis.register_script(_WRITE)
+        self._read = self._redis.register_script(_READ)
+        self._write = self._redis.register_script(_written())
         self._forget = self._redis.register_script(_FORGET)
         self._progress: dict[int, int] = {}  # partition -> progress as this run last saw or wrote it
         self.token = 0
@@ -166,15 +201,10 @@ class OnlineStore:
             StoreEmpty, LeaseLost: as of the moment of the read.
 
         """
-        pipe = self._redis.pipeline(transaction=False)
         owned = np.unique(partitions).tolist()
-        for partition in owned:
-            pipe.hmget(_mark(partition), "lease", "progress")
-        keys = [_KEY_PREFIX + fb.key_value(user) + _KEY_SUFFIX for user in users]
-        for key in keys:
-            pipe.hmget(key, _READ_FIELDS)
+        keys: list[bytes] = [*(_mark(partition).encode() for partition in owned), *map(_key, users)]
         try:
-            replies = pipe.execute()
+            replies = self._read(keys=keys, args=[len(owned), *_READ_FIELDS])
         except redis.ResponseError as error:
             if "WRONGTYPE" in str(error):
                 self._clear()
@@ -196,9 +226,16 @@ class OnlineStore:
         A crash between leaves rows ahead of the marks, which the fold recognises by their offsets. Nothing is written by a run
         that lost its lease.
         """
-        packed = pack(histories, rows)
-        values = current(histories, rows).values
-        headers = histories.headers[rows]
+        packed, headers = pack(histories, rows), histories.headers[rows]
+        values, numbers = current(histories, rows).values, np.empty(len(rows), _NUMBERS)
+        numbers["counts"], numbers["seconds"] = values[:, : len(COUNTS)], values[:, len(COUNTS) :]
+        raw, size = numbers.tobytes(), _NUMBERS.itemsize
+        told = [
+            (_key(users[row]), offset, fb.bytes_value(history), fb.timestamp(row_time), raw[i * size : (i + 1) * size])
+            for i, (row, offset, history, row_time) in enumerate(
+                zip(rows.tolist(), headers["last_offset"].tolist(), packed, headers["row_time"].tolist(), strict=True)
+            )
+        ]
         by_partition: dict[int, list[int]] = {partition: [] for partition in marks}
         for i, partition in enumerate(headers["partition"].tolist()):
             by_partition[partition].append(i)
@@ -208,11 +245,9 @@ class OnlineStore:
                 done = chunk is chunks[-1]
                 mark = marks[partition]
                 known = self._progress.get(partition, -1)
-                arguments: list[object] = [self.token, partition, known, mark.progress if done else "", mark.compacted]
+                arguments: list[object] = [self.token, partition, known, mark.progress if done else "", mark.compacted, *_WRITTEN_FIELDS]
                 for i in chunk:
-                    fields = _row_fields(packed[i], values[i], int(headers["row_time"][i]))
-                    key = _KEY_PREFIX + fb.key_value(users[rows[i]]) + _KEY_SUFFIX
-                    arguments += [key, int(headers["last_offset"][i]), len(fields), *fields]
+                    arguments += told[i]
                 self._script(self._write, partition, arguments)
             self._progress[partition] = mark.progress
 
@@ -299,14 +334,16 @@ def _rewound(partition: int) -> str:
     return f"the online store came back with less of partition {partition} of `{ACTIVITY}` than this run wrote; the log is folded again"
 
 
-def _row_fields(history: bytes, values: NDArray[np.float64], row_time: int) -> list[bytes]:
-    counts, seconds = values[: len(COUNTS)].astype(np.int64).tolist(), values[len(COUNTS) :].tolist()
-    fields = [_HISTORY, fb.bytes_value(history), _ACTIVITY_TIME, fb.timestamp(row_time)]
-    for name, count in zip(_COUNT_FIELDS, counts, strict=True):
-        fields += (name, fb.int64_value(count))
-    for name, number in zip(_SECONDS_FIELDS, seconds, strict=True):
-        fields += (name, fb.double_value(number))
-    return fields
+def _written() -> str:
+    sizes = {"FIELDS": len(_WRITTEN_FIELDS), "COUNTED": len(COUNTS), "SECONDS": len(SECONDS), "COUNTS": "<" + "I4" * len(COUNTS)}
+    script = _WRITE
+    for name, size in sizes.items():
+        script = re.sub(rf"\b{name}\b", str(size), script)
+    return script
+
+
+def _key(user: str) -> bytes:
+    return _KEY_PREFIX + fb.key_value(user) + _KEY_SUFFIX
 
 
 def _mark(partition: int | str) -> str:

@@ -34,8 +34,8 @@ def profiles_at(
     row_time = known[user]
     missing = (row_time < 0) | (row_time > time)
     stale = ~missing & (time - row_time > TIME_TO_LIVE)
-    unusable = (missing | stale).tolist()
-    values = {
-        name: [None if bad else column[u] for u, bad in zip(user.tolist(), unusable, strict=True)] for name, column in columns.items()
-    }
-    return ProfileValues(values, np.where(missing | stale, -1, row_time), missing, stale)
+    unusable = missing | stale
+    # a row more, which has no values: it stands for what cannot be used
+    row = np.where(unusable, len(known), user).tolist()
+    values = {name: [texts[i] for i in row] for name, column in columns.items() for texts in [[*column, None]]}
+    return ProfileValues(values, np.where(unusable, -1, row_time), missing, stale)

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 from infra.contracts.decisions import Schemas
 from infra.contracts.events import Rejected
-from infra.contracts.framing import is_framed, plain_json, unframe
+from infra.contracts.framing import framed_at, plain_json, unframe
 from jobs.records import Records, Rules
 
 
 def plain_values(records: Records, rules: Rules) -> tuple[Sequence[bytes | None], dict[int, Rejected]]:
     """Every value as plain JSON, and by position why one could not be made so; in its stead stands None."""
-    framed = [i for i, value in enumerate(records.values) if is_framed(value)]
+    framed = framed_at(records.values)
     if not framed:
         return records.values, {}
     values, unread = list(records.values), dict[int, Rejected]()

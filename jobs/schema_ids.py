@@ -17,7 +17,7 @@ from infra.clock import Clock
 from infra.config import Settings
 from infra.contracts.avro import TEXT_BYTES
 from infra.contracts.decisions import KNOWN, NOTHING, TOPIC, UNKNOWN, Known, Unknown, write_decision
-from infra.contracts.framing import AVRO, JSON, WriterSchema, is_framed, unframe
+from infra.contracts.framing import AVRO, JSON, WriterSchema, framed_at, unframe
 from infra.contracts.load import load_contracts
 from infra.contracts.registered import RegisteredSchemas
 from infra.contracts.registry import RegistryUnreachable
@@ -146,8 +146,8 @@ class SchemaIds:
 
 def _framed(records: Records) -> Iterator[tuple[int, int, int]]:
     """Partition, offset and schema id of each framed record."""
-    for i, value in enumerate(records.values):
-        if is_framed(value) and (framed := unframe(value)) is not None:
+    for i in framed_at(records.values):
+        if (framed := unframe(records.values[i])) is not None:
             yield int(records.partition[i]), int(records.offset[i]), framed.schema_id
 
 

@@ -10,22 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Protocol
 
 import numpy as np
-import orjson
 from numpy.typing import NDArray
 
 from features.activity import FEATURES, KIND_OF_ACTION, OTHER
 from features.enrich import Batch, Enriched, session_hash
-from features.history import NEVER
 from features.online import ACTIVITY, PROFILE
 from features.profile import ProfileValues, profiles_at
-from infra.contracts.codec import check_event_time, event_milliseconds, rfc3339
-from infra.contracts.events import Rejected, UserAction
+from infra.contracts.codec import check_event_time, event_milliseconds
+from infra.contracts.events import Rejected, UserAction, UserActionData
 from infra.contracts.partitioner import partition_of
-from jobs.dead_letter import SOURCE, answer_id, dead_letter
+from jobs.dead_letter import dead_letter
 from jobs.framed_records import plain_values
+from jobs.prediction_json import FLAG_LISTS, Columns, prediction_json
 from jobs.records import Records, Rules, offset_ranges
 
 
@@ -40,15 +40,25 @@ class Accepted:
     time: NDArray[np.int64]
 
     @cached_property
+    def data(self) -> list[UserActionData]:
+        """What each event says."""
+        return [event.data for event in self.events]
+
+    @cached_property
+    def users(self) -> list[str]:
+        """Who acted."""
+        return [data.user_id for data in self.data]
+
+    @cached_property
     def batch(self) -> Batch:
         """As the fold takes them; who does not fold need not pay for it."""
         return Batch(
-            users=[event.data.user_id for event in self.events],
+            users=self.users,
             partition=self.partition,
             offset=self.offset,
             time=self.time,
-            kind=np.array([KIND_OF_ACTION.get(event.data.action, OTHER) for event in self.events], np.int64),
-            session=np.array([session_hash(event.data.session_id) for event in self.events], np.uint64),
+            kind=np.array([KIND_OF_ACTION.get(data.action, OTHER) for data in self.data], np.int64),
+            session=np.array([session_hash(data.session_id) for data in self.data], np.uint64),
         )
 
 
@@ -80,14 +90,19 @@ class Given:
     """What m actions are scored with, and which rows it was taken from, as their predictions tell it.
 
     `x` (m, d) float32 in the model's input order; `activity_offset` (m,), -1: none; `activity_time` (m,) ms, NEVER: none;
-    `profile_time` (m,) ms, -1: none; `flags` (m,) lists.
+    `profile_time` (m,) ms, -1: none; `flagged` (m,) numbers that stand for lists of flags, as in jobs.prediction_json.
     """
 
     x: NDArray[np.float32]
     activity_offset: NDArray[np.int64]
     activity_time: NDArray[np.int64]
     profile_time: NDArray[np.int64]
-    flags: list[list[str]]
+    flagged: NDArray[np.uint8]
+
+    @property
+    def flags(self) -> list[list[str]]:
+        """Of each prediction."""
+        return [FLAG_LISTS[number] for number in self.flagged.tolist()]
 
 
 class Enrich(Protocol):
@@ -113,16 +128,17 @@ def answer(records: Records, rules: Rules, enrich: Enrich, model: Model, now_ms:
     scores, decisions = score(given.x, model)
     predictions = encode(accepted, rules, given, model, scores, decisions)
 
+    finite = np.isfinite(scores)
+    for i in np.flatnonzero(~finite).tolist():
+        why = Rejected("score", "score_not_finite", f"model {model.name} {model.version} gave {scores[i]}")
+        refused[int(accepted.position[i])] = why
     values: list[bytes] = [b""] * len(records.values)
     keys, is_prediction = list(records.keys), [False] * len(records.values)
-    for i, position in enumerate(accepted.position.tolist()):
-        if np.isfinite(scores[i]):
-            values[position], is_prediction[position] = predictions[i], True
-            keys[position] = accepted.events[i].data.user_id.encode()
-        else:
-            refused[position] = Rejected("score", "score_not_finite", f"model {model.name} {model.version} gave {scores[i]}")
+    for position, user, prediction in zip(accepted.position.tolist(), accepted.users, predictions, strict=True):
+        keys[position], values[position], is_prediction[position] = user.encode(), prediction, True
     for position, why in refused.items():
         keys[position], values[position] = dead_letter(records, position, rules, why, now_ms)
+        is_prediction[position] = False
     return Answers(is_prediction, keys, values)
 
 
@@ -171,7 +187,7 @@ def model_columns(accepted: Accepted, enriched: Enriched, profiles: ProfileValue
     columns: dict[str, Any] = {f"{ACTIVITY}:{name}": enriched.rows.values[:, i] for i, name in enumerate(FEATURES)}
     columns |= {f"{PROFILE}:{name}": values for name, values in profiles.columns.items()}
     for name in ("action", "platform", "lifecycle"):
-        columns[f"action:{name}"] = [getattr(event.data, name) for event in accepted.events]
+        columns[f"action:{name}"] = list(map(attrgetter(name), accepted.data))
     return columns
 
 
@@ -181,13 +197,9 @@ def look_up(accepted: Accepted, enriched: Enriched, model: Model) -> Given:
     profiles = profiles_at(enriched.profiles.known, enriched.profiles.columns, enriched.user, time)
     x = np.ascontiguousarray(model.inputs(model_columns(accepted, enriched, profiles), n))
     strangers = profiles.missing & (rows.known_offset < 0)
-    flags = [
-        ["unknown_user"] * stranger + ["profile_missing"] * missing + ["profile_stale"] * stale + ["late_action"] * late
-        for stranger, missing, stale, late in zip(
-            strangers.tolist(), profiles.missing.tolist(), profiles.stale.tolist(), rows.late.tolist(), strict=True
-        )
-    ]
-    return Given(x, rows.known_offset, rows.known_time, profiles.known, flags)
+    of_flags = np.array((strangers, profiles.missing, profiles.stale, rows.late))
+    flagged = np.packbits(of_flags, axis=0, bitorder="little")[0]
+    return Given(x, rows.known_offset, rows.known_time, profiles.known, flagged)
 
 
 def score(x: NDArray[np.float32], model: Model) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -199,46 +211,23 @@ def score(x: NDArray[np.float32], model: Model) -> tuple[NDArray[np.float32], ND
 def encode(
     accepted: Accepted, rules: Rules, given: Given, model: Model, scores: NDArray[np.float32], decisions: NDArray[np.bool_]
 ) -> list[bytes]:
-    """Each accepted action's prediction with all that it was made from."""
-    identity = {"name": model.name, "version": model.version, "sha256": model.sha256}
-    columns = (
-        accepted.partition,
-        accepted.offset,
-        accepted.time,
-        decisions,
-        given.activity_offset,
-        given.activity_time,
-        given.profile_time,
+    """Each accepted action's prediction with all that it was made from; its score is null where it is none."""
+    return prediction_json(
+        rules.topic,
+        {"name": model.name, "version": model.version, "sha256": model.sha256},
+        Columns(
+            action_id=[event.event_id for event in accepted.events],
+            correlation_id=[event.correlation_id for event in accepted.events],
+            user_id=accepted.users,
+            partition=accepted.partition,
+            offset=accepted.offset,
+            time=accepted.time,
+            scores=scores,
+            decisions=decisions,
+            x=given.x,
+            activity_offset=given.activity_offset,
+            activity_time=given.activity_time,
+            profile_time=given.profile_time,
+            flagged=given.flagged,
+        ),
     )
-    encoded = []
-    for i, (event, partition, offset, time, decision, known_offset, known_time, known_profile) in enumerate(
-        zip(accepted.events, *(column.tolist() for column in columns), strict=True)
-    ):
-        prediction = {
-            "eventType": "Prediction",
-            "eventId": answer_id(rules.topic, partition, offset),
-            "timestamp": rfc3339(time),
-            "version": 1,
-            "source": SOURCE,
-            "correlationId": event.correlation_id,
-            "data": {
-                "actionId": event.event_id,
-                "actionPartition": partition,
-                "actionOffset": offset,
-                "userId": event.data.user_id,
-                "score": scores[i],
-                "decision": decision,
-                "model": identity,
-                "features": given.x[i],
-                "rows": {
-                    ACTIVITY: {
-                        "offset": known_offset if known_offset >= 0 else None,
-                        "time": None if known_time == NEVER else rfc3339(known_time),
-                    },
-                    PROFILE: {"time": None if known_profile < 0 else rfc3339(known_profile)},
-                },
-                "flags": given.flags[i],
-            },
-        }
-        encoded.append(orjson.dumps(prediction, option=orjson.OPT_SERIALIZE_NUMPY))
-    return encoded

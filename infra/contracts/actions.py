@@ -7,7 +7,7 @@ newest, renamed ones found by their line through the versions, missing ones fill
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, Union
 
 import msgspec
@@ -73,6 +73,22 @@ class ActionDecoder:
         if event.event_type != EVENT or (self._only is not None and event.version != self._only):
             return unknown(event.event_type, event.version, self.known) or Rejected("decode", "wrong_type", "version is no whole number")
         return event
+
+    def decode_all(self, values: Sequence[bytes | None]) -> list[UserAction | Rejected]:
+        """Decode each value; what is as nearly all values are costs one call of the decoder, the rest a second look."""
+        decode, only, found = self._decoder.decode, self._only, list[UserAction | Rejected]()
+        for value in values:
+            if value is not None and value.isascii() and value.count(b"[") + value.count(b"{") <= DEPTH:
+                try:
+                    event = decode(value)
+                except msgspec.MsgspecError:
+                    pass
+                else:
+                    if event.event_type == EVENT and (only is None or event.version == only):
+                        found.append(event)
+                        continue
+            found.append(self.decode(value))
+        return found
 
 
 def misfits(topic: Topic, schema: EventSchema) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from infra.contracts.events import Rejected
 
@@ -131,3 +132,9 @@ def rfc3339(milliseconds: int) -> str:
     """`2024-01-04T10:21:14.000Z`; times before the year 1 or after 9999 as the nearest that can be written."""
     moment = _EPOCH + timedelta(milliseconds=min(max(milliseconds, _FIRST), _LAST))
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def rfc3339_texts(milliseconds: NDArray[np.int64]) -> list[str]:
+    """The same for (n,) times at once."""
+    moments = np.clip(milliseconds, _FIRST, _LAST).astype("datetime64[ms]")
+    return np.char.add(np.datetime_as_string(moments), "Z").tolist() if len(moments) else []

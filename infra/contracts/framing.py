@@ -7,6 +7,7 @@ which holds a GUID; JSON that is sent so is plain JSON here), and the eight-byte
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from infra.contracts.avro import UnusableSchemaError, avro_schema
@@ -36,6 +37,11 @@ class WriterSchema:
 def is_framed(value: bytes | None) -> bool:
     """Whether a value begins as framed ones do, and has room for an id."""
     return value is not None and value[:1] == b"\0" and len(value) >= _HEADER.size
+
+
+def framed_at(values: Sequence[bytes | None]) -> list[int]:
+    """The positions of those that begin so."""
+    return [i for i, value in enumerate(values) if value and value[0] == 0 and is_framed(value)]
 
 
 def unframe(value: bytes | None) -> Framed | None:

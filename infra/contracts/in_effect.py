@@ -118,7 +118,7 @@ class InEffect:
             return []
         first, last = self.at(int(kafka_ms.min())), self.at(int(kafka_ms.max()))
         if first is last:  # as nearly always: one contract for the whole batch
-            return [first.decoder.decode(value) for value in values]
+            return first.decoder.decode_all(values)
         return [self.at(moment).decoder.decode(value) for value, moment in zip(values, kafka_ms.tolist(), strict=True)]
 
     def windows(self, kafka_ms: Times) -> tuple[Times, Times]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from infra.contracts.columns import Extractor
-from infra.contracts.framing import is_framed
+from infra.contracts.framing import framed_at
 from infra.contracts.in_effect import Contract
 from jobs.archive_columns import EVENT_TOPICS
 from jobs.archive_rows import NO_HEADERS, Row, archive_row
@@ -193,7 +193,7 @@ def _arrow(values: Sequence[Any], kind: pa.DataType) -> pa.Array:
 
 def _as_archived(step: Step, typed: list[Row], rows: pa.Table) -> list[Row]:
     """A framed record may be archived before anybody has decided about its schema id: its typed columns are null then."""
-    framed = [i for i, value in enumerate(step.values) if is_framed(value)]
+    framed = framed_at(step.values)
     if not framed:
         return typed
     known = rows["event_type"].combine_chunks().is_valid()
