@@ -66,6 +66,16 @@ def double_value(number: float) -> bytes:
     return b"\x29" + struct.pack("<d", number) if number == number else b""
 
 
+def read_number(value: bytes | None) -> float | None:
+    """The number of a Value.int64_val or double_val; None for null."""
+    if not value:
+        return None
+    if value[0] == 0x29:
+        return float(struct.unpack("<d", value[1:])[0])
+    number, _ = _read_varint(value, 1)
+    return number - (1 << 64) if number >> 63 else number
+
+
 def bytes_value(data: bytes) -> bytes:
     """Value.bytes_val."""
     return b"\x0a" + varint(len(data)) + data
@@ -103,16 +113,20 @@ def read_timestamp(data: bytes | None) -> int | None:
         return 1000 * (data[1] & 0x7F | (data[2] & 0x7F) << 7 | (data[3] & 0x7F) << 14 | (data[4] & 0x7F) << 21 | data[5] << 28)
     seconds = nanos = position = 0
     while position < len(data):
-        tag, position = data[position], position + 1
-        number = shift = 0
-        while True:
-            byte, position = data[position], position + 1
-            number |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
+        tag = data[position]
+        number, position = _read_varint(data, position + 1)
         if tag == 0x08:
             seconds = number
         else:
             nanos = number
     return seconds * 1000 + nanos // 1_000_000
+
+
+def _read_varint(data: bytes, position: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte, position = data[position], position + 1
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return number, position

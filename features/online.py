@@ -37,12 +37,15 @@ _HISTORY = fb.field(ACTIVITY, "history")
 _ACTIVITY_TIME = fb.timestamp_field(ACTIVITY)
 _COUNT_FIELDS = [fb.field(ACTIVITY, name) for name in COUNTS]
 _SECONDS_FIELDS = [fb.field(ACTIVITY, name) for name in SECONDS]
+PACKED_FIELD = b"_packed:" + ACTIVITY.encode()
+"""Holds NUMBERS and behind it the bytes of the row's timestamp; where they are not those of the row, somebody else wrote the row since."""
 _LOG_FIELD = b"_log:" + ACTIVITY.encode()  # partition:offset of the last applied action, compared by the script
 _READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
 _WRITTEN_FIELDS = [_HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
-_ROW_FIELDS = [_LOG_FIELD, *_WRITTEN_FIELDS]
+_ROW_FIELDS = [_LOG_FIELD, PACKED_FIELD, *_WRITTEN_FIELDS]
 _KEY_PREFIX, _KEY_SUFFIX = fb.key_prefix(JOIN_KEY), PROJECT.encode()
-_NUMBERS = np.dtype([("counts", "<u4", len(COUNTS)), ("seconds", "<f8", len(SECONDS))])
+NUMBERS = np.dtype([("row_time", "<i8"), ("counts", "<u4", len(COUNTS)), ("seconds", "<f8", len(SECONDS))])
+"""A row's readable features in one piece, as they stand at the beginning of PACKED_FIELD: time in ms, NaN for null."""
 _ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
 
 _ACQUIRE = """
@@ -61,8 +64,9 @@ return found
 """
 
 # ARGV: token, partition, progress as this run left it, progress (with the last rows only), compacted (before any merged row), a row's
-# field names in their order, then per row: key, offset, history and timestamp as Feast has them, and its numbers in one piece, as _NUMBERS
-# says. Feast's bytes of the numbers are made here, so that a row is five texts on its way and not fifty
+# field names in their order, then per row: key, offset, history and timestamp as Feast has them, and its numbers in one piece, as NUMBERS
+# says: kept so too, for readers of ours, with the timestamp that they go with. Feast's bytes of the numbers are made here, so that a row
+# is five texts on its way and not fifty
 _WRITE = """
 local held = redis.call('HGET', KEYS[1], 'lease')
 if not held then return redis.error_reply('EMPTY') end
@@ -80,8 +84,8 @@ local function made(count)
   int64[count] = bytes
   return bytes
 end
-local row = {'HSET', '', '_log:user_activity', ''}
-for i = 1, FIELDS do row[3 + 2 * i] = ARGV[5 + i] end
+local row = {'HSET', '', '_log:user_activity', '', '_packed:user_activity', ''}
+for i = 1, FIELDS do row[5 + 2 * i] = ARGV[5 + i] end
 for i = 6 + FIELDS, #ARGV, 5 do
   local key, offset, packed = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 4]
   local log = redis.call('HGET', key, '_log:user_activity')
@@ -90,16 +94,17 @@ for i = 6 + FIELDS, #ARGV, 5 do
     if sub(log, 1, colon - 1) ~= ARGV[2] then return redis.error_reply('PARTITION row is at '..log) end
     if tonumber(sub(log, colon + 1)) > offset then return redis.error_reply('OLDER row is at '..log) end
   end
-  row[2], row[4], row[6], row[8] = key, ARGV[2]..':'..ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
-  local counts = {numbers('COUNTS', packed)}
+  row[2], row[4], row[6] = key, ARGV[2]..':'..ARGV[i + 1], packed..ARGV[i + 3]
+  row[8], row[10] = ARGV[i + 2], ARGV[i + 3]
+  local counts = {numbers('COUNTS', packed, 9)}
   for j = 1, COUNTED do
     local count = counts[j]
-    row[8 + 2 * j] = int64[count] or made(count)
+    row[10 + 2 * j] = int64[count] or made(count)
   end
   for j = 1, SECONDS do
-    local double = sub(packed, 4 * COUNTED + 8 * j - 7, 4 * COUNTED + 8 * j)
+    local double = sub(packed, 4 * COUNTED + 8 * j + 1, 4 * COUNTED + 8 * j + 8)
     local number = numbers('<d', double)
-    row[8 + 2 * COUNTED + 2 * j] = number == number and char(0x29)..double or ''
+    row[10 + 2 * COUNTED + 2 * j] = number == number and char(0x29)..double or ''
   end
   redis.call(unpack(row))
 end
@@ -202,7 +207,7 @@ class OnlineStore:
 
         """
         owned = np.unique(partitions).tolist()
-        keys: list[bytes] = [*(_mark(partition).encode() for partition in owned), *map(_key, users)]
+        keys: list[bytes] = [*(_mark(partition).encode() for partition in owned), *map(row_key, users)]
         try:
             replies = self._read(keys=keys, args=[len(owned), *_READ_FIELDS])
         except redis.ResponseError as error:
@@ -227,11 +232,11 @@ class OnlineStore:
         that lost its lease.
         """
         packed, headers = pack(histories, rows), histories.headers[rows]
-        values, numbers = current(histories, rows).values, np.empty(len(rows), _NUMBERS)
-        numbers["counts"], numbers["seconds"] = values[:, : len(COUNTS)], values[:, len(COUNTS) :]
-        raw, size = numbers.tobytes(), _NUMBERS.itemsize
+        values, numbers = current(histories, rows).values, np.empty(len(rows), NUMBERS)
+        numbers["row_time"], numbers["counts"], numbers["seconds"] = headers["row_time"], values[:, : len(COUNTS)], values[:, len(COUNTS) :]
+        raw, size = numbers.tobytes(), NUMBERS.itemsize
         told = [
-            (_key(users[row]), offset, fb.bytes_value(history), fb.timestamp(row_time), raw[i * size : (i + 1) * size])
+            (row_key(users[row]), offset, fb.bytes_value(history), fb.timestamp(row_time), raw[i * size : (i + 1) * size])
             for i, (row, offset, history, row_time) in enumerate(
                 zip(rows.tolist(), headers["last_offset"].tolist(), packed, headers["row_time"].tolist(), strict=True)
             )
@@ -342,7 +347,8 @@ def _written() -> str:
     return script
 
 
-def _key(user: str) -> bytes:
+def row_key(user: str) -> bytes:
+    """Where Feast keeps the rows of a user, of every view."""
     return _KEY_PREFIX + fb.key_value(user) + _KEY_SUFFIX
 
 

@@ -22,6 +22,7 @@ def source(settings: Settings, name: str, topics: Sequence[str], group: str) -> 
         "properties.group.id": group,
         "properties.isolation.level": "read_committed",
         "properties.auto.offset.reset": "none",
+        "properties.max.poll.records": "5000",
         "scan.startup.mode": "group-offsets",
         "key.format": "raw",
         "key.fields": "record_key",
@@ -56,7 +57,8 @@ def sink(settings: Settings, name: str, topic: str, max_message_bytes: int) -> s
         "sink.transaction-naming-strategy": "pooling",
         "properties.transaction.timeout.ms": str(settings.score_events.transaction_timeout_seconds * 1000),
         "properties.max.request.size": str(2 * max_message_bytes),
-        "properties.linger.ms": "0",
+        "properties.linger.ms": "5",
+        "properties.batch.size": "262144",
         "properties.compression.type": "lz4",
         **_client(settings),
     }
