@@ -83,17 +83,22 @@ class Plot:
 
 def svg(plot: Plot, comparison: Comparison) -> str | None:
     """The plot as an `<svg>` element; None: there is nothing to draw."""
-    figure = drawn(plot, comparison)
-    if figure is None:
-        return None
-    with _style(plot.key):
+    return svg_of(plot.key, plot.title, lambda: plot.draw(comparison))
+
+
+def svg_of(key: str, title: str, draw: Callable[[], Figure | None]) -> str | None:
+    """A figure as an `<svg>` element of a page in which no other has this key; None: there is nothing to draw."""
+    with _style(key):
+        figure = draw()
+        if figure is None:
+            return None
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     text = out.getvalue()
     text = text[text.index("<svg") :]
     # ids of several plots share one page
-    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{plot.key}-", text)
-    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{plot.title}">', text, count=1)
+    text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{key}-", text)
+    text = re.sub(r'<svg [^>]*?viewBox="([^"]*)"[^>]*>', rf'<svg viewBox="\1" role="img" aria-label="{title}">', text, count=1)
     text = text.replace(f"stroke: {FAINT}", "stroke: currentColor; stroke-opacity: 0.15").replace(INK, "currentColor")
     return "\n".join(line.rstrip() for line in text.splitlines())
 

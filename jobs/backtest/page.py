@@ -12,7 +12,7 @@ from jobs.backtest.marks import short
 from models.compared import Comparison, Estimate, Group, Metrics
 
 NONE = "–"
-_STYLE = """
+STYLE = """
 :root{color-scheme:light dark;--ink:#1f2328;--faint:#656d76;--ground:#fff;--line:#d8dee4;--box:#f6f8fa;--good:#1a7f37;--bad:#cf222e}
 @media(prefers-color-scheme:dark){:root{--ink:#e6edf3;--faint:#9da7b1;--ground:#0d1117;--line:#30363d;--box:#161b22;--good:#56d364;--bad:#ff7b72}}
 body{max-width:58rem;margin:2rem auto;padding:0 1rem;font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--ground)}
@@ -83,7 +83,7 @@ def page(comparison: Comparison, about: About) -> str:
     parts = [
         "<!doctype html>",
         '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>{_text(about.title)}</title><style>{_STYLE}</style></head><body>",
+        f"<title>{_text(about.title)}</title><style>{STYLE}</style></head><body>",
         f"<h1>{_text(about.title)}</h1>",
         f'<p class="verdict {comparison.better}">{_text(verdict(comparison))}</p>',
         f'<p class="worse">{_text(warning(about))}</p>' if about.learned_from else "",

@@ -26,7 +26,9 @@ from tests.benchmarks.processes import Meter
 from tests.benchmarks.sides import Side
 
 ISOLATIONS = ("read_uncommitted", "read_committed")
-PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "max": 100.0}
+PERCENTILES = {"p50": 50.0, "p95": 95.0, "p99": 99.0, "p99.9": 99.9, "max": 100.0}
+HISTOGRAM_STEP = 1.05
+"""Each bucket of a histogram of waits reaches this much further than the one before; the first ends at 0.1 ms."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class Latency:
     """Milliseconds from when an action was due until a consumer of either isolation level had its prediction, by percentile.
 
     `sender_late`: how far behind its schedule the sender was. `cpu_cores`: CPU seconds per second by group of processes.
+    `histogram`: by isolation level all waits, as the upper end of each bucket in ms and how many lie in it; buckets grow by HISTOGRAM_STEP.
     """
 
     actions: int
@@ -41,6 +44,7 @@ class Latency:
     milliseconds: dict[str, dict[str, float]]
     sender_late: dict[str, float]
     cpu_cores: dict[str, float]
+    histogram: dict[str, list[tuple[float, int]]]
 
 
 class _Watcher:
@@ -96,8 +100,10 @@ class _Watcher:
             raise self._fault
 
 
-def latency(settings: Settings, side: Side, rows: Sequence[Row], partitions: int, per_second: int) -> tuple[Latency, Sent, Answers]:
-    """Send the rows at their times and wait until each is answered."""
+def latency(
+    settings: Settings, side: Side, rows: Sequence[Row], partitions: int, per_second: int, warm: int = 0
+) -> tuple[Latency, Sent, Answers]:
+    """Send the rows at their times and wait until each is answered; the first `warm` of them are not counted."""
     watchers = [_Watcher(settings, side.predictions.topic, partitions, isolation) for isolation in ISOLATIONS]
     meter, began = Meter(side.processes), time.perf_counter()
     gc.disable()  # a collection would stand between a prediction and its time
@@ -113,16 +119,17 @@ def latency(settings: Settings, side: Side, rows: Sequence[Row], partitions: int
         took, cpu_seconds = time.perf_counter() - began, meter.cpu_seconds()
         for watcher in watchers:
             watcher.close()
-    milliseconds = {}
+    milliseconds, histogram = {}, {}
     for isolation, watcher in zip(ISOLATIONS, watchers, strict=True):
         first: dict[Place, float] = {}
         for at, value in watcher.seen:
             first.setdefault(place(value), at)
-        milliseconds[isolation] = _percentiles([(first[where] - due[i]) * 1000 for i, where in sent.items() if where in first])
+        waits = [(first[where] - due[i]) * 1000 for i, where in sent.items() if where in first and i >= warm]
+        milliseconds[isolation], histogram[isolation] = _percentiles(waits), histogram_of(waits)
     cores = {name: seconds / took for name, seconds in cpu_seconds.items()}
     got = Answers()
     side.take(got)
-    return Latency(len(rows), per_second, milliseconds, _percentiles(late), cores), dict.fromkeys(sent.values()), got
+    return Latency(len(rows) - warm, per_second, milliseconds, _percentiles(late[warm:]), cores, histogram), dict.fromkeys(sent.values()), got
 
 
 def _send(
@@ -159,3 +166,12 @@ def _percentiles(values: Sequence[float]) -> dict[str, float]:
     if not values:
         return {}
     return {name: float(np.percentile(values, percent)) for name, percent in PERCENTILES.items()}
+
+
+def histogram_of(waits: Sequence[float]) -> list[tuple[float, int]]:
+    """Milliseconds as buckets that hold any, each by its upper end."""
+    if not waits:
+        return []
+    bucket = np.maximum(0, np.ceil(np.log(np.maximum(waits, 1e-9) / 0.1) / np.log(HISTOGRAM_STEP))).astype(int)
+    found, counts = np.unique(bucket, return_counts=True)
+    return [(0.1 * HISTOGRAM_STEP**one, count) for one, count in zip(found.tolist(), counts.tolist(), strict=True)]

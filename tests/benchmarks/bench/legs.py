@@ -1,0 +1,64 @@
+"""A leg: one side measured once. What the whole bench found is a list of them, and every ratio is made from that list alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tests.benchmarks.bench.calm import Calibration, Calm
+
+OURS = "ours"
+TRIES = 3
+"""How often a leg is measured before one is kept that was disturbed."""
+
+
+@dataclass(frozen=True)
+class Leg:
+    """What one measurement found. `part`: what was measured (`drain`, `latency 1s`, ...); `figures`: by name, as the part says."""
+
+    part: str
+    side: str
+    repeat: int
+    calibration: Calibration
+    figures: dict[str, Any]
+
+
+def measured(calm: Calm, part: str, side: str, repeat: int, measure: Callable[[], dict[str, Any]], say: Callable[[str], None]) -> list[Leg]:
+    """Measure until the machine was calm around it, at most TRIES times; all tries are answered, those that do not count too."""
+    legs = []
+    for _ in range(TRIES):
+        before = calm.look()
+        figures = measure()
+        leg = Leg(part, side, repeat, Calibration(before, calm.look(), calm.undisturbed), figures)
+        legs.append(leg)
+        if leg.calibration.is_calm:
+            break
+        say(f"{part}, {side}: the machine was disturbed ({_slower(leg.calibration)}); this one does not count")
+    return legs
+
+
+def _slower(calibration: Calibration) -> str:
+    return f"a fixed piece of work took {max(calibration.before, calibration.after) / calibration.undisturbed:.2f} times its usual time"
+
+
+def counted(legs: Iterable[Leg], undisturbed: float) -> list[Leg]:
+    """The legs that count, by what is known of the machine at the end; of a side and part that has none, all."""
+    found: list[Leg] = []
+    groups: dict[tuple[str, str], list[Leg]] = {}
+    for leg in legs:
+        groups.setdefault((leg.part, leg.side), []).append(leg)
+    for group in groups.values():
+        found += [leg for leg in group if is_calm(leg, undisturbed)] or group
+    return found
+
+
+def is_calm(leg: Leg, undisturbed: float) -> bool:
+    """Whether a leg counts, by the seconds that the piece of work takes undisturbed."""
+    return Calibration(leg.calibration.before, leg.calibration.after, undisturbed).is_calm
+
+
+def values(legs: Iterable[Leg], part: str, sides: str | Sequence[str], figure: str) -> list[float]:
+    """A figure of every leg of a part and its sides that has it."""
+    wanted = (sides,) if isinstance(sides, str) else sides
+    return [leg.figures[figure] for leg in legs if leg.part == part and leg.side in wanted and leg.figures.get(figure) is not None]

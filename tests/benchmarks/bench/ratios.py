@@ -1,0 +1,123 @@
+"""What the bench promises to tell: each ratio with its target. Ours counts by its worst run, a rival by its best."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from tests.benchmarks.bench.legs import OURS, Leg, values
+
+ROWS, FIELDS, BLOBS = ("rows", "rows_2"), ("fields", "fields_2"), ("blobs", "blobs_2")
+FRAMEWORKS = ("quix", "quix_2", "bytewax", "pathway")
+INTERVALS = ("100ms", "250ms", "1s", "5s")
+"""Checkpoint intervals of the curve; 1s is the default."""
+DRAIN, READS, FRESH = "drain", "feature reads", "freshness"
+PER_SECOND = 2000
+
+
+def latency(interval: str) -> str:
+    """The part that measures latency at a checkpoint interval."""
+    return f"latency, checkpoint every {interval}"
+
+
+@dataclass(frozen=True)
+class Value:
+    """A ratio as it came out, and what it was made from, in one sentence."""
+
+    number: float
+    made_of: str
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """`target`: at least so much, or at most where `at_most`. `of` answers None where the run did not measure it."""
+
+    name: str
+    what: str
+    target: float
+    unit: str
+    of: Callable[[Sequence[Leg]], Value | None]
+    at_most: bool = False
+
+    def is_met(self, value: Value) -> bool:
+        """Whether the target is reached."""
+        return value.number <= self.target if self.at_most else value.number >= self.target
+
+    @property
+    def wanted(self) -> str:
+        """The target in words."""
+        return f"{'at most' if self.at_most else 'at least'} {self.target:,g}{self.unit}"
+
+
+def _faster_than(rivals: Sequence[str], legs: Sequence[Leg]) -> Value | None:
+    ours = values(legs, DRAIN, OURS, "per_second")
+    theirs = {side: rates for side in rivals if (rates := values(legs, DRAIN, side, "per_second"))}
+    if not ours or not theirs:
+        return None
+    best = max(theirs, key=lambda side: max(theirs[side]))
+    return Value(
+        min(ours) / max(theirs[best]), f"{min(ours):,.0f} actions/s, our worst, over {max(theirs[best]):,.0f}, the best of {best}"
+    )
+
+
+def _rate(legs: Sequence[Leg]) -> Value | None:
+    ours = values(legs, DRAIN, OURS, "per_second")
+    return Value(min(ours), f"from {min(ours):,.0f} to {max(ours):,.0f} actions/s in {len(ours)} runs") if ours else None
+
+
+def _waits(interval: str, figure: str, legs: Sequence[Leg]) -> Value | None:
+    found = values(legs, latency(interval), OURS, figure)
+    return Value(max(found), f"from {min(found):,.1f} to {max(found):,.1f} ms in {len(found)} runs at {PER_SECOND:,} actions/s") if found else None
+
+
+def _reads(legs: Sequence[Leg]) -> Value | None:
+    ours, theirs = (values(legs, READS, side, "rows_per_second") for side in (OURS, "feast"))
+    if not ours or not theirs:
+        return None
+    return Value(min(ours) / max(theirs), f"{min(ours):,.0f} rows/s in batches of 512, our worst, over {max(theirs):,.0f}, Feast's best")
+
+
+def _fresh(figure: str, legs: Sequence[Leg]) -> Value | None:
+    found = values(legs, FRESH, OURS, figure)
+    return Value(max(found), f"from {min(found):,.1f} to {max(found):,.1f} ms in {len(found)} runs") if found else None
+
+
+def _seconds(interval: str) -> float:
+    return float(interval.removesuffix("ms")) if interval.endswith("ms") else 1000 * float(interval.removesuffix("s"))
+
+
+def _not_yet(_: Sequence[Leg]) -> Value | None:
+    return None
+
+
+RATIOS = (
+    Ratio("R1 rows", "exactly once, beside a loop that answers one by one, at least once", 12, "x", partial(_faster_than, ROWS)),
+    Ratio("R1 fields", "beside a loop that reads fields in batches, at least once", 1.3, "x", partial(_faster_than, FIELDS)),
+    Ratio("R1 blobs", "beside a loop that reads one blob a user in batches, at least once", 0.5, "x", partial(_faster_than, BLOBS)),
+    Ratio("R1 rate", "actions a second, broker and store on the same cores", 60_000, "/s", _rate),
+    Ratio("R2", "beside the best of Quix Streams, Bytewax and Pathway, each at its best guarantee", 5, "x", partial(_faster_than, FRAMEWORKS)),
+    Ratio("R4 p50", "until a prediction is there, uncommitted, median", 4, " ms", partial(_waits, "1s", "uncommitted_p50"), at_most=True),
+    Ratio("R4 p99", "the same, 99th percentile", 20, " ms", partial(_waits, "1s", "uncommitted_p99"), at_most=True),
+    *(
+        Ratio(
+            f"R4 commit {interval}",
+            f"until it is committed, checkpoint every {interval}, 99th percentile",
+            _seconds(interval) + 200,
+            " ms",
+            partial(_waits, interval, "committed_p99"),
+            at_most=True,
+        )
+        for interval in INTERVALS
+    ),
+    Ratio("R5", "throughput exactly once over at least once, checkpoint every 1s", 0.97, "x", _not_yet),
+    Ratio("R6 reads", "features of 512 users a read, beside Feast's get_online_features", 50, "x", _reads),
+    Ratio("R6 fresh p50", "until a plain Feast reader sees an action, median", 50, " ms", partial(_fresh, "p50"), at_most=True),
+    Ratio("R6 fresh p99", "the same, 99th percentile", 500, " ms", partial(_fresh, "p99"), at_most=True),
+    Ratio("R8 users", "growth of CPU an action with users, exponent", 0.05, "", _not_yet, at_most=True),
+    Ratio("R8 features", "growth with features", 1, "", _not_yet, at_most=True),
+    Ratio("R8 trees", "growth with trees", 1, "", _not_yet, at_most=True),
+    Ratio("R8 size", "growth with the size of an event", 1, "", _not_yet, at_most=True),
+    Ratio("R8 partitions", "growth with partitions", 1, "", _not_yet, at_most=True),
+    Ratio("R8 commits", "growth of a commit with commits to the table", 1, "", _not_yet, at_most=True),
+)
