@@ -26,7 +26,7 @@ class _Data(msgspec.Struct, rename="camel"):
     action_partition: int
     action_offset: int
     score: msgspec.Raw
-    features: msgspec.Raw
+    features: msgspec.Raw = msgspec.Raw(b"null")  # a rival's predictions do not carry them
 
 
 class _Prediction(msgspec.Struct):
@@ -56,6 +56,16 @@ class _Placed(msgspec.Struct):
     data: _PlacedData
 
 
+class _NamedData(msgspec.Struct, rename="camel"):
+    action_id: str
+    score: float
+
+
+class _Named(msgspec.Struct):
+    data: _NamedData
+
+
+_named = msgspec.json.Decoder(_Named)
 _prediction = msgspec.json.Decoder(_Prediction)
 _letter = msgspec.json.Decoder(_Letter)
 _placed = msgspec.json.Decoder(_Placed)
@@ -173,3 +183,27 @@ def differences(name: str, got: Answers, other_name: str, other: Answers) -> lis
                 f" {name} {one}, {other_name} {two}"
             )
     return said
+
+
+def unequal(name: str, ours: Answers, theirs: Answers, tolerance: float = 1e-6) -> list[str]:
+    """Where the rival `name` answered otherwise than we did, a sentence for each kind: by the action's id, wherever it lies, and score."""
+    one, other = _scores(ours), _scores(theirs)
+    both = sorted(one.keys() & other.keys())
+    found = {
+        "left unanswered": sorted(one.keys() - other.keys()),
+        "answered though we did not": sorted(other.keys() - one.keys()),
+        (differing := f"differ by more than {tolerance:g}"): [
+            action for action in both if not abs(one[action] - other[action]) <= tolerance
+        ],
+    }
+    said = [f"{name}: {len(actions)} of {len(one)} actions {what}, the first {actions[0]}" for what, actions in found.items() if actions]
+    if differ := found[differing]:
+        said.append(f"{name}: action {differ[0]} is {other[differ[0]]}, ours {one[differ[0]]}")
+    if len(one) != len(ours.of) or len(other) != len(theirs.of):
+        said.append(f"{name}: of {len(theirs.of)} answers, and {len(ours.of)} of ours, some name the same action")
+    return said
+
+
+def _scores(got: Answers) -> dict[str, float]:
+    decoded = (_named.decode(answer.value).data for answer in got.of.values())
+    return {data.action_id: data.score for data in decoded}

@@ -70,7 +70,7 @@ def loop_side(settings: Settings, name: str, batch_rows: int) -> Iterator[Side]:
     like = {plain_loop.source(name): SOURCE_TOPIC, sinks[0]: "predictions", sinks[1]: "user-actions-dlq"}
     topics.apply(settings, [replace(contracts[original], name=copy) for copy, original in like.items()])
     predictions, dead_letters = (Committed(settings, sink, contracts[like[sink]].partitions) for sink in sinks)
-    with _own_redis(settings, name) as (port, redis_process), _running(settings, name, batch_rows, port) as loop:
+    with own_redis(settings, name) as (port, redis_process), _running(settings, name, batch_rows, port) as loop:
 
         def processes() -> Groups:
             broker = stack_groups(settings).get("broker", [])
@@ -80,7 +80,7 @@ def loop_side(settings: Settings, name: str, batch_rows: int) -> Iterator[Side]:
 
 
 @contextlib.contextmanager
-def _own_redis(settings: Settings, name: str) -> Iterator[tuple[str, psutil.Process]]:
+def own_redis(settings: Settings, name: str) -> Iterator[tuple[str, psutil.Process]]:
     """A second Redis, so that neither side warms the other or takes its leases. It lies where `down` finds it if this program is killed."""
     (port,) = free_ports(1)
     own = replace(settings, redis=replace(settings.redis, port=int(port)))

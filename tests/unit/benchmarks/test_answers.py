@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.benchmarks.answers import Answer, Answers, differences, faults
+import orjson
+
+from tests.benchmarks.answers import Answer, Answers, differences, faults, unequal
 
 RIGHT = Answer(b"0.25", b"[1.0,0.0]", b"{}")
 
@@ -40,3 +42,28 @@ def test_a_score_that_differs_in_its_last_bit_is_said() -> None:
 
 def test_equal_answers_do_not_differ() -> None:
     assert differences("flink", Answers({(0, 0): RIGHT}), "loop", Answers({(0, 0): RIGHT})) == []
+
+
+def named(**scores: float) -> Answers:
+    values = [orjson.dumps({"data": {"actionId": action, "score": score}}) for action, score in scores.items()]
+    return Answers({(0, i): Answer(b"", b"", value) for i, value in enumerate(values)})
+
+
+def test_a_rivals_scores_may_differ_in_their_last_digits_and_lie_elsewhere() -> None:
+    assert unequal("bare", named(a=0.25, b=0.5), named(b=0.5000005, a=0.25)) == []
+
+
+def test_each_other_difference_from_a_rival_is_said_with_an_action() -> None:
+    assert unequal("bare", named(a=0.25, b=0.5, c=0.1), named(a=0.25001, b=0.5, d=0.1)) == [
+        "bare: 1 of 3 actions left unanswered, the first c",
+        "bare: 1 of 3 actions answered though we did not, the first d",
+        "bare: 1 of 3 actions differ by more than 1e-06, the first a",
+        "bare: action a is 0.25001, ours 0.25",
+    ]
+
+
+def test_two_answers_of_a_rival_that_name_one_action_are_no_equal_answers() -> None:
+    value = named(a=0.25).of[0, 0]
+    assert unequal("bare", named(a=0.25), Answers({(0, 0): value, (0, 1): value})) == [
+        "bare: of 2 answers, and 1 of ours, some name the same action"
+    ]

@@ -1,0 +1,77 @@
+"""Each rival answers the shop's actions as the project does, over a real broker and a real Redis."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import redis
+
+from features import feast_bytes as fb
+from features.online import JOIN_KEY, MATERIALIZED, PROFILE, PROJECT
+from infra.config import ROOT, Settings
+from infra.contracts.load import load_contracts
+from jobs.clickstream import Row, open_clickstream
+from jobs.scoring_parts import SOURCE_TOPIC
+from tests.benchmarks.actions import Section, records, section_profiles, section_rows
+from tests.benchmarks.answers import Answers, faults, unequal
+from tests.benchmarks.drain import drain
+from tests.benchmarks.rivals.sides import RIVALS, rival_side
+from tests.benchmarks.sides import Side, loop_side
+
+SHOP = open_clickstream(ROOT / "data" / "shop_clickstream.csv.gz")
+SECTIONS = [Section("first", 2000), Section("second", 2000)]
+PARTITIONS = load_contracts().topics[SOURCE_TOPIC].partitions
+
+
+@pytest.fixture(scope="module")
+def place(broker: Settings, redis_port: int) -> Settings:
+    """A broker, and a Redis that holds the profiles of all users."""
+    (broker.state / "redis").mkdir(exist_ok=True)
+    client: Any = redis.Redis(port=redis_port)
+    client.flushall()
+    pipe = client.pipeline(transaction=False)
+    for row in section_profiles(SHOP, SECTIONS).to_pylist():
+        texts = {fb.field(PROFILE, name): text_value(row[name]) for name in ("channel", "cohort")}
+        known = fb.timestamp(int(row["known_from"].timestamp() * 1000))
+        pipe.hset(fb.entity_key(PROJECT, JOIN_KEY, row["user_id"]), mapping={**texts, fb.timestamp_field(PROFILE): known})
+    pipe.set(MATERIALIZED, "now")
+    pipe.execute()
+    client.close()
+    return replace(broker, redis=replace(broker.redis, port=redis_port))
+
+
+@pytest.fixture(scope="module")
+def ours(place: Settings) -> Iterator[list[Answers]]:
+    """What the project answers."""
+    with loop_side(place, "ours", 1000) as side:
+        yield [answered(place, side, section) for section in SECTIONS]
+
+
+def text_value(text: str) -> bytes:
+    """Feast's Value.string_val."""
+    return b"\x12" + fb.varint(len(text.encode())) + text.encode()
+
+
+def answered(place: Settings, side: Side, section: Section) -> Answers:
+    _, sent, got = drain(place, side, records(some(section), PARTITIONS))
+    assert faults(side.name, sent, got) == []
+    assert len(got.of) == section.actions
+    return got
+
+
+def some(section: Section) -> Iterator[Row]:
+    return itertools.islice(section_rows(SHOP, section), section.actions)
+
+
+@pytest.mark.parametrize("kind", RIVALS)
+def test_a_rival_answers_as_we_do(place: Settings, ours: list[Answers], kind: str) -> None:
+    with rival_side(place, kind, f"rival-{kind}") as side:
+        theirs = [answered(place, side, section) for section in SECTIONS]
+        side.take(afterwards := Answers())
+    assert faults(kind, {}, afterwards) == []
+    for one, other in zip(ours, theirs, strict=True):
+        assert unequal(kind, one, other) == []
