@@ -1,4 +1,4 @@
-"""Loops of confluent-kafka, redis-py and onnxruntime in one process: at least once, and nothing else around them.
+"""Loops of confluent-kafka, redis-py and onnxruntime: at least once, and nothing else around them.
 
     python -m tests.benchmarks.rivals.bare rows|fields|blobs BRIEF
 
@@ -7,19 +7,21 @@
 - `blobs`: the same with one packed value for each user and the profile in it: MGET and MSET. What it becomes when somebody measures.
 
 Offsets are committed about once a second, after all predictions made from them have been acknowledged. After a crash up to a second of
-actions is counted and answered twice. "ready": assigned and connected, and for `blobs` all profiles are packed.
+actions is counted and answered twice. Several processes share out the partitions. "ready": assigned and connected, and for `blobs` all
+profiles are packed.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
 from confluent_kafka import Consumer, KafkaException, Message, Producer, TopicPartition
 
-from tests.benchmarks.rivals.clients import consumer, end_of_input, produce, producer, ready, told
+from tests.benchmarks.rivals.clients import consumer, produce, producer, ready, told, when_input_ends
 from tests.benchmarks.rivals.states import Blobs, Fields, States
 from tests.benchmarks.rivals.work import Work, decode
 
@@ -102,7 +104,8 @@ def _commit(task: dict[str, Any], source: Consumer, sink: Producer, positions: d
 
 def main() -> None:
     """Run until standard input ends."""
-    over = end_of_input()
+    over = threading.Event()
+    when_input_ends(over.set)
     run(told(), sys.argv[1], over.is_set)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,19 @@ def told() -> dict[str, Any]:
     return task
 
 
-def end_of_input() -> threading.Event:
-    """Set when standard input ends, which it does with whoever started this."""
-    over = threading.Event()
+def when_input_ends(do: Callable[[], None]) -> None:
+    """Do this in a thread when standard input ends, which it does with whoever started this."""
 
     def listen() -> None:
         sys.stdin.read()
-        over.set()
+        do()
 
     threading.Thread(target=listen, daemon=True).start()
-    return over
+
+
+def partitions(task: dict[str, Any]) -> list[int]:
+    """Those of this process, where several share the topic."""
+    return list(range(task["process"], task["partitions"], task["processes"]))
 
 
 def ready() -> None:
@@ -39,7 +42,7 @@ def ready() -> None:
 
 
 def consumer(task: dict[str, Any]) -> Consumer:
-    """Assigned all partitions, from the offsets that its group has committed, or else from the start."""
+    """Assigned its partitions, from the offsets that its group has committed, or else from the start."""
     made = Consumer(
         {
             **task["kafka"],
@@ -50,7 +53,7 @@ def consumer(task: dict[str, Any]) -> Consumer:
             "queued.max.messages.kbytes": 131_072,  # enough prefetched that a batch never waits for the broker
         }
     )
-    made.assign([TopicPartition(task["source"], partition, OFFSET_STORED) for partition in range(task["partitions"])])
+    made.assign([TopicPartition(task["source"], partition, OFFSET_STORED) for partition in partitions(task)])
     return made
 
 

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import Any
 
 import orjson
 import psutil
@@ -27,18 +27,30 @@ from tests.benchmarks.sides import Side, own_redis
 
 @dataclass(frozen=True)
 class Rival:
-    """How it is run: a module of this folder, its arguments before the brief, its environment. `guarantee`: what it gives at its best."""
+    """How it is run: a module of this folder, its arguments before the brief, its environment, in how many processes that share out the
+    partitions. `guarantee`: what it gives at its best.
+    """
 
     module: str
     arguments: tuple[str, ...]
     environment: str
     guarantee: str
+    processes: int = 1
 
 
+_BUT = "exactly once, but for the state"
 RIVALS = {
     "rows": Rival("bare", ("rows",), "bare", "at least once"),
+    "rows_2": Rival("bare", ("rows",), "bare", "at least once", processes=2),
     "fields": Rival("bare", ("fields",), "bare", "at least once"),
+    "fields_2": Rival("bare", ("fields",), "bare", "at least once", processes=2),
     "blobs": Rival("bare", ("blobs",), "bare", "at least once"),
+    "blobs_2": Rival("bare", ("blobs",), "bare", "at least once", processes=2),
+    "quix_rows": Rival("quix", ("rows",), "quix", _BUT),
+    "quix": Rival("quix", ("batches",), "quix", _BUT),
+    "quix_2": Rival("quix", ("batches",), "quix", _BUT, processes=2),
+    "bytewax": Rival("bytewax_flow", (), "bytewax", "at least once"),
+    "pathway": Rival("pathway_flow", (), "pathway", "at least once"),
 }
 
 
@@ -54,34 +66,42 @@ def rival_side(settings: Settings, kind: str, name: str) -> Iterator[Side]:
     _, *sinks = like
     predictions, dead_letters = (Committed(settings, sink, contracts[like[sink]].partitions) for sink in sinks)
     python = interpreter(settings, rival.environment)
-    with own_redis(settings, name) as (port, redis_process), _running(settings, rival, name, python, int(port)) as program:
+    with contextlib.ExitStack() as ends:
+        port, redis_process = ends.enter_context(own_redis(settings, name))
+        command = [str(python), "-P", "-m", f"tests.benchmarks.rivals.{rival.module}", *rival.arguments]
+        task = {**brief(settings, name, int(port)), "processes": rival.processes}
+        programs = [ends.enter_context(_running(settings, command, task, process)) for process in range(rival.processes)]
+        for program in programs:
+            _wait_until_ready(program, name)
+        of_programs = [psutil.Process(program.pid) for program in programs]
 
         def processes() -> Groups:
-            broker = stack_groups(settings).get("broker", [])
-            with contextlib.suppress(psutil.NoSuchProcess):
-                return {"broker": broker, kind: [program, *program.children(recursive=True)], "redis": [redis_process]}
-            return {"broker": broker, kind: [], "redis": [redis_process]}
+            return {"broker": stack_groups(settings).get("broker", []), kind: of_programs, "redis": [redis_process]}
 
         yield Side(name, f"{name}-actions", predictions, dead_letters, processes)
 
 
 @contextlib.contextmanager
-def _running(settings: Settings, rival: Rival, name: str, python: Path, redis_port: int) -> Iterator[psutil.Process]:
-    folder = settings.state / "rivals" / name
+def _running(settings: Settings, command: list[str], task: dict[str, Any], process: int) -> Iterator[subprocess.Popen[str]]:
+    folder = settings.state / "rivals" / task["name"] / str(process)
     folder.mkdir(parents=True, exist_ok=True)
     told = folder / "brief.json"
-    told.write_bytes(orjson.dumps({**brief(settings, name, redis_port), "folder": str(folder)}))
+    told.write_bytes(orjson.dumps({**task, "process": process, "folder": str(folder)}))
     environment = {**inherited(os.environ), "PYTHONPATH": str(settings.root), "STREAMHOUSE_SUPERVISED": str(settings.state)}
-    command = [str(python), "-P", "-m", f"tests.benchmarks.rivals.{rival.module}", *rival.arguments, str(told)]
-    with subprocess.Popen(command, cwd=settings.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
+    with subprocess.Popen(
+        [*command, str(told)], cwd=settings.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as program:
+        assert program.stdin is not None
         try:
-            if process.stdout.readline() != "ready\n":
-                message = f"the rival {name} ended at its start; what it said stands above"
-                raise StreamhouseError(message)
-            yield psutil.Process(process.pid)
-            process.stdin.close()
-            process.wait(30)
+            yield program
+            program.stdin.close()
+            program.wait(30)
         finally:
-            process.kill()
+            program.kill()
+
+
+def _wait_until_ready(program: subprocess.Popen[str], name: str) -> None:
+    assert program.stdout is not None
+    if program.stdout.readline() != "ready\n":
+        message = f"the rival {name} ended at its start; what it said stands above"
+        raise StreamhouseError(message)

@@ -112,6 +112,15 @@ class Blobs:
     def write(self, users: dict[str, User]) -> None:
         self._redis.mset({_BLOB + name: user.packed() for name, user in users.items()})
 
+    def read_one(self, name: str) -> User:
+        """The same for one user."""
+        value = self._redis.get(_BLOB + name)
+        return User.unpacked(value) if value else self._work.user(None, None)
+
+    def write_one(self, name: str, user: User) -> None:
+        """Likewise."""
+        self._redis.set(_BLOB + name, user.packed())
+
 
 def connect(task: dict[str, Any]) -> Any:
     """A client that answers with bytes; hiredis parses where it is installed, as it is here."""
