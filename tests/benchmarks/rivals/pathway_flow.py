@@ -36,9 +36,8 @@ def run(task: dict[str, Any]) -> None:
     places: list[Place] = []
 
     def taken(key: Any, row: dict[str, Any], time: int, is_addition: bool) -> None:
-        metadata = row["_metadata"].value
         events.append(decode(row["data"]))
-        places.append((metadata["partition"], metadata["offset"]))
+        places.append((row["partition"], row["offset"]))
 
     def answered(time: int) -> None:
         if not events:  # time passes without rows, too
@@ -64,7 +63,9 @@ def run(task: dict[str, Any]) -> None:
         autocommit_duration_ms=_MINIBATCH_MS,
         name="actions",
     )
-    pw.io.subscribe(actions, on_change=taken, on_time_end=answered)
+    # its engine takes them out of the JSON, Python would have to do so row by row
+    place = {name: pw.this._metadata[name].as_int() for name in ("partition", "offset")}
+    pw.io.subscribe(actions.select(pw.this.data, **place), on_change=taken, on_time_end=answered)
     ready()
     pw.run(
         monitoring_level=pw.MonitoringLevel.NONE,

@@ -86,6 +86,7 @@ def _running(settings: Settings, command: list[str], task: dict[str, Any], proce
     folder = settings.state / "rivals" / task["name"] / str(process)
     folder.mkdir(parents=True, exist_ok=True)
     told = folder / "brief.json"
+    told.touch(0o600)  # the broker's password may stand in it
     told.write_bytes(orjson.dumps({**task, "process": process, "folder": str(folder)}))
     environment = {**inherited(os.environ), "PYTHONPATH": str(settings.root), "STREAMHOUSE_SUPERVISED": str(settings.state)}
     with subprocess.Popen(

@@ -128,7 +128,9 @@ def connect(task: dict[str, Any]) -> Any:
 
 
 def pipelined(client: Any, commands: list[tuple[Any, ...]]) -> list[Any]:
-    """The answers to all commands, sent at once. redis-py's own pipeline does the same at thrice the cost for each command."""
+    """The answers to all commands, sent at once: what redis-py's pipeline does, without the objects that it makes for each command, which
+    cost an action 4 of 16 us.
+    """
     connection = client.connection_pool.get_connection("_")
     try:
         connection.send_packed_command(connection.pack_commands(commands))
