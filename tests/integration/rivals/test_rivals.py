@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import redis
+from confluent_kafka import Consumer, TopicPartition
 
 from features import feast_bytes as fb
 from features.online import JOIN_KEY, MATERIALIZED, PROFILE, PROJECT
@@ -75,3 +76,15 @@ def test_a_rival_answers_as_we_do(place: Settings, ours: list[Answers], kind: st
     assert faults(kind, {}, afterwards) == []
     for one, other in zip(ours, theirs, strict=True):
         assert unequal(kind, one, other) == []
+    if RIVALS[kind].module in ("bare", "quix"):  # the others keep their offsets elsewhere
+        assert left(place, side.source, group=side.name) == 0
+
+
+def left(place: Settings, topic: str, *, group: str) -> int:
+    """How many records the group would read again if it were started again."""
+    partitions = [TopicPartition(topic, partition) for partition in range(PARTITIONS)]
+    consumer = Consumer({**place.kafka.client(), "group.id": group})
+    ends = [consumer.get_watermark_offsets(partition, timeout=30)[1] for partition in partitions]
+    committed = [max(partition.offset, 0) for partition in consumer.committed(partitions, timeout=30)]
+    consumer.close()
+    return sum(max(end - 1 - offset, 0) for end, offset in zip(ends, committed, strict=True))  # the last one is the transaction's own
