@@ -133,6 +133,7 @@ class Flink:
     jobmanager_memory: str
     taskmanager_memory: str
     slots: int
+    storage_uri: str
 
     @property
     def rest_url(self) -> str:

@@ -265,8 +265,20 @@ def checkpoint_folder(settings: Settings, name: str) -> Path:
     return folder / name
 
 
+def checkpoint_address(settings: Settings, name: str) -> str:
+    """The same as Flink is told it; where the settings name a storage that all machines of a cluster reach, it lies there."""
+    if settings.flink.storage_uri:
+        return f"{settings.flink.storage_uri}/checkpoints/{name}"
+    return f"file://{checkpoint_folder(settings, name)}"
+
+
 def clear_checkpoints(settings: Settings, name: str) -> None:
-    """Delete what earlier runs of a job left: a new run never begins from it. Savepoints stay, they are a person's."""
+    """Delete what earlier runs of a job left: a new run never begins from it. Savepoints stay, they are a person's.
+
+    In a storage that the settings name they stay too: its own rules say for how long.
+    """
+    if settings.flink.storage_uri:
+        return
     for left in checkpoint_folder(settings, name).glob("*"):
         shutil.rmtree(left, ignore_errors=True)
 

@@ -227,6 +227,7 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
     """Flink's config.yaml."""
     flink, state = settings.flink, settings.state / "flink"
     python = str(settings.installed / "env" / "bin" / "python")
+    storage = flink.storage_uri or state.as_uri()
     return {
         "env.java.opts.all": _ADD_OPENS,
         "env.java.opts.client": _LIGHT_JVM,
@@ -252,8 +253,8 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
         "io.tmp.dirs": str(state / "tmp"),
         "blob.service.cleanup.interval": 60,  # seconds; by default a TaskManager keeps the jars of a job that ended for an hour
         "state.backend.type": "hashmap",
-        "execution.checkpointing.dir": (state / "checkpoints").as_uri(),
-        "execution.checkpointing.savepoint-dir": (state / "savepoints").as_uri(),
+        "execution.checkpointing.dir": f"{storage}/checkpoints",
+        "execution.checkpointing.savepoint-dir": f"{storage}/savepoints",
         "execution.checkpointing.num-retained": 3,
         "restart-strategy.type": "exponential-delay",
         "restart-strategy.exponential-delay.initial-backoff": "500 ms",

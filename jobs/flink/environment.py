@@ -16,11 +16,16 @@ def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -
     common = {
         "execution.checkpointing.mode": "EXACTLY_ONCE",
         # a folder by name, so that the next start finds it, whoever started this one
-        "execution.checkpointing.dir": f"file://{flink_rest.checkpoint_folder(settings, name)}",
+        "execution.checkpointing.dir": flink_rest.checkpoint_address(settings, name),
         "execution.checkpointing.unaligned.enabled": "false",  # the Iceberg sink loses data with them
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
     }
     return _environment(settings, name, EnvironmentSettings.in_streaming_mode(), {**common, **configuration})
+
+
+def is_within_its_cluster(table_environment: TableEnvironment) -> bool:
+    """Whether the program runs in the JobManager of a cluster made for it alone: Flink's application mode."""
+    return bool(table_environment.get_config().get("execution.target", "") == "embedded")
 
 
 def bounded(settings: Settings, name: str, configuration: Mapping[str, str]) -> TableEnvironment:

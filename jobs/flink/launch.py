@@ -42,12 +42,16 @@ def launch(
     settings = load_settings()
     explains = "--explain" in sys.argv
     try:
-        if not explains:
-            check(settings)
         table_environment = environment.streaming(settings, name, configure(settings))
         if explains:
             print(build(table_environment, settings, EXPLAINED).explain())
             return True
+        if environment.is_within_its_cluster(table_environment) and (running := flink_rest.running(settings, name)):
+            # the JobManager failed over: Flink has the job back from its checkpoint, and calls this program again. What a start does
+            # would take the transactions from under it that the checkpoint names
+            print(f"{name} goes on as job {running} from its last checkpoint", flush=True)
+            return True
+        check(settings)
         with alone(settings, name, past_the_brake="--release-brake" in sys.argv):
             _start(table_environment, settings, name, build, outputs)
     except (StreamhouseError, KafkaException) as error:

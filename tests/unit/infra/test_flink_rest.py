@@ -10,7 +10,8 @@ import yaml
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from infra.stack.apart import free_ports
-from infra.stack.flink_rest import Job, cancel, checkpoint_folder, clear_checkpoints
+from infra.stack.flink_rest import Job, cancel, checkpoint_address, checkpoint_folder, clear_checkpoints
+from infra.stack.services import flink_configuration
 
 
 @pytest.fixture
@@ -33,6 +34,20 @@ def test_a_start_clears_the_checkpoints_of_earlier_runs_of_that_job_alone(settin
     clear_checkpoints(settings, "score_events")
     assert list(checkpoint_folder(settings, "score_events").iterdir()) == []
     assert len(list(checkpoint_folder(settings, "archive_topics").iterdir())) == 1
+
+
+def test_a_storage_that_the_settings_name_holds_checkpoints_and_savepoints_and_nothing_is_deleted_there(tmp_path: Path) -> None:
+    here = load_settings({"STREAMHOUSE_STATE": str(tmp_path)})
+    assert checkpoint_address(here, "score_events") == f"file://{tmp_path}/flink/checkpoints/score_events"
+    there = load_settings({"STREAMHOUSE_STATE": str(tmp_path), "STREAMHOUSE_FLINK_STORAGE_URI": "s3://bucket/flink"})
+    assert checkpoint_address(there, "score_events") == "s3://bucket/flink/checkpoints/score_events"
+    configured = flink_configuration(there)
+    assert configured["execution.checkpointing.dir"] == "s3://bucket/flink/checkpoints"
+    assert configured["execution.checkpointing.savepoint-dir"] == "s3://bucket/flink/savepoints"
+    left = checkpoint_folder(there, "score_events") / ("a" * 32)
+    left.mkdir(parents=True)
+    clear_checkpoints(there, "score_events")
+    assert left.is_dir()
 
 
 def test_a_job_that_cannot_be_cancelled_is_a_sentence(tmp_path: Path) -> None:
