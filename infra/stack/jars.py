@@ -12,6 +12,7 @@ import sys
 import tarfile
 import tempfile
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 FOLDER = Path(__file__).parent / "jars"
 SETS = ("kafka", "flink", "registry")
+LOCKED = (*SETS, "s3")
+"""Beside what the embedded stack runs on: what Flink's image for Kubernetes needs for tables in S3."""
 _UNFINISHED = "unfinished-"
 _SUMS = ".sums.json"
 
@@ -56,7 +59,7 @@ def spoilt(settings: Settings, name: str) -> list[str]:
     return [file for file, expected in sums.items() if not (folder / file).is_file() or _digest(folder / file) != expected]
 
 
-def install(settings: Settings) -> None:
+def install(settings: Settings, names: Sequence[str] = SETS) -> None:
     """Fetch what is missing, check every sum, and put each set into its place at once. Does nothing the second time.
 
     Two at a time wait for each other; one that was interrupted leaves nothing that counts.
@@ -65,7 +68,7 @@ def install(settings: Settings) -> None:
         StreamhouseError: a file that is not what the lock says, or cannot be fetched.
 
     """
-    if all(is_installed(settings, name) for name in SETS):
+    if all(is_installed(settings, name) for name in names):
         return
     from filelock import FileLock
     from rich.progress import Progress
@@ -75,7 +78,7 @@ def install(settings: Settings) -> None:
     with FileLock(folder / "install.lock"), Progress() as progress:
         for left in folder.glob(f"{_UNFINISHED}*"):
             shutil.rmtree(left)
-        wanted = [name for name in SETS if not is_installed(settings, name)]
+        wanted = [name for name in names if not is_installed(settings, name)]
         bar = progress.add_task("jars", total=sum(len(_locked(name)) for name in wanted))
         context = _context()
         for name in wanted:
@@ -151,7 +154,7 @@ def lock() -> None:
     from jgo.env import EnvironmentBuilder, EnvironmentSpec, LockFile
     from jgo.env._lockfile import LockedDependency
 
-    for name in SETS:
+    for name in LOCKED:
         spec = EnvironmentSpec.load(FOLDER / name / "jgo.toml")
         context = _context()
         if name == "registry":  # one archive that holds all that it needs
