@@ -22,7 +22,6 @@ from infra.clock import system_clock
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest, health
-from infra.stack.services import TASKMANAGERS
 from jobs import group_offsets
 from jobs.answered import DEAD_LETTERS, Answered, answered, first_unanswered
 from jobs.as_started import as_started
@@ -123,7 +122,7 @@ def _failure(name: str, started: Future[dict[str, str | StreamhouseError]]) -> B
 
 def _could_run(settings: Settings) -> bool:
     is_broker_there = not settings.kafka.is_embedded or health.answers(settings, "broker")
-    return is_broker_there and any(health.answers(settings, name) for name in TASKMANAGERS)
+    return is_broker_there and flink_rest.slots(settings)[1] > 0  # of TaskManagers by any name: on Kubernetes they have their pods'
 
 
 def watch_answers(settings: Settings, keeper: Keeper) -> None:

@@ -331,6 +331,7 @@ def _link_flink_jars(settings: Settings) -> None:
         *(flink_home() / "lib").glob("*.jar"),
         *(flink_home() / "opt").glob("flink-python-*.jar"),
         *installed(settings, "flink").glob("*.jar"),
+        *installed(settings, "s3").glob("*.jar"),  # none but in the image for Kubernetes
     ]
     wanted = {jar.name: jar for jar in jars}
     for old in folder.iterdir():

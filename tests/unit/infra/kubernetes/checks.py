@@ -38,12 +38,13 @@ LEFT_TO_KUBERNETES: Mapping[str, str] = {
 OTHERWISE: Mapping[str, tuple[str, str]] = {"io.tmp.dirs": ("/tmp", "a pod is one process, and its folder goes with it")}
 """Options of another value than the embedded stack's, with the reason."""
 ADDED: Mapping[str, str] = {
-    "high-availability.type": "nobody else starts a job again that its JobManager forgot: no keeper runs",
+    "high-availability.type": "a JobManager that was cut off stops, since another leads; one that died comes back with its job",
     "high-availability.storageDir": "what a JobManager needs that takes over",
     "slotmanager.redundant-taskmanager-num": "the embedded stack's second TaskManager, where Flink starts them",
     "kubernetes.jobmanager.memory.limit-factor": "the job's own program runs beside its Java; the embedded stack sets no limit",
     "kubernetes.taskmanager.memory.limit-factor": "Python workers run beside the TaskManager's Java; the embedded stack sets no limit",
     "kubernetes.entry.path": "the image is not Flink's own, whose script this names by default",
+    "slotmanager.number-of-slots.min": "the keeper waits for a TaskManager before it starts a job; by itself Flink starts one for a job",
     "kubernetes.operator.job.restart.failed": "the keeper's part: a start that was refused is tried again",
     "s3.endpoint": "an S3 that is not Amazon's",
     "s3.path.style.access": "an S3 that is not Amazon's",
@@ -69,8 +70,12 @@ def _of_one(document: Document, settings: Settings | None, documents: list[Docum
     yield from _pods(document, documents)
     if document["kind"] == "FlinkDeployment" and settings is not None:
         yield from _options(document["spec"]["flinkConfiguration"], settings)
-        yield from _sizes(document["spec"], document["metadata"]["name"], settings)
-        yield from _job(document["spec"]["job"], document["metadata"]["name"], settings)
+        yield from _sizes(document["spec"], settings)
+        if "job" in document["spec"]:
+            yield from _parallelism(document["spec"]["job"], document["metadata"]["name"], settings)
+            yield from _job(document["spec"]["job"], document["metadata"]["name"], settings)
+        else:
+            yield from _session(document, settings, documents)
         yield from _versions(document["spec"])
         yield from _logging(document["spec"]["logConfiguration"])
 
@@ -230,15 +235,18 @@ def _options(options: Mapping[str, str], settings: Settings) -> Iterator[str]:
         yield "flink.storage_uri: expected s3://..., which all pods reach"
 
 
-def _sizes(spec: Document, name: str, settings: Settings) -> Iterator[str]:
+def _sizes(spec: Document, settings: Settings) -> Iterator[str]:
     sizes = {"jobManager": settings.flink.jobmanager_memory, "taskManager": settings.flink.taskmanager_memory}
     for part, memory in sizes.items():
         if spec[part]["resource"]["memory"] != memory:
             yield f"{part}: expected {memory} of memory, as the settings say, got {spec[part]['resource']['memory']}"
     if "replicas" in spec["taskManager"]:
         yield "taskManager.replicas takes the place of job.parallelism, which the settings say"
+
+
+def _parallelism(job: Document, name: str, settings: Settings) -> Iterator[str]:
     section = getattr(settings, name.replace("-", "_"), None)
-    parallelism = spec["job"]["parallelism"]
+    parallelism = job["parallelism"]
     if section is None:
         yield f"no job {name} is in the settings"
     elif section.parallelism != parallelism:
@@ -264,6 +272,21 @@ def _job(job: Document, name: str, settings: Settings) -> Iterator[str]:
         yield f"{job['jarURI']}: Flink's package has no {jar}"
     elif f"{job['entryClass'].replace('.', '/')}.class" not in _names(flink_home() / jar):
         yield f"{job['jarURI']} has no class {job['entryClass']}"
+
+
+def _session(document: Document, settings: Settings, documents: list[Document]) -> Iterator[str]:
+    if settings.flink.host != f"{document['metadata']['name']}-rest":
+        yield f"flink.host {settings.flink.host} is not the Service of this cluster"
+    options = document["spec"]["flinkConfiguration"]
+    if options.get("slotmanager.number-of-slots.min") != str(settings.flink.slots):
+        yield "no TaskManager is there before a job runs, and the keeper waits for one"
+    keepers = [other for other in documents if other["kind"] == "Deployment" and other["metadata"]["name"] == "keeper"]
+    if [keeper["spec"].get("replicas") for keeper in keepers] != [1] or keepers[0]["spec"].get("strategy") != {"type": "Recreate"}:
+        yield "expected one keeper, and never two at a time"
+    else:
+        (container,) = keepers[0]["spec"]["template"]["spec"]["containers"]
+        if as_in_a_pod(str(settings.jobs_folder)) not in [mount["mountPath"] for mount in container["volumeMounts"]]:
+            yield "what the keeper knows of jobs would go with its pod"
 
 
 def flink_version() -> str:

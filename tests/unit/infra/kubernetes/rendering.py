@@ -14,7 +14,7 @@ from infra.config import ROOT
 Document = dict[str, Any]
 
 FOLDER = ROOT / "infra" / "kubernetes"
-OVERLAYS = ("base", "shop", "larger")
+OVERLAYS = ("application", "shop", "larger", "session")
 """The folders that a person applies."""
 
 
@@ -69,10 +69,11 @@ def _name(document: Document) -> str:
 
 
 def merged(held: Any, patch: Any) -> Any:
-    """A JSON merge patch: maps are merged, all else is replaced."""
+    """A JSON merge patch: maps are merged, a null takes away, all else is replaced."""
     if not isinstance(held, dict) or not isinstance(patch, dict):
         return copy.deepcopy(patch)
-    return {key: merged(held.get(key), patch[key]) if key in patch else held[key] for key in [*held, *(k for k in patch if k not in held)]}
+    kept = {key: merged(held.get(key), patch[key]) if key in patch else held[key] for key in [*held, *(k for k in patch if k not in held)]}
+    return {key: value for key, value in kept.items() if not (key in patch and patch[key] is None)}
 
 
 def _operations(document: Document, operations: list[Document]) -> None:

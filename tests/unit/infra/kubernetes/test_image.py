@@ -102,8 +102,8 @@ def test_flink_finds_its_jars_where_the_image_lays_them(tmp_path: Path) -> None:
     """Its scripts ask `find`, and its client walks a folder: neither follows a link to a folder, both take a link to a file."""
     (made,) = [arguments for name, arguments in instructions(dockerfile()) if name == "RUN" and "mkdir" in arguments]
     project, flink = tmp_path / "streamhouse", tmp_path / "flink"
-    for jar in (".streamhouse/run/flink/lib/flink-dist-0.jar", ".streamhouse/jars/s3/iceberg-aws-bundle-0.jar"):
-        (project / jar).parent.mkdir(parents=True)
+    for jar in (".streamhouse/run/flink/lib/flink-dist-0.jar", ".streamhouse/run/flink/lib/iceberg-aws-bundle-0.jar"):
+        (project / jar).parent.mkdir(parents=True, exist_ok=True)
         (project / jar).touch()
     packages = project / PACKAGES.removeprefix("/streamhouse/")
     packages.mkdir(parents=True)

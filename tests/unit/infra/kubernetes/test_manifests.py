@@ -18,7 +18,7 @@ import yaml
 from infra.config import ROOT, load_settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
-from infra.stack.services import flink_configuration
+from infra.stack.services import flink_configuration, services
 from jobs import archive_shop, archive_topics, score_events
 from jobs.flink.tables import iceberg_catalog, source
 from jobs.submit import ALL_JOBS
@@ -102,10 +102,38 @@ OPTIONS = f"{FLINK}/flinkConfiguration"
     ],
 )
 def test_a_slip_is_found(path: str, value: object, said: str) -> None:
-    documents = rendered(FOLDER / "base")
+    documents = rendered(FOLDER / "application")
     kind, name, inside = path.split("/", 2)
     replace(one(documents, kind, name), inside, value)
     assert [text for text in problems(documents) if said in text], problems(documents)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        (f"{DATA}/STREAMHOUSE_FLINK_HOST", "session", "is not the Service of this cluster"),
+        ("FlinkDeployment/session/spec/flinkConfiguration/slotmanager.number-of-slots.min", "0", "the keeper waits for one"),
+        ("FlinkDeployment/session/spec/flinkConfiguration/taskmanager.numberOfTaskSlots", "1", "expected 4, got 1"),
+        ("Deployment/keeper/spec/replicas", 2, "never two at a time"),
+        ("Deployment/keeper/spec/strategy/type", "RollingUpdate", "never two at a time"),
+        ("Deployment/keeper/spec/template/spec/containers/0/volumeMounts/1/mountPath", "/jobs", "would go with its pod"),
+        ("Deployment/keeper/spec/template/spec/containers/0/livenessProb", {}, "unexpected"),
+        ("Deployment/keeper/spec/template/spec/enableServiceLinks", None, "enableServiceLinks must be false"),
+    ],
+)
+def test_a_slip_in_the_session_is_found(path: str, value: object, said: str) -> None:
+    documents = rendered(FOLDER / "session")
+    kind, name, inside = path.split("/", 2)
+    replace(one(documents, kind, name), inside, value)
+    assert [text for text in problems(documents) if said in text], problems(documents)
+
+
+def test_the_keeper_is_started_as_the_embedded_one() -> None:
+    (container,) = one(rendered(FOLDER / "session"), "Deployment", "keeper")["spec"]["template"]["spec"]["containers"]
+    (embedded,) = [service.command for service in services(SETTINGS) if service.name == "keeper"]
+    assert container["command"][:2] == ["bash", "-c"]
+    assert container["command"][2].endswith(f" && exec python {' '.join(embedded[1:])}")
+    assert container["livenessProbe"]["exec"]["command"][-1].endswith("assert answers(load_settings(), 'keeper')")
 
 
 def test_more_workers_than_partitions_are_found() -> None:
@@ -115,7 +143,7 @@ def test_more_workers_than_partitions_are_found() -> None:
 
 
 def test_a_secret_in_a_file_is_found() -> None:
-    documents = rendered(FOLDER / "base")
+    documents = rendered(FOLDER / "application")
     documents.append(
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "streamhouse-kafka"}, "stringData": {"password": "hunter2"}}
     )
@@ -165,8 +193,8 @@ def test_every_job_has_a_cluster_of_its_name() -> None:
 
 
 def test_the_larger_one_is_larger_and_nothing_else() -> None:
-    base, larger = rendered(FOLDER / "base"), rendered(FOLDER / "larger")
-    before, after = (one(documents, "FlinkDeployment", "score-events")["spec"] for documents in (base, larger))
+    application, larger = rendered(FOLDER / "application"), rendered(FOLDER / "larger")
+    before, after = (one(documents, "FlinkDeployment", "score-events")["spec"] for documents in (application, larger))
     assert {name for name in after if after[name] != before.get(name)} == {
         "image",
         "flinkConfiguration",
@@ -203,7 +231,7 @@ def test_flink_knows_each_option_of_the_embedded_stack_and_its_jobs() -> None:
 
 
 def test_flink_and_python_reach_broker_and_catalog_by_the_settings_alone() -> None:
-    data = one(rendered(FOLDER / "base"), "ConfigMap", "streamhouse-settings")["data"]
+    data = one(rendered(FOLDER / "application"), "ConfigMap", "streamhouse-settings")["data"]
     ours = {name: value for name, value in data.items() if name.startswith("STREAMHOUSE_")}
     settings = load_settings({**ours, "STREAMHOUSE_KAFKA_PASSWORD": "hunter2"})
     assert rest_properties(settings) == {
