@@ -29,15 +29,15 @@ def check(settings: Settings, pytest_arguments: list[str]) -> int:
     for command in () if pytest_arguments else _CHECKS:
         started = time.monotonic()
         print(f"== {' '.join(command)}", flush=True)
-        if status := _call(settings, [str(programs / command[0]), *command[1:]]):
+        if status := called(settings, [str(programs / command[0]), *command[1:]]):
             return status
         print(f"   {time.monotonic() - started:.0f} s", flush=True)
     print("== pytest", flush=True)
-    return _call(settings, [str(programs / "python"), "-m", "pytest", *(pytest_arguments or _AT_A_TIME)])
+    return called(settings, [str(programs / "python"), "-m", "pytest", *(pytest_arguments or _AT_A_TIME)])
 
 
-def _call(settings: Settings, command: Sequence[str]) -> int:
-    """The program's exit status; one that is interrupted is waited for, since it ends what it started."""
+def called(settings: Settings, command: Sequence[str]) -> int:
+    """The exit status of a program, run at the root; one that is interrupted is waited for, since it ends what it started."""
     with subprocess.Popen(command, cwd=settings.root) as program:
         while True:
             try:

@@ -308,6 +308,15 @@ def test(context: typer.Context) -> None:
     raise typer.Exit(check(load_settings(), context.args))
 
 
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []})
+def bench(context: typer.Context) -> None:
+    """Measure this project beside its rivals. Example: ./streamhouse bench --quick"""
+    from jobs.check import called
+
+    settings = load_settings()
+    raise typer.Exit(called(settings, [sys.executable, "-P", "-m", "tests.benchmarks.bench.command", *context.args]))
+
+
 def _addresses(settings: Settings) -> None:
     from infra.stack.health import address
     from infra.stack.services import services

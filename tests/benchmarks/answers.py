@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -202,6 +202,11 @@ def unequal(name: str, ours: Answers, theirs: Answers, tolerance: float = 1e-6) 
     if len(one) != len(ours.of) or len(other) != len(theirs.of):
         said.append(f"{name}: of {len(theirs.of)} answers, and {len(ours.of)} of ours, some name the same action")
     return said
+
+
+def answered_of(got: Answers, actions: Collection[str]) -> Answers:
+    """Those answers that are to actions of these ids."""
+    return Answers({where: answer for where, answer in got.of.items() if _named.decode(answer.value).data.action_id in actions})
 
 
 def _scores(got: Answers) -> dict[str, float]:

@@ -129,7 +129,11 @@ def latency(
     cores = {name: seconds / took for name, seconds in cpu_seconds.items()}
     got = Answers()
     side.take(got)
-    return Latency(len(rows) - warm, per_second, milliseconds, _percentiles(late[warm:]), cores, histogram), dict.fromkeys(sent.values()), got
+    return (
+        Latency(len(rows) - warm, per_second, milliseconds, _percentiles(late[warm:]), cores, histogram),
+        dict.fromkeys(sent.values()),
+        got,
+    )
 
 
 def _send(

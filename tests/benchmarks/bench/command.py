@@ -1,6 +1,6 @@
 """Streamhouse beside its rivals, in one run on a stack of its own.
 
-    ./streamhouse bench [--quick] [--out FOLDER] [--only drain,latency,reads]
+./streamhouse bench [--quick] [--out FOLDER] [--only drain,latency,reads]
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from jobs.scoring_parts import GROUP
 from jobs.submit import submit
 from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.bench.calm import Calm
-from tests.benchmarks.bench.drains import Plan, drains
+from tests.benchmarks.bench.drains import Plan, drained, drains
 from tests.benchmarks.bench.feature_reads import freshness, reads
 from tests.benchmarks.bench.latencies import latencies, sections
-from tests.benchmarks.bench.legs import TRIES, Leg, counted
+from tests.benchmarks.bench.legs import TRIES, Leg, Run, counted
 from tests.benchmarks.bench.page import Report, page, text
 from tests.benchmarks.bench.ratios import INTERVALS
 from tests.benchmarks.place import bring_profiles, machine, stack
@@ -105,21 +105,20 @@ def run(settings: Settings, size: Size, parts: Sequence[str], command: str) -> R
         say(f"a fixed piece of work takes {calm.undisturbed * 1000:.0f} ms on each core when nobody else uses the machine")
         for sentence in submit(settings, GROUP):
             say(sentence)
+        bench = Run(settings, calm, say)
         ours = flink_side(settings, "ours")
         if "drain" in parts:
-            legs += drains(settings, calm, ours, clickstream, plan, say)
+            legs += drains(bench, ours, clickstream, plan)
         if "latency" in parts:
             for interval in intervals:
-                legs += latencies(settings, calm, ours, clickstream, interval, size.rounds, size.latency_seconds, say)
+                legs += latencies(bench, ours, clickstream, interval, size.rounds, size.latency_seconds)
         if "reads" in parts:
             rows = list(section_rows(clickstream, of_reads))
-            from tests.benchmarks.bench.drains import drained
-
             drained(settings, ours, rows)
             last = {row.user_id: row for row in rows}
             store = feature_store(settings)
-            legs += reads(settings, store, calm, list(last), size.rounds, size.read_seconds, say)
-            legs += freshness(settings, store, calm, list(last.values()), size.rounds, size.fresh, say)
+            legs += reads(bench, store, list(last), size.rounds, size.read_seconds)
+            legs += freshness(bench, store, list(last.values()), size.rounds, size.fresh)
         undisturbed = calm.undisturbed
     guarantees = {name: rival.guarantee for name, rival in RIVALS.items()}
     told = machine(settings, {}, load)

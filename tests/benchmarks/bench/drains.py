@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -13,9 +13,9 @@ from infra.contracts.load import load_contracts
 from jobs.clickstream import Clickstream, Row
 from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.actions import Section, records, section_rows
-from tests.benchmarks.answers import Answers, AnswersWrong, action_ids, faults, unequal
-from tests.benchmarks.bench.calm import Calibration, Calm
-from tests.benchmarks.bench.legs import OURS, Leg
+from tests.benchmarks.answers import Answers, AnswersWrong, answered_of, faults, unequal
+from tests.benchmarks.bench.calm import Calibration
+from tests.benchmarks.bench.legs import OURS, Leg, Run
 from tests.benchmarks.bench.ratios import DRAIN
 from tests.benchmarks.drain import Drain, drain
 from tests.benchmarks.rivals.sides import rival_side
@@ -41,7 +41,7 @@ class Plan:
         return warm + [Section(f"round{number}", self.actions) for number in range(1, self.rounds + _MORE_ROUNDS + 1)]
 
 
-def drains(settings: Settings, calm: Calm, ours: Side, clickstream: Clickstream, plan: Plan, say: Callable[[str], None]) -> list[Leg]:
+def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> list[Leg]:
     """Rounds until each side has enough that count.
 
     Raises:
@@ -50,36 +50,35 @@ def drains(settings: Settings, calm: Calm, ours: Side, clickstream: Clickstream,
     """
     legs: list[Leg] = []
     warm, *sections = plan.sections()
-    partitions = load_contracts().topics[SOURCE_TOPIC].partitions
     warm_rows = list(section_rows(clickstream, warm))
-    warm_answers = _drained(settings, ours, warm_rows, partitions)[1]
+    warm_answers = drained(run.settings, ours, warm_rows)[1]
     for number, section in enumerate(sections, 1):
         rows = list(section_rows(clickstream, section))
-        wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, legs, plan.rounds, calm.undisturbed)]
+        wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, legs, plan.rounds, run.calm.undisturbed)]
         if not wanted:
             break
-        answers, found = Answers(), []
         # ours goes first, so that there is something to compare with; the rivals in another order each time
         turn = number % max(1, len(plan.rivals))
-        order = list(plan.rivals)[turn:] + list(plan.rivals)[:turn]
-        for side in (OURS, *(rival for rival in order if rival in wanted)):
-            if side == OURS:
-                before = calm.look()
-                one, answers = _drained(settings, ours, rows, partitions)
-            else:
-                few = rows[: plan.rivals[side]]
-                with rival_side(settings, side, f"{side.replace('_', '-')}-{number}") as rival:
-                    few_warm = warm_rows[: min(_WARM, len(few))]
-                    _same(side, warm_answers, few_warm, _drained(settings, rival, few_warm, partitions)[1])
-                    before = calm.look()
-                    one, theirs = _drained(settings, rival, few, partitions)
-                    calm_after = calm.look()
-                _same(side, answers, few, theirs)
-            after = calm.look() if side == OURS else calm_after
-            found.append(Leg(DRAIN, side, number, Calibration(before, after, calm.undisturbed), _figures(one)))
+        order = [*plan.rivals][turn:] + [*plan.rivals][:turn]
+        before = run.calm.look()
+        one, answers = drained(run.settings, ours, rows)
+        found = [Leg(DRAIN, OURS, number, Calibration(before, run.calm.look(), run.calm.undisturbed), _figures(one))]
+        for side in (rival for rival in order if rival in wanted):
+            few = rows[: plan.rivals[side]]
+            few_warm = warm_rows[: min(_WARM, len(few))]
+            with rival_side(run.settings, side, f"{side.replace('_', '-')}-{number}") as rival:
+                _same(side, warm_answers, few_warm, drained(run.settings, rival, few_warm)[1])
+                before = run.calm.look()
+                one, theirs = drained(run.settings, rival, few)
+                found.append(Leg(DRAIN, side, number, Calibration(before, run.calm.look(), run.calm.undisturbed), _figures(one)))
+            _same(side, answers, few, theirs)
         legs += found
-        say(f"round {number}: " + ", ".join(f"{leg.side} {leg.figures['per_second']:,.0f}/s{'' if leg.calibration.is_calm else ' (disturbed)'}" for leg in found))
+        run.say(f"round {number}: " + ", ".join(map(_said, found)))
     return legs
+
+
+def _said(leg: Leg) -> str:
+    return f"{leg.side} {leg.figures['per_second']:,.0f}/s" + ("" if leg.calibration.is_calm else " (disturbed)")
 
 
 def _is_wanted(side: str, legs: Sequence[Leg], rounds: int, undisturbed: float) -> bool:
@@ -88,8 +87,14 @@ def _is_wanted(side: str, legs: Sequence[Leg], rounds: int, undisturbed: float) 
     return len(calm) < rounds and len(mine) < rounds + _MORE_ROUNDS
 
 
-def _drained(settings: Settings, side: Side, rows: Sequence[Row], partitions: int) -> tuple[Drain, Answers]:
-    one, sent, got = drain(settings, side, records(rows, partitions))
+def drained(settings: Settings, side: Side, rows: Sequence[Row]) -> tuple[Drain, Answers]:
+    """One drain of these actions, each answered once.
+
+    Raises:
+        AnswersWrong: that is not so.
+
+    """
+    one, sent, got = drain(settings, side, records(rows, load_contracts().topics[SOURCE_TOPIC].partitions))
     if said := faults(side.name, sent, got):
         raise AnswersWrong("\n".join(said))
     return one, got
@@ -98,9 +103,7 @@ def _drained(settings: Settings, side: Side, rows: Sequence[Row], partitions: in
 def _same(side: str, ours: Answers, rows: Sequence[Row], theirs: Answers) -> None:
     """Compare a rival's answers with ours to the same actions, which may be the first of those that ours had."""
     asked = {orjson.loads(row.value)["eventId"] for row in rows}
-    names = action_ids(ours)
-    some = replace(ours, of={where: answer for where, answer in ours.of.items() if names[where] in asked})
-    if said := unequal(side, some, theirs):
+    if said := unequal(side, answered_of(ours, asked), theirs):
         raise AnswersWrong("\n".join(said))
 
 
@@ -114,5 +117,3 @@ def _figures(one: Drain) -> dict[str, Any]:
         "cpu_us_in_all": one.cpu_seconds_in_all / one.actions * 1e6,
         "peak_mib": {name: size / 2**20 for name, size in one.peak_bytes.items()},
     }
-
-

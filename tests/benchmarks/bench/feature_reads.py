@@ -15,7 +15,6 @@ from features.activity import FEATURES
 from features.feature_reader import FeatureReader
 from features.online import ACTIVITY
 from infra.clock import system_clock
-from infra.config import Settings
 from infra.contracts.codec import rfc3339
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
@@ -23,8 +22,7 @@ from infra.errors import StreamhouseError
 from jobs.clickstream import Row
 from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.answers import AnswersWrong
-from tests.benchmarks.bench.calm import Calm
-from tests.benchmarks.bench.legs import OURS, Leg, measured
+from tests.benchmarks.bench.legs import OURS, Leg, Run, measured
 from tests.benchmarks.bench.ratios import FRESH, READS
 
 FEAST = "feast"
@@ -33,7 +31,7 @@ _NAMES = [f"{ACTIVITY}:{name}" for name in FEATURES]
 _SEEN_WITHIN = 30.0
 
 
-def reads(settings: Settings, store: Any, calm: Calm, users: Sequence[str], repeats: int, seconds: float, say: Callable[[str], None]) -> list[Leg]:  # noqa: ANN401 - Feast ships no types
+def reads(run: Run, store: Any, users: Sequence[str], repeats: int, seconds: float) -> list[Leg]:
     """Both readers in turn, in batches of 512 distinct users; `store`: Feast's, over the same Redis.
 
     Raises:
@@ -44,7 +42,7 @@ def reads(settings: Settings, store: Any, calm: Calm, users: Sequence[str], repe
     if not batches:
         message = f"feature reads: expected at least {BATCH} users in the store, got {len(users)}"
         raise StreamhouseError(message)
-    reader = FeatureReader(settings.redis.host, settings.redis.port)
+    reader = FeatureReader(run.settings.redis.host, run.settings.redis.port)
 
     def ours(batch: Sequence[str]) -> object:
         return reader.read(batch)
@@ -62,13 +60,13 @@ def reads(settings: Settings, store: Any, calm: Calm, users: Sequence[str], repe
                 def timed(read: Callable[[Sequence[str]], object] = read) -> dict[str, Any]:
                     return _timed(read, batches, seconds)
 
-                legs += measured(calm, READS, side, repeat, timed, say)
+                legs += measured(run, READS, side, repeat, timed)
         return legs
     finally:
         reader.close()
 
 
-def _same(reader: FeatureReader, store: Any, batch: Sequence[str]) -> None:  # noqa: ANN401 - as above
+def _same(reader: FeatureReader, store: Any, batch: Sequence[str]) -> None:
     found = store.get_online_features(features=_NAMES, entity_rows=[{"user_id": user} for user in batch]).to_dict()
     theirs = np.array([[np.nan if value is None else value for value in found[name]] for name in FEATURES], np.float64).T
     ours = reader.read(batch).values
@@ -87,12 +85,12 @@ def _timed(read: Callable[[Sequence[str]], object], batches: Sequence[Sequence[s
     return {"rows_per_second": BATCH * len(took) / sum(took), "batch_ms_p50": float(np.median(took)) * 1000, "batches": len(took)}
 
 
-def freshness(settings: Settings, store: Any, calm: Calm, rows: Sequence[Row], repeats: int, each: int, say: Callable[[str], None]) -> list[Leg]:  # noqa: ANN401 - as above
+def freshness(run: Run, store: Any, rows: Sequence[Row], repeats: int, each: int) -> list[Leg]:
     """Milliseconds from sending an action until Feast's own reader counts it, one action after the other.
 
     `rows`: the last actions of users that are in the store, more than all repeats take.
     """
-    producer = Producer({**settings.kafka.client(), "enable.idempotence": True, "linger.ms": 0})
+    producer = Producer({**run.settings.kafka.client(), "enable.idempotence": True, "linger.ms": 0})
     partitions = load_contracts().topics[SOURCE_TOPIC].partitions
     left = list(rows)
 
@@ -102,12 +100,12 @@ def freshness(settings: Settings, store: Any, calm: Calm, rows: Sequence[Row], r
 
     legs = []
     for repeat in range(1, repeats + 1):
-        legs += measured(calm, FRESH, OURS, repeat, seen, say)
+        legs += measured(run, FRESH, OURS, repeat, seen)
     producer.flush(30)
     return legs
 
 
-def _until_seen(store: Any, producer: Producer, row: Row, partitions: int) -> float:  # noqa: ANN401 - as above
+def _until_seen(store: Any, producer: Producer, row: Row, partitions: int) -> float:
     name, entity = "actions_7d", [{"user_id": row.user_id}]
 
     def count() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from infra.config import Settings, load_settings
@@ -14,8 +13,7 @@ from jobs.submit import submit
 from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.answers import AnswersWrong, faults
 from tests.benchmarks.bench import ratios
-from tests.benchmarks.bench.calm import Calm
-from tests.benchmarks.bench.legs import OURS, Leg, measured
+from tests.benchmarks.bench.legs import OURS, Leg, Run, measured
 from tests.benchmarks.latency import latency
 from tests.benchmarks.sides import Side
 
@@ -28,16 +26,14 @@ def sections(intervals: tuple[str, ...], repeats: int, seconds: int, tries: int)
     return [Section(f"latency-{interval}-{number}", size) for interval in intervals for number in range(repeats * tries)]
 
 
-def latencies(
-    settings: Settings, calm: Calm, side: Side, clickstream: Clickstream, interval: str, repeats: int, seconds: int, say: Callable[[str], None]
-) -> list[Leg]:
+def latencies(run: Run, side: Side, clickstream: Clickstream, interval: str, repeats: int, seconds: int) -> list[Leg]:
     """Start the job with this interval and measure it.
 
     Raises:
         AnswersWrong: an action was left unanswered or answered twice.
 
     """
-    _start(settings, interval)
+    _start(run.settings, interval)
     partitions = load_contracts().topics[SOURCE_TOPIC].partitions
     done = 0
     legs: list[Leg] = []
@@ -46,7 +42,7 @@ def latencies(
         nonlocal done
         rows = list(section_rows(clickstream, Section(f"latency-{interval}-{done}", (seconds + _WARM_SECONDS) * ratios.PER_SECOND)))
         done += 1
-        found, sent, got = latency(settings, side, rows, partitions, ratios.PER_SECOND, warm=_WARM_SECONDS * ratios.PER_SECOND)
+        found, sent, got = latency(run.settings, side, rows, partitions, ratios.PER_SECOND, warm=_WARM_SECONDS * ratios.PER_SECOND)
         if said := faults(side.name, sent, got):
             raise AnswersWrong("\n".join(said))
         figures: dict[str, Any] = {"sender_late": found.sender_late, "cpu_cores": found.cpu_cores, "histogram": found.histogram}
@@ -55,9 +51,10 @@ def latencies(
         return figures
 
     for repeat in range(1, repeats + 1):
-        legs += measured(calm, ratios.latency(interval), OURS, repeat, waits, say)
+        legs += measured(run, ratios.latency(interval), OURS, repeat, waits)
         last = legs[-1].figures
-        say(f"checkpoint every {interval}: {last['uncommitted_p50']:.1f} ms, p99 {last['uncommitted_p99']:.1f}; committed p99 {last['committed_p99']:,.0f}")
+        uncommitted = f"{last['uncommitted_p50']:.1f} ms, p99 {last['uncommitted_p99']:.1f}"
+        run.say(f"checkpoint every {interval}: {uncommitted}; committed p99 {last['committed_p99']:,.0f}")
     return legs
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from infra.config import Settings
 from tests.benchmarks.bench.calm import Calibration, Calm
 
 OURS = "ours"
@@ -24,17 +25,26 @@ class Leg:
     figures: dict[str, Any]
 
 
-def measured(calm: Calm, part: str, side: str, repeat: int, measure: Callable[[], dict[str, Any]], say: Callable[[str], None]) -> list[Leg]:
+@dataclass(frozen=True)
+class Run:
+    """One run of the bench: the stack, the watch over the machine, and whom to tell of progress."""
+
+    settings: Settings
+    calm: Calm
+    say: Callable[[str], None]
+
+
+def measured(run: Run, part: str, side: str, repeat: int, measure: Callable[[], dict[str, Any]]) -> list[Leg]:
     """Measure until the machine was calm around it, at most TRIES times; all tries are answered, those that do not count too."""
     legs = []
     for _ in range(TRIES):
-        before = calm.look()
+        before = run.calm.look()
         figures = measure()
-        leg = Leg(part, side, repeat, Calibration(before, calm.look(), calm.undisturbed), figures)
+        leg = Leg(part, side, repeat, Calibration(before, run.calm.look(), run.calm.undisturbed), figures)
         legs.append(leg)
         if leg.calibration.is_calm:
             break
-        say(f"{part}, {side}: the machine was disturbed ({_slower(leg.calibration)}); this one does not count")
+        run.say(f"{part}, {side}: the machine was disturbed ({_slower(leg.calibration)}); this one does not count")
     return legs
 
 

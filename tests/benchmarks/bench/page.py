@@ -72,9 +72,9 @@ def _verdict(report: Report) -> str:
     met = sum(ratio.is_met(value) for ratio, value in told)
     lost = len(results) - len(told)
     not_measured = f", {lost} not measured in this run" if lost else ""
-    disturbed = len(report.legs) - len([leg for leg in report.legs if leg in report.counted])
+    disturbed = len(report.legs) - len(report.counted)
     said = f"{met} of {len(told)} measured ratios reach their target{not_measured}."
-    how = f"{len(report.legs)} measurements in {report.seconds / 60:.0f} minutes, of which {disturbed} do not count: the machine was disturbed."
+    how = f"{len(report.legs)} measurements in {report.seconds / 60:.0f} minutes; {disturbed} do not count: the machine was disturbed."
     return f'<p class="verdict">{said}<br><small>{how} Ours counts by its worst run, a rival by its best.</small></p>'
 
 
@@ -138,7 +138,7 @@ def _cpu(report: Report) -> Figure | None:
     sides = report.sides()
     if not sides:
         return None
-    used = {side: _medians(values(report.counted, DRAIN, side, "cpu_us")) for side in sides}
+    used = {side: _medians([leg.figures["cpu_us"] for leg in report.counted if (leg.part, leg.side) == (DRAIN, side)]) for side in sides}
     groups = list(dict.fromkeys(group if group not in sides else "the rival" for per in used.values() for group in per))
     figure = Figure(figsize=(WIDTH, 1.3 + 0.36 * len(sides)))
     ax = figure.subplots()
@@ -209,7 +209,8 @@ def _drains(report: Report) -> str:
         split = ", ".join(f"{name} {microseconds:.1f}" for name, microseconds in cpu.items())
         memory = ", ".join(f"{name} {size:,.0f}" for name, size in peak.items())
         rows.append(
-            f'<tr><td class="text">{escape(side)}<br><small>{escape(report.rivals.get(side, "exactly once"))}</small></td><td>{len(legs)}</td>'
+            f'<tr><td class="text">{escape(side)}<br><small>{escape(report.rivals.get(side, "exactly once"))}</small></td>'
+            f"<td>{len(legs)}</td>"
             f"<td>{legs[0].figures['actions']:,}</td><td>{median(rates):,.0f}<br><small>{min(rates):,.0f} to {max(rates):,.0f}</small></td>"
             f'<td class="text">{sum(cpu.values()):.1f}<br><small>{escape(split)}</small></td>'
             f'<td class="text">{sum(peak.values()):,.0f}<br><small>{escape(memory)}</small></td></tr>'

@@ -56,9 +56,7 @@ def _faster_than(rivals: Sequence[str], legs: Sequence[Leg]) -> Value | None:
     if not ours or not theirs:
         return None
     best = max(theirs, key=lambda side: max(theirs[side]))
-    return Value(
-        min(ours) / max(theirs[best]), f"{min(ours):,.0f} actions/s, our worst, over {max(theirs[best]):,.0f}, the best of {best}"
-    )
+    return Value(min(ours) / max(theirs[best]), f"{min(ours):,.0f} actions/s, our worst, over {max(theirs[best]):,.0f}, the best of {best}")
 
 
 def _rate(legs: Sequence[Leg]) -> Value | None:
@@ -68,7 +66,11 @@ def _rate(legs: Sequence[Leg]) -> Value | None:
 
 def _waits(interval: str, figure: str, legs: Sequence[Leg]) -> Value | None:
     found = values(legs, latency(interval), OURS, figure)
-    return Value(max(found), f"from {min(found):,.1f} to {max(found):,.1f} ms in {len(found)} runs at {PER_SECOND:,} actions/s") if found else None
+    return (
+        Value(max(found), f"from {min(found):,.1f} to {max(found):,.1f} ms in {len(found)} runs at {PER_SECOND:,} actions/s")
+        if found
+        else None
+    )
 
 
 def _reads(legs: Sequence[Leg]) -> Value | None:
@@ -96,7 +98,7 @@ RATIOS = (
     Ratio("R1 fields", "beside a loop that reads fields in batches, at least once", 1.3, "x", partial(_faster_than, FIELDS)),
     Ratio("R1 blobs", "beside a loop that reads one blob a user in batches, at least once", 0.5, "x", partial(_faster_than, BLOBS)),
     Ratio("R1 rate", "actions a second, broker and store on the same cores", 60_000, "/s", _rate),
-    Ratio("R2", "beside the best of Quix Streams, Bytewax and Pathway, each at its best guarantee", 5, "x", partial(_faster_than, FRAMEWORKS)),
+    Ratio("R2", "beside the best of Quix Streams, Bytewax and Pathway at their best guarantees", 5, "x", partial(_faster_than, FRAMEWORKS)),
     Ratio("R4 p50", "until a prediction is there, uncommitted, median", 4, " ms", partial(_waits, "1s", "uncommitted_p50"), at_most=True),
     Ratio("R4 p99", "the same, 99th percentile", 20, " ms", partial(_waits, "1s", "uncommitted_p99"), at_most=True),
     *(

@@ -1,0 +1,154 @@
+"""What counts, what a ratio is made of, and what the page says; the measuring itself is in tests/benchmarks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+import pytest
+
+from infra.config import load_settings
+from tests.benchmarks.bench.calm import Calibration, Calm, piece_of_work
+from tests.benchmarks.bench.command import FULL, QUICK, as_json
+from tests.benchmarks.bench.legs import OURS, TRIES, Leg, Run, counted, measured
+from tests.benchmarks.bench.page import Report, page
+from tests.benchmarks.bench.ratios import BLOBS, DRAIN, FRAMEWORKS, INTERVALS, RATIOS, READS, ROWS, latency
+from tests.benchmarks.latency import histogram_of
+from tests.benchmarks.rivals.sides import RIVALS
+
+CALM, DISTURBED = Calibration(1.0, 1.05, 1.0), Calibration(1.0, 1.2, 1.0)
+BY_NAME = {ratio.name: ratio for ratio in RATIOS}
+
+
+def leg(part: str, side: str, repeat: int, calibration: Calibration = CALM, **figures: Any) -> Leg:
+    return Leg(part, side, repeat, calibration, figures)
+
+
+def a_drain(side: str, repeat: int, rate: float, calibration: Calibration = CALM) -> Leg:
+    used = {"broker": 8.0, side: 12.0}
+    return leg(DRAIN, side, repeat, calibration, per_second=rate, actions=10, cpu_us=used, peak_mib=used)
+
+
+def some_legs() -> list[Leg]:
+    waits: dict[str, Any] = {
+        "uncommitted_p50": 9.0,
+        "uncommitted_p99": 15.0,
+        "histogram": {"read_uncommitted": [(1.0, 3)], "read_committed": [(2.0, 3)]},
+    }
+    return [
+        *(a_drain(OURS, number, rate) for number, rate in enumerate((30_000, 20_000, 40_000))),
+        *(a_drain("rows", number, rate) for number, rate in enumerate((1000, 1600))),
+        a_drain("rows_2", 0, 2000),
+        a_drain("blobs", 0, 80_000),
+        *(leg(latency(interval), OURS, 0, committed_p99=1000.0, **waits) for interval in INTERVALS),
+        leg(READS, OURS, 0, rows_per_second=600_000.0),
+        leg(READS, "feast", 0, rows_per_second=6_000.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "number", "is_met"),
+    [
+        ("R1 rows", 10, False),  # our worst, 20,000, over the best of one and two processes, 2,000
+        ("R1 blobs", 0.25, False),
+        ("R1 rate", 20_000, False),
+        ("R4 p50", 9, False),
+        ("R4 p99", 15, True),
+        ("R4 commit 1s", 1000, True),
+        ("R4 commit 100ms", 1000, False),
+        ("R6 reads", 100, True),
+    ],
+)
+def test_ours_counts_by_its_worst_run_and_a_rival_by_its_best(name: str, number: float, is_met: bool) -> None:
+    value = BY_NAME[name].of(some_legs())
+    assert value is not None
+    assert value.number == pytest.approx(number)
+    assert BY_NAME[name].is_met(value) == is_met
+
+
+@pytest.mark.parametrize("name", ["R2", "R1 fields", "R5", "R8 users"])
+def test_what_was_not_measured_has_no_number(name: str) -> None:
+    assert BY_NAME[name].of(some_legs()) is None
+
+
+def test_every_side_that_a_ratio_names_is_a_rival_and_is_measured() -> None:
+    assert {*ROWS, *BLOBS, *FRAMEWORKS} <= set(RIVALS)
+    assert {*FULL.rivals} <= set(RIVALS)
+    assert {*FULL.rivals} >= {*ROWS, *BLOBS, *FRAMEWORKS}
+    assert {*QUICK.rivals} <= {*FULL.rivals}
+    assert FULL.rounds >= 5
+    assert len(BY_NAME) == len(RATIOS)
+
+
+def test_a_disturbed_leg_does_not_count_unless_a_side_has_no_other() -> None:
+    legs = [a_drain(OURS, 1, 10, DISTURBED), a_drain(OURS, 2, 30), a_drain("rows", 1, 5, DISTURBED)]
+    assert counted(legs, 1.0) == legs[1:]
+    assert counted(legs, 1.2) == legs  # it turned out that the machine is not quicker
+
+
+def run_with(seconds: Iterator[float], told: list[str]) -> Run:
+    calm = Calm(lambda: next(seconds), [1.0, 1.0, 1.0])
+    return Run(load_settings({}), calm, told.append)
+
+
+def test_it_is_measured_again_where_the_machine_was_disturbed() -> None:
+    told: list[str] = []
+    found = measured(run_with(iter([1.0, 1.5, 1.0, 1.0]), told), "part", OURS, 3, lambda: {"figure": len(told)})
+    assert [one.figures["figure"] for one in found] == [0, 1]
+    assert [one.calibration.is_calm for one in found] == [False, True]
+    assert len(told) == 1
+    assert "does not count" in told[0]
+
+
+def test_it_is_not_measured_for_ever() -> None:
+    found = measured(run_with(iter([1.0, 1.5] * 9), []), "part", OURS, 3, dict)
+    assert len(found) == TRIES
+
+
+def test_the_piece_of_work_takes_time_and_the_quickest_but_two_is_its_usual() -> None:
+    assert piece_of_work() > 0
+    assert Calm(None, [5.0, 3.0, 4.0, 9.0]).undisturbed == 5.0
+
+
+def a_report() -> Report:
+    legs = [*some_legs(), a_drain(OURS, 9, 1.0, DISTURBED)]
+    return Report("./streamhouse bench", {"cores": "<2>"}, {"rows": "at least once"}, legs, counted(legs, 1.0), 60.0)
+
+
+def test_the_page_shows_every_ratio_with_its_target_and_where_we_are_behind() -> None:
+    text = page(a_report())
+    for ratio in RATIOS:
+        assert f">{ratio.name}<" in text
+        assert ratio.wanted in text
+    behind = text[text.index("Where we are behind") : text.index("Actions a second")]
+    assert re.findall(r"<li>([^,]+),", behind) == ["R1 rows", "R1 blobs", "R1 rate", "R4 p50", "R4 commit 100ms", "R4 commit 250ms"]
+    assert "1 do not count" in text
+    assert "&lt;2&gt;" in text
+    assert "<script" not in text
+    assert text.count("<svg") == 4
+
+
+def test_a_page_of_nothing_is_a_page() -> None:
+    text = page(Report("./streamhouse bench", {}, {}, [], [], 1.0))
+    assert text.count("not measured</td>") == len(RATIOS)
+    assert "<svg" not in text
+
+
+def test_the_json_holds_each_leg_and_whether_it_counts() -> None:
+    told = orjson.loads(as_json(a_report()))
+    assert [one["counts"] for one in told["legs"]] == [True] * (len(told["legs"]) - 1) + [False]
+    assert [one["name"] for one in told["ratios"]] == [ratio.name for ratio in RATIOS]
+
+
+def test_a_histogram_holds_every_wait_below_its_buckets_end() -> None:
+    waits = [0.01, 0.1, 0.1001, 7.0, 7.0, 5000.0]
+    found = histogram_of(waits)
+    assert sum(count for _, count in found) == len(waits)
+    (first, below), _, (third, twice), (last, _) = found
+    assert first == pytest.approx(0.1)
+    assert (below, twice) == (2, 2)
+    assert third / 1.05 < 7.0 <= third
+    assert last >= 5000.0
+    assert histogram_of([]) == []
