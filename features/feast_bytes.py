@@ -29,7 +29,12 @@ def key_prefix(join_key: str) -> bytes:
 def key_value(value: str) -> bytes:
     """The part of the key that names one entity."""
     text = value.encode()
-    return struct.pack("<II", _STRING, len(text)) + text
+    return text_head(len(text)) + text
+
+
+def text_head(length: int) -> bytes:
+    """What stands in a key before a text of so many bytes."""
+    return struct.pack("<II", _STRING, length)
 
 
 def field(view: str, feature: str) -> bytes:

@@ -1,42 +1,32 @@
 """Features of many users at once, as `FeatureStore.get_online_features` gives them, at a hundredth of its price.
 
-A row of `user_activity` that score_events wrote has its features in one piece beside Feast's own fields. One script in Redis puts the
-pieces of all users behind each other, and one look at the bytes makes columns of them: nothing is done for a row or a value in Python.
+A row of `user_activity` that score_events wrote has its features in one piece beside Feast's own fields. The pieces of all users are put
+behind each other, and one look at the bytes makes columns of them: nothing is decoded by the row or the value.
 A row that somebody else wrote since, through Feast, is read field by field; so the answer is Feast's in every case.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import hiredis
 import numpy as np
-import redis
 from numpy.typing import NDArray
 
 from features import feast_bytes as fb
 from features.activity import COUNTS, FEATURES
 from features.history import NEVER
 from features.online import ACTIVITY, NUMBERS, PACKED_FIELD, row_key
+from features.pipelined import Pipelined
 
 _TIME_FIELD = fb.timestamp_field(ACTIVITY)
 _FIELDS = [_TIME_FIELD, *(fb.field(ACTIVITY, name) for name in FEATURES)]
-
-# KEYS: rows; ARGV: what stands for a user without a row. Answers all rows as one text, and where those are that somebody else wrote
-_READ = f"""
-local sub, found, others = string.sub, {{}}, {{}}
-for i = 1, #KEYS do
-  local row = redis.call('HMGET', KEYS[i], '{PACKED_FIELD.decode()}', '{_TIME_FIELD.decode()}')
-  if row[1] and sub(row[1], {NUMBERS.itemsize + 1}) == row[2] then
-    found[i] = sub(row[1], 1, {NUMBERS.itemsize})
-  else
-    found[i] = ARGV[1]
-    if row[2] then others[#others + 1] = i - 1 end
-  end
-end
-return {{table.concat(found), others}}
-"""
+_STEP = 1024  # users in one round trip: their commands and rows fit into what a socket holds
+_TAIL = b"\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(PACKED_FIELD), PACKED_FIELD, len(_TIME_FIELD), _TIME_FIELD)
+_SIZE = NUMBERS.itemsize
+_NOBODY = np.array([(NEVER, (0,) * len(COUNTS), (np.nan,) * (len(FEATURES) - len(COUNTS)))], NUMBERS).tobytes()
 
 
 @dataclass(frozen=True)
@@ -51,40 +41,44 @@ class FeatureReader:
     """One connection, for one thread. It takes no lease and writes nothing."""
 
     def __init__(self, host: str, port: int, timeout: float = 10.0) -> None:
-        # redis-py's types know text only, and mix in the answers of its asyncio twin
-        self._redis: Any = redis.Redis(host=host, port=port, socket_timeout=timeout, socket_connect_timeout=timeout)
-        self._read = self._redis.register_script(_READ)
+        self._store = Pipelined(host, port, timeout)
 
     def read(self, users: Sequence[str]) -> Features:
-        """Features as they stand in the store, in the order of `users`, each as often as it is named. One round trip.
+        """Features as they stand in the store, in the order of `users`, each as often as it is named. A round trip for each thousand.
 
         Raises:
             redis.RedisError: Redis is away, or holds what is no row.
 
         """
-        keys = list(map(row_key, users))
-        together, others = self._read(keys=keys, args=[_NOBODY]) if keys else (b"", [])
-        rows = np.frombuffer(together, NUMBERS)
+        parts, others = [], dict[int, bytes]()
+        for start in range(0, len(users), _STEP):
+            keys = list(map(row_key, users[start : start + _STEP]))
+            replies = self._store.ask(b"".join([b"*4\r\n$5\r\nHMGET\r\n$%d\r\n%b%b" % (len(key), key, _TAIL) for key in keys]), len(keys))
+            pieces = []
+            for i, (packed, time) in enumerate(replies):
+                if packed is not None and packed[_SIZE:] == time:
+                    pieces.append(packed[:_SIZE])
+                else:
+                    pieces.append(_NOBODY)
+                    if time is not None:
+                        others[start + i] = keys[i]
+            parts += pieces
+        rows = np.frombuffer(b"".join(parts), NUMBERS)
         values = np.empty((len(rows), len(FEATURES)))
         values[:, : len(COUNTS)], values[:, len(COUNTS) :] = rows["counts"], rows["seconds"]
         row_time = rows["row_time"].astype(np.int64)
         values[row_time == NEVER] = np.nan
-        if others:
-            self._by_fields([keys[i] for i in others], others, values, row_time)
+        self._by_fields(others, values, row_time)
         return Features(values, row_time)
 
     def close(self) -> None:
         """Close the connection."""
-        self._redis.close()
+        self._store.close()
 
-    def _by_fields(self, keys: list[bytes], at: list[int], values: NDArray[np.float64], row_time: NDArray[np.int64]) -> None:
-        pipe = self._redis.pipeline(transaction=False)
-        for key in keys:
-            pipe.hmget(key, _FIELDS)
-        for i, (time, *fields) in zip(at, pipe.execute(), strict=True):
+    def _by_fields(self, keys: Mapping[int, bytes], values: NDArray[np.float64], row_time: NDArray[np.int64]) -> None:
+        for i, key in keys.items():
+            command: Any = ("HMGET", key, *_FIELDS)  # hiredis' types know tuples of one
+            ((time, *fields),) = self._store.ask(hiredis.pack_command(command), 1)
             moment = fb.read_timestamp(time)
             row_time[i] = NEVER if moment is None else moment
             values[i] = [np.nan if number is None else number for number in map(fb.read_number, fields)]
-
-
-_NOBODY = np.array([(NEVER, (0,) * len(COUNTS), (np.nan,) * (len(FEATURES) - len(COUNTS)))], NUMBERS).tobytes()

@@ -44,6 +44,7 @@ _READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name)
 _WRITTEN_FIELDS = [_HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
 _ROW_FIELDS = [_LOG_FIELD, PACKED_FIELD, *_WRITTEN_FIELDS]
 _KEY_PREFIX, _KEY_SUFFIX = fb.key_prefix(JOIN_KEY), PROJECT.encode()
+_BEFORE_TEXT = [_KEY_PREFIX + fb.text_head(length) for length in range(4 * 128 + 1)]  # of every user id that a contract allows
 NUMBERS = np.dtype([("row_time", "<i8"), ("counts", "<u4", len(COUNTS)), ("seconds", "<f8", len(SECONDS))])
 """A row's readable features in one piece, as they stand at the beginning of PACKED_FIELD: time in ms, NaN for null."""
 _ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
@@ -349,7 +350,9 @@ def _written() -> str:
 
 def row_key(user: str) -> bytes:
     """Where Feast keeps the rows of a user, of every view."""
-    return _KEY_PREFIX + fb.key_value(user) + _KEY_SUFFIX
+    text = user.encode()
+    before = _BEFORE_TEXT[len(text)] if len(text) < len(_BEFORE_TEXT) else _KEY_PREFIX + fb.text_head(len(text))
+    return before + text + _KEY_SUFFIX
 
 
 def _mark(partition: int | str) -> str:
