@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from infra.config import Settings
-from infra.stack import fork_client
+from infra.stack import class_archive, fork_client
 from infra.stack.jars import installed
 from infra.stack.sockets import forkserver_socket
 
@@ -36,7 +36,7 @@ SHOP: Mapping[str, tuple[str, ...]] = {
     "analytics": ("jobs.shop.analytics",),
 }
 """The shop's services, each a module and its arguments; they run when they were added (`infra.stack.added`)."""
-_LIGHT_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto"
+_LIGHT_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
 
 
 @dataclass(frozen=True)
@@ -226,15 +226,15 @@ def flink_environment(settings: Settings) -> dict[str, str]:
 def flink_configuration(settings: Settings) -> dict[str, object]:
     """Flink's config.yaml."""
     flink, state = settings.flink, settings.state / "flink"
-    python = str(settings.installed / "env" / "bin" / "python")
+    python, light = str(settings.installed / "env" / "bin" / "python"), f"{_LIGHT_JVM} {class_archive.options(settings)}"
     storage = flink.storage_uri or state.as_uri()
     return {
         "env.java.opts.all": _ADD_OPENS,
-        "env.java.opts.client": _LIGHT_JVM,
+        "env.java.opts.client": light,
         # without the second compiler: it took 4 s of a core just when a job is to catch up after a restart, and a million actions cost
         # the TaskManager 28 s with it and without it
-        "env.java.opts.jobmanager": _LIGHT_JVM,
-        "env.java.opts.taskmanager": _LIGHT_JVM,
+        "env.java.opts.jobmanager": light,
+        "env.java.opts.taskmanager": light,
         "jobmanager.bind-host": flink.host,
         "jobmanager.rpc.address": flink.host,
         "jobmanager.rpc.port": flink.rpc_port,
@@ -327,8 +327,11 @@ def write_files(settings: Settings) -> None:
 
 def _link_flink_jars(settings: Settings) -> None:
     folder = settings.state / "flink" / "lib"
+    carried = {jar.name: jar for jar in (flink_home() / "lib").glob("*.jar")}
+    (loader,) = [carried.pop(name) for name in list(carried) if name.startswith("flink-table-planner-loader-")]
     jars = [
-        *(flink_home() / "lib").glob("*.jar"),
+        *carried.values(),
+        class_archive.planner(settings, loader),
         *(flink_home() / "opt").glob("flink-python-*.jar"),
         *installed(settings, "flink").glob("*.jar"),
         *installed(settings, "s3").glob("*.jar"),  # none but in the image for Kubernetes

@@ -12,7 +12,7 @@ from filelock import FileLock
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
-from infra.stack import flink_process, flink_rest, health, jars, supervise
+from infra.stack import class_archive, flink_process, flink_rest, health, jars, supervise
 from infra.stack.doctor import memory, ports_taken, state_folder
 from infra.stack.services import java_home, services, write_files
 
@@ -44,6 +44,8 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
             for fault in memory(settings):
                 report(f"warning: {fault}")
             write_files(settings)
+            if fault := class_archive.make(settings, java_home() / "bin" / "java"):
+                report(f"warning: {fault}")
             _format_broker(settings)
             supervise.start(settings, wanted)
         wait_for(settings, [service.name for service in wanted], report)

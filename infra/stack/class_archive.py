@@ -1,0 +1,121 @@
+"""Flink's classes, parsed and checked once, for each of its Javas to map into memory when it starts (class-data sharing).
+
+A client of Flink loads 13,000 classes from 400 MB of jars, which was most of what it did; services load half as many. Which ones is said
+by `jars/flink/classes.txt.gz`. A list that is old is no fault: what it lacks is loaded from the jars. Java itself holds the archive against
+version, size and time of Java and jars, and does without where one differs.
+
+    mkdir .streamhouse/jars/record      then `up`, `apply`, submit each job and `down`: what each Java loaded is written there
+    .streamhouse/env/bin/python -m infra.stack.class_archive        makes the list anew from that, and removes it
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import re
+import shutil
+import subprocess
+import tempfile
+import zipfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from infra.config import ROOT, Settings, load_settings
+
+CLASSES = Path(__file__).parent / "jars" / "flink" / "classes.txt.gz"
+_SECONDS = 300
+_PLANNER = "flink-table-planner.jar"
+
+
+def planner(settings: Settings, loader: Path) -> Path:
+    """The planner by itself, taken once out of the jar of its `loader`, which would unpack 45 MB and load it anew in each client.
+
+    Flink's manual has it in the place of the loader where its classes are to be seen; an archive holds only classes that are.
+    """
+    file = settings.installed / "jars" / f"{loader.stem.replace('-loader', '')}.jar"
+    if not file.exists() or file.stat().st_mtime < loader.stat().st_mtime:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder, zipfile.ZipFile(loader) as jar:
+            Path(jar.extract(_PLANNER, folder)).rename(file)
+    return file
+
+
+def class_path(settings: Settings) -> str:
+    """What Flink's scripts make of the lib folder."""
+    jars = sorted((settings.state / "flink" / "lib").glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
+    return ":".join(str(jar) for jar in jars)
+
+
+def options(settings: Settings) -> str:
+    """What tells a Java with this class path of the archive. Flink's scripts break a path at its spaces."""
+    record, file = _record(settings), _file(settings)
+    if re.search(r"\s", str(file)):
+        return "-Xshare:auto"
+    if record.is_dir():
+        return f"-XX:DumpLoadedClassList={record}/%p.txt"
+    # at the address that it was made for, or each Java would write to all its pages and so have 150 MB of its own
+    return f"-Xshare:auto -XX:SharedArchiveFile={file} -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0"
+
+
+def make(settings: Settings, java: Path) -> str:
+    """Make the archive, unless there is one of these jars, this Java and this list; answers what kept it from being made, or nothing.
+
+    Two at a time wait for each other; one that was interrupted leaves nothing that counts.
+    """
+    file = _file(settings)
+    stamp = file.with_suffix(".stamp")
+    with FileLock(file.with_suffix(".lock")):
+        wanted = _made_from(settings, java)
+        if file.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted:
+            return ""
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            listed, made = Path(folder) / "classes.txt", Path(folder) / "made.jsa"
+            listed.write_bytes(gzip.decompress(CLASSES.read_bytes()))
+            command = [str(java), "-XX:+UseSerialGC", "-Xshare:dump", f"-XX:SharedClassListFile={listed}", f"-XX:SharedArchiveFile={made}"]
+            try:
+                done = subprocess.run(
+                    [*command, "-cp", class_path(settings)], capture_output=True, text=True, check=False, timeout=_SECONDS
+                )
+            except subprocess.TimeoutExpired:
+                return f"no archive of Flink's classes within {_SECONDS} s; its programs start seconds later without one"
+            if done.returncode or not made.exists():
+                return f"no archive of Flink's classes: {done.stdout.strip()[-200:]}; its programs start seconds later without one"
+            stamp.unlink(missing_ok=True)
+            made.replace(file)
+            stamp.write_text(wanted, "utf-8")
+    return ""
+
+
+def _file(settings: Settings) -> Path:
+    return settings.installed / "jars" / "flink-classes.jsa"
+
+
+def _record(settings: Settings) -> Path:
+    return settings.installed / "jars" / "record"
+
+
+def _made_from(settings: Settings, java: Path) -> str:
+    """A digest of what Java itself will hold the archive against, and of the list."""
+    parts = [CLASSES.read_bytes().hex()]
+    for file in [java, *(Path(jar) for jar in class_path(settings).split(":"))]:
+        state = file.stat()
+        parts.append(f"{file.name} {state.st_size} {state.st_mtime_ns}")
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _merge(settings: Settings) -> None:
+    names: set[str] = set()
+    for file in _record(settings).glob("*.txt"):
+        lines = file.read_text("utf-8").splitlines()
+        names |= {line.split(" ", 1)[0] for line in lines if line[0] not in "#@" and "source:" not in line}
+        names |= {line for line in lines if line.startswith("@")}
+    names = {name for name in names if not name.startswith("jdk/proxy")}
+    text = "\n".join(sorted(names, key=lambda name: (name.startswith("@"), name))) + "\n"
+    CLASSES.write_bytes(gzip.compress(text.encode(), mtime=0))
+    shutil.rmtree(_record(settings))
+    print(f"{len(names)} lines in {CLASSES}")
+
+
+if __name__ == "__main__":
+    _merge(load_settings(root=ROOT))
