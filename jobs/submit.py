@@ -12,8 +12,7 @@ from filelock import FileLock
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
-from infra.stack import brakes, flink_rest, supervise
-from infra.stack.services import flink_environment, flink_home
+from infra.stack import brakes, flink_client, flink_rest, supervise
 from models.manifest import published
 from models.trial import try_model
 
@@ -104,12 +103,12 @@ def flink_run(settings: Settings, names: Sequence[str], flags: Sequence[str], se
         subprocess.TimeoutExpired: it took longer than `seconds`.
 
     """
-    where = f"{settings.flink.host}:{settings.flink.rest_port}"
-    program, jobs = str(flink_home() / "bin" / "flink"), settings.root / "jobs"
+    where, jobs = f"{settings.flink.host}:{settings.flink.rest_port}", settings.root / "jobs"
     file, words = (jobs / f"{names[0]}.py", ()) if len(names) == 1 else (jobs / "together.py", names)
+    python = () if settings.stack.runs_elsewhere else ("-pyclientexec", str(flink_client.PYTHON))
     return subprocess.run(
-        [program, "run", "--detached", "-m", where, "-py", str(file), *words, *flags],
-        env={**supervise.inherited(os.environ), **settings.environment, **flink_environment(settings)},
+        [*flink_client.command(settings), "run", "--detached", "-m", where, *python, "-py", str(file), *words, *flags],
+        env={**supervise.inherited(os.environ), **settings.environment, **flink_client.environment(settings)},
         cwd=settings.state,
         capture_output=True,
         text=True,

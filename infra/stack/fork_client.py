@@ -1,6 +1,7 @@
 """Stands in for a Python worker that the forkserver forks: as long as this process lives, so does the worker, and no longer.
 
     python -I -S fork_client.py -m pyflink.fn_execution.beam.beam_boot --id=1-1 ...
+    python -I -S fork_client.py -u jobs/score_events.py ...         the program of a job, likewise, for Flink's client
 
 It is started before each worker, so it imports little, and nothing of the project. Where no forkserver answers, as in a container of
 its own, it becomes the worker itself.
@@ -30,18 +31,19 @@ _READY_SECONDS = 5.0
 
 
 def main() -> None:
-    """Ask for the worker and wait for its end, or for the end of the TaskManager that wants it."""
+    """Ask for the worker and wait for its end, or for the end of the TaskManager, or of Flink's client, that wants it."""
     arguments = sys.argv[1:]
     folder = os.getcwd()  # noqa: PTH109 - pathlib would be most of what is imported here
     connection = ask(os.environ.get(VARIABLE, ""), {"arguments": arguments, "environment": dict(os.environ), "folder": folder})
     if connection is None:
         os.execvp("python", ["python", *arguments])
     connection.sendall(GO)
-    taskmanager = _grandparent()
-    watched = [connection.fileno(), *([taskmanager] if taskmanager is not None else [])]
+    # a TaskManager starts a script, and that starts this; the client starts it by itself
+    java = _ancestor(2 if arguments[0] == "-m" else 1)
+    watched = [connection.fileno(), *([java] if java is not None else [])]
     ready, _, _ = select.select(watched, [], [])
     if connection.fileno() not in ready:
-        sys.exit(1)  # the TaskManager is gone; the server sees the connection end
+        sys.exit(1)  # that Java is gone; the server sees the connection end
     status = connection.recv(STATUS.size)
     sys.exit(STATUS.unpack(status)[0] if len(status) == STATUS.size else 1)
 
@@ -66,15 +68,17 @@ def ask(address: str, request: Mapping[str, object], outputs: Sequence[int] = (1
     return None
 
 
-def _grandparent() -> int | None:
-    """A descriptor that becomes readable when the TaskManager ends: Flink starts a script, and that starts this.
+def _ancestor(generations: int) -> int | None:
+    """A descriptor that becomes readable when the process so many generations above ends.
 
-    A TaskManager that is killed ends neither, and its worker would go on writing.
+    A TaskManager that is killed ends neither its script nor this, and its worker would go on writing.
     """
     try:
-        with open(f"/proc/{os.getppid()}/stat", encoding="utf-8") as file:  # noqa: PTH123 - as above
-            parent = int(file.read().rpartition(")")[2].split()[1])
-        return os.pidfd_open(parent) if parent > 1 else None
+        pid = os.getppid()
+        for _ in range(generations - 1):
+            with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - as above
+                pid = int(file.read().rpartition(")")[2].split()[1])
+        return os.pidfd_open(pid) if pid > 1 else None
     except (OSError, AttributeError):  # not Linux; or it is gone already, and the worker finds nobody to talk to
         return None
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from infra.config import Settings, load_settings
-from infra.stack import fork_client, health
+from infra.stack import flink_client, fork_client, health
 from infra.stack.sockets import forkserver_socket
 
 CLIENT = [sys.executable, "-I", "-S", fork_client.__file__]
@@ -135,6 +135,32 @@ def test_a_worker_ends_with_the_taskmanager(settings: Settings, folder: Path) ->
     taskmanager.kill()
     _ended(said)
     _finish(taskmanager)
+
+
+def test_the_program_of_a_job_is_a_file_that_is_run_as_by_the_interpreter(settings: Settings, folder: Path) -> None:
+    (folder / "a_job.py").write_text("import little_worker\n", "utf-8")
+    environment = {**os.environ, "TOLD": "something", fork_client.VARIABLE: str(forkserver_socket(settings))}
+    command = [str(flink_client.PYTHON), "-u", str(folder / "a_job.py"), "end", "5"]
+    environment["PATH"] = f"{Path(sys.executable).parent}:{environment['PATH']}"
+    client = subprocess.Popen(command, env=environment, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    out, error = client.communicate(timeout=120)
+    said = json.loads(out)
+    assert said == said | {"arguments": ["end", "5"], "folder": "/", "told": "something", "imported": True}
+    assert error == b"and to error\n"
+    assert client.returncode == 5
+    assert said["pid"] != client.pid
+
+
+def test_the_program_of_a_job_ends_with_flinks_client(settings: Settings, folder: Path) -> None:
+    (folder / "a_job.py").write_text("import little_worker\n", "utf-8")
+    environment = {**os.environ, "TOLD": "x", fork_client.VARIABLE: str(forkserver_socket(settings))}
+    program = [*CLIENT, "-u", str(folder / "a_job.py"), "wait", "0"]
+    command = [sys.executable, "-c", f"import subprocess; subprocess.run({program!r})"]
+    java = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    said = _said(java)
+    java.kill()
+    _ended(said)
+    _finish(java)
 
 
 def test_a_worker_ends_with_the_server_and_the_next_does_without(tmp_path_factory: pytest.TempPathFactory, folder: Path) -> None:
