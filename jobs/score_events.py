@@ -24,8 +24,7 @@ from jobs.flink.launch import launch
 from jobs.flink.score_udf import answer_records
 from jobs.flink.sql import literal
 from jobs.scoring_parts import SOURCE_TOPIC
-from models.manifest import published
-from models.trial import try_model
+from jobs.tried_model import check
 
 NAME = "score_events"
 
@@ -77,16 +76,6 @@ def configuration(settings: Settings) -> dict[str, str]:
         "python.fn-execution.arrow.batch.size": str(tuning.batch_rows),
         "pipeline.object-reuse": "true",
     }
-
-
-def check(settings: Settings) -> None:
-    """Try the model in a process of its own.
-
-    Raises:
-        ModelRefused: it must not be used.
-
-    """
-    try_model(published(settings.root / "models" / "published", settings.score_events.model))
 
 
 def start() -> bool:

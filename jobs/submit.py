@@ -13,8 +13,7 @@ from filelock import FileLock
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_client, flink_rest, supervise
-from models.manifest import published
-from models.trial import try_model
+from jobs import tried_model
 
 SCORER = "score_events"
 JOBS = (SCORER, "archive_topics")
@@ -68,7 +67,7 @@ def _without_start(settings: Settings, name: str, flags: Sequence[str]) -> str |
     try:
         if name == SCORER:
             # a model that must not be used is said here, in one sentence, and not by workers that restart
-            try_model(published(settings.root / "models" / "published", settings.score_events.model))
+            tried_model.check(settings)
         if running := flink_rest.running(settings, name):
             return f"{name} runs already as job {running}"
         if "--release-brake" not in flags:

@@ -7,18 +7,22 @@ pass in the child is a sentence here, and never harms the caller.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import selectors
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from infra.whole_files import write_whole
 from models.manifest import ModelRefused, load_manifest
 from models.trial_rows import LARGE
 
@@ -61,6 +65,36 @@ def try_model(folder: Path, limits: Limits = LIMITS, program: Sequence[str] = _P
 
     """
     _scores(folder, limits, program, ())
+
+
+def try_once(folder: Path, stood: Path) -> None:
+    """The same, unless a model of these very bytes stood it on this machine before: by this code, these libraries and these limits.
+
+    `stood` is a folder that remembers which ones did. Those that did not are tried anew each time.
+
+    Raises:
+        ModelRefused: as `try_model`.
+
+    """
+    before = _digest(folder)
+    if before is not None and (stood / before).is_file():
+        return
+    try_model(folder)
+    if before is not None and _digest(folder) == before:  # it was not changed meanwhile
+        with contextlib.suppress(OSError):  # it only saves a trial
+            write_whole(stood / before, "")
+
+
+def _digest(folder: Path) -> str | None:
+    """Of all that a trial depends on; None where the folder holds what is no file."""
+    libraries = [f"{name} {version(name)}" for name in ("onnxruntime", "onnx", "numpy", "msgspec")]
+    digest = hashlib.sha256(repr([sys.version, socket.gethostname(), LIMITS, *libraries]).encode())
+    for file in [*sorted(_ROOT.glob("models/*.py")), *sorted(folder.iterdir())]:
+        if not file.is_file():  # a pipe would never end
+            return None
+        with file.open("rb") as opened:
+            digest.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
 
 
 def record_scores(folder: Path, limits: Limits = LIMITS) -> list[float]:

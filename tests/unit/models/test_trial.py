@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,10 +14,10 @@ import numpy as np
 import pytest
 
 from infra.config import ROOT
-from models import golden
+from models import golden, trial
 from models.manifest import PUBLISHED, ModelRefused, list_published, published
 from models.scorer import load_scorer
-from models.trial import LIMITS, Ended, Limits, judge, record_scores, try_model
+from models.trial import LIMITS, Ended, Limits, judge, record_scores, try_model, try_once
 from tests.unit.models import hostile
 from tests.unit.models.builders import a_folder, a_model
 from tests.unit.models.hostile import Edit
@@ -41,6 +42,38 @@ def refusal(folder: Path, limits: Limits = LIMITS) -> str:
 @pytest.mark.parametrize("model", list_published(PUBLISHED))
 def test_what_is_published_stands_its_trial(model: str) -> None:
     try_model(published(PUBLISHED, model))
+
+
+def test_a_model_that_stood_its_trial_needs_no_second_one_until_a_bit_of_it_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, stood, tried = a_folder(tmp_path / "model"), tmp_path / "stood", []
+
+    def counted(folder: Path) -> None:
+        tried.append(folder)
+        try_model(folder)
+
+    monkeypatch.setattr(trial, "try_model", counted)
+    try_once(folder, stood)
+    try_once(folder, stood)
+    assert len(tried) == 1
+    for name in ("model.onnx", "manifest.yaml", "golden.json"):
+        file, data = folder / name, (folder / name).read_bytes()
+        file.write_bytes(data[: len(data) // 2])
+        for _ in range(2):  # nor is a refusal remembered
+            with pytest.raises(ModelRefused):
+                try_once(folder, stood)
+        file.write_bytes(data)
+    assert len(tried) == 7
+    try_once(folder, stood)
+    assert len(tried) == 7
+
+
+def test_what_no_bytes_describe_is_tried_each_time(tmp_path: Path) -> None:
+    folder, stood = a_folder(tmp_path / "model"), tmp_path / "stood"
+    os.mkfifo(folder / "a_pipe")
+    try_once(folder, stood)
+    assert not stood.exists()
 
 
 def test_the_recorded_scores_are_those_of_the_model(tmp_path: Path) -> None:
