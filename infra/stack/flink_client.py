@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import tempfile
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,4 +42,24 @@ def command(settings: Settings) -> list[str]:
 
 def environment(settings: Settings) -> Mapping[str, str]:
     """What it needs: Flink's folders, and the one that its script would export beside them."""
-    return {**flink_environment(settings), "FLINK_BIN_DIR": str(flink_home() / "bin")}
+    needed = {**flink_environment(settings), "FLINK_BIN_DIR": str(flink_home() / "bin")}
+    return needed if settings.stack.runs_elsewhere else {**needed, "FLINK_OPT_DIR": str(_opt(settings))}
+
+
+def _opt(settings: Settings) -> Path:
+    """A folder in which the client finds an empty flink-python, which it sends with each job that is a Python program.
+
+    The true one, 42 MB, stands in the lib folder of the cluster, and from there its classes are loaded in any case: sent along it is
+    written by the JobManager and fetched by the TaskManager for nothing.
+    """
+    folder = settings.state / "flink" / "opt"
+    (true,) = (flink_home() / "opt").glob("flink-python-*.jar")
+    file = folder / true.name
+    if not file.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            made = Path(place) / true.name
+            with zipfile.ZipFile(made, "w") as jar:
+                jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")
+            made.replace(file)  # two may make it at once: each is whole
+    return folder

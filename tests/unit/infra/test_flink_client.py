@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import os
 import subprocess
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,9 +42,20 @@ esac
     wanted = [line.rstrip(":") for line in said.read_text("utf-8").splitlines()]
     assert [*flink_client.command(settings)[1:], "run", "--detached"] == wanted
     exported = dict(line.partition("=")[::2] for line in Path(f"{said}.environment").read_text("utf-8").splitlines())
-    ours = {**flink_client.environment(settings), "JAVA_HOME": str(tmp_path)}
-    told = {name: value for name, value in exported.items() if name.startswith(("FLINK_", "STREAMHOUSE_"))}
+    # but for the folder of the jar that is sent along
+    ours = {**flink_client.environment(settings), "JAVA_HOME": str(tmp_path), "FLINK_OPT_DIR": flink_environment(settings)["FLINK_OPT_DIR"]}
+    told = {name: value for name, value in exported.items() if name.startswith("FLINK_")}
     assert {name: ours.get(name) for name in told} == told
+
+
+def test_the_jar_that_the_client_sends_along_is_empty_where_the_cluster_has_it(settings: Settings) -> None:
+    (true,) = (flink_home() / "opt").glob("flink-python-*.jar")
+    sent = Path(flink_client.environment(settings)["FLINK_OPT_DIR"]) / true.name
+    with zipfile.ZipFile(sent) as jar:
+        assert jar.namelist() == ["META-INF/MANIFEST.MF"]
+    assert str(settings.state / "flink" / "lib" / true.name) in class_archive.class_path(settings).split(":")
+    elsewhere = replace(settings, stack=replace(settings.stack, start="nothing"))
+    assert flink_client.environment(elsewhere)["FLINK_OPT_DIR"] == str(true.parent)
 
 
 def test_under_a_configuration_of_others_it_is_flinks_script(settings: Settings) -> None:
