@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import KafkaException
 from pyflink.table import StatementSet, TableEnvironment
@@ -68,10 +69,13 @@ def _start(table_environment: TableEnvironment, settings: Settings, name: str, b
     for lingering in abort_lingering(settings, [transactional_prefix(topic) for topic in outputs]) if outputs else []:
         print(f"aborted transaction {lingering}, which an earlier run left open", flush=True)
     begin = BEGINS[name](settings, accept_loss="--accept-loss" in sys.argv)
-    group_offsets.commit(settings, name, begin.offsets)
+    seconds = time.monotonic() - started
+    with ThreadPoolExecutor(1) as pool:
+        committed = pool.submit(group_offsets.commit, settings, name, begin.offsets)  # half a second, in which it sees that they stay
+        statements = build(table_environment, settings, begin)
+        committed.result()
     flink_rest.clear_checkpoints(settings, name)
-    print(f"goes on behind its outputs: {begin.sentence} (read in {time.monotonic() - started:.1f} s)", flush=True)
-    statements = build(table_environment, settings, begin)
+    print(f"goes on behind its outputs: {begin.sentence} (read in {seconds:.1f} s)", flush=True)
     if "--release-brake" in sys.argv:
         brakes.release(settings, name, system_clock())  # not before: a start that was refused leaves it as it was
     client = statements.execute().get_job_client()
