@@ -54,8 +54,9 @@ def options(settings: Settings) -> str:
         return "-Xshare:auto"
     if record.is_dir():
         return f"-XX:DumpLoadedClassList={record}/%p.txt"
-    # at the address that it was made for, or each Java would write to all its pages and so have 150 MB of its own
-    return f"-Xshare:auto -XX:SharedArchiveFile={file} -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0"
+    # at the address that it was made for, or each Java would write to all its pages and so have 150 MB of its own; and in silence where it
+    # does without, since what is said goes between the lines of `flink run`
+    return f"-Xshare:auto -XX:SharedArchiveFile={file} -Xlog:cds=off -XX:+UnlockDiagnosticVMOptions -XX:ArchiveRelocationMode=0"
 
 
 def make(settings: Settings, java: Path) -> str:

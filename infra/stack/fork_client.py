@@ -24,6 +24,8 @@ from collections.abc import Mapping, Sequence
 
 VARIABLE = "FORKSERVER_SOCKET"
 """The environment variable that names the server's socket."""
+JOB_PROGRAM = "job-program"
+"""How the system names a forked process that is a job's program and no worker."""
 READY, GO = b"?", b"!"
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")

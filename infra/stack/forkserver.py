@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from infra.config import load_settings
-from infra.stack.fork_client import GO, LENGTH, READY, STATUS
+from infra.stack.fork_client import GO, JOB_PROGRAM, LENGTH, READY, STATUS
 from infra.stack.sockets import forkserver_socket
 
 # without onnxruntime, which starts a thread when it is imported: a fork would lose it
@@ -51,7 +51,7 @@ _IMPORTED = (
 )
 _SECONDS = 2.0  # a client that is slower has died
 _MOST_BYTES = 1 << 20
-_DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
+_DIE_WITH_PARENT, _NAME = 1, 15  # PR_SET_PDEATHSIG, PR_SET_NAME
 
 
 @dataclass
@@ -196,6 +196,8 @@ def _run(request: dict[str, Any], outputs: list[int], server: int) -> None:
     if flag == "-m":
         runpy.run_module(program, run_name="__main__", alter_sys=True)
         return
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_NAME, JOB_PROGRAM.encode())
     for output in (sys.stdout, sys.stderr):
         if isinstance(output, io.TextIOWrapper):
             output.reconfigure(write_through=True)

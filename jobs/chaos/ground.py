@@ -14,6 +14,7 @@ import psutil
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import supervise
+from infra.stack.fork_client import JOB_PROGRAM
 from infra.stack.services import TASKMANAGERS
 from jobs.chaos.proxy import Proxy
 from jobs.chaos.traffic import Traffic
@@ -93,9 +94,10 @@ class Ground:
         raise StreamhouseError(message)
 
     def _workers(self) -> list[psutil.Process]:
-        """All of the forkserver's children, and those that Flink started itself because no forkserver answered."""
+        """The forkserver's children but for jobs' programs, and those that Flink started itself because no forkserver answered."""
         below = [child for name in TASKMANAGERS for child in children(self.process(name))]
-        return children(self.process("forkserver")) + [child for child in below if _WORKER in words(child) and _CLIENT not in words(child)]
+        forked = [child for child in children(self.process("forkserver")) if _name(child) != JOB_PROGRAM]
+        return forked + [child for child in below if _WORKER in words(child) and _CLIENT not in words(child)]
 
     def _scores(self, worker: psutil.Process) -> bool:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -125,6 +127,12 @@ def words(process: psutil.Process) -> str:
     """The command line of a process; empty when it is gone."""
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         return " ".join(process.cmdline())
+    return ""
+
+
+def _name(process: psutil.Process) -> str:
+    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+        return str(process.name())
     return ""
 
 
