@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -97,6 +98,13 @@ def assert_nothing_left(settings: Settings) -> None:
     assert [port for service in services(settings) for port in service.ports if health.is_open(service.host, port)] == []
     assert not supervisor_socket(settings).exists()
     assert status(settings).troubles == ["the stack is down; run `./streamhouse up`"]
+
+
+def test_flinks_javas_map_their_classes_out_of_the_archive(running: Settings) -> None:
+    """Java takes none that differs from its jars by a byte, and says nothing."""
+    for name in ("jobmanager", "taskmanager", "standby"):
+        mapped = {Path(area.path).name for area in psutil.Process(pids(status(running))[name]).memory_maps()}
+        assert "flink-classes.jsa" in mapped
 
 
 def test_services_that_are_killed_all_at_once_come_back(running: Settings) -> None:
