@@ -68,16 +68,14 @@ def make(settings: Settings, java: Path) -> str:
     stamp = file.with_suffix(".stamp")
     with FileLock(file.with_suffix(".lock")):
         wanted = _made_from(settings, java)
-        if file.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted:
+        if all(there.exists() for there in (file, stamp, _links(settings))) and stamp.read_text("utf-8") == wanted:
             return ""
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
             listed, made = Path(folder) / "classes.txt", Path(folder) / "made.jsa"
             listed.write_bytes(gzip.decompress(CLASSES.read_bytes()))
             command = [str(java), "-XX:+UseSerialGC", "-Xshare:dump", f"-XX:SharedClassListFile={listed}", f"-XX:SharedArchiveFile={made}"]
             try:
-                done = subprocess.run(
-                    [*command, "-cp", class_path(settings)], capture_output=True, text=True, check=False, timeout=_SECONDS
-                )
+                done = subprocess.run([*command, "-cp", _linked(settings)], capture_output=True, text=True, check=False, timeout=_SECONDS)
             except subprocess.TimeoutExpired:
                 return f"no archive of Flink's classes within {_SECONDS} s; its programs start seconds later without one"
             if done.returncode or not made.exists():
@@ -86,6 +84,24 @@ def make(settings: Settings, java: Path) -> str:
             made.replace(file)
             stamp.write_text(wanted, "utf-8")
     return ""
+
+
+def _linked(settings: Settings) -> str:
+    """The same class path through a folder that stays when the state folder goes.
+
+    Java looks for each jar where it was when the archive was made, and then takes those of any other folder for it.
+    """
+    folder = _links(settings)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    jars = [Path(jar) for jar in class_path(settings).split(":")]
+    for jar in jars:
+        (folder / jar.name).symlink_to(jar.resolve())
+    return ":".join(str(folder / jar.name) for jar in jars)
+
+
+def _links(settings: Settings) -> Path:
+    return settings.installed / "jars" / "flink-lib"
 
 
 def _file(settings: Settings) -> Path:
@@ -98,7 +114,7 @@ def _record(settings: Settings) -> Path:
 
 def _made_from(settings: Settings, java: Path) -> str:
     """A digest of what Java itself will hold the archive against, and of the list."""
-    parts = [CLASSES.read_bytes().hex()]
+    parts = [CLASSES.read_bytes().hex(), str(settings.installed)]
     for file in [java, *(Path(jar) for jar in class_path(settings).split(":"))]:
         state = file.stat()
         parts.append(f"{file.name} {state.st_size} {state.st_mtime_ns}")
