@@ -89,7 +89,7 @@ def drain(settings: Settings, side: Side, records: Iterable[Made]) -> tuple[Drai
         if now - looked > 0.25:
             meter.look()
             looked = now
-        time.sleep(0.02)
+        time.sleep(0.05)
     return Drain(wanted, hidden.size, got.appended / 1000 - began, now - began, cpu_seconds, meter.peak), hidden.sent, got
 
 

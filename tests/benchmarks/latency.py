@@ -140,7 +140,7 @@ def _send(
     settings: Settings, topic: str, rows: Sequence[Row], partitions: int, per_second: int
 ) -> tuple[list[float], dict[int, Place], list[float]]:
     """When each row was due, where it lies, and how many ms late it was handed to the client."""
-    producer = Producer({**settings.kafka.client(), "enable.idempotence": True, "linger.ms": 0})
+    producer = Producer({**settings.kafka.client(), "enable.idempotence": True, "linger.ms": 1})
     sent: dict[int, Place] = {}
 
     def delivered(i: int, error: KafkaError | None, message: Message) -> None:
