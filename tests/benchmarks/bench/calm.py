@@ -1,7 +1,8 @@
 """Is the machine calm? A fixed piece of work on every core, before and after each measurement, tells.
 
 A number that was taken while somebody else used the machine says nothing. So a measurement counts where the piece of work took at most
-a tenth longer, before it and after it, than it takes on this machine undisturbed; what does not count is measured again.
+a tenth longer, before it and after it, than it takes on this machine undisturbed, beside a stack that has nothing to do; what does not
+count is measured again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ import numpy as np
 
 MOST = 1.10
 """How many times the undisturbed seconds the piece of work may take."""
-_ROUNDS = 4
+_ROUNDS = 16  # half a second: long enough that what the stack does once a second counts in each
+_LOOKS = 6
+_SETTLES = 0.3  # seconds after a measurement in which its last commits and files are none of the machine's
 _SIZE = 250_000
 
 
@@ -39,7 +42,7 @@ class Calibration:
 
 @dataclass
 class Calm(AbstractContextManager["Calm"]):
-    """Takes the piece of work's time. `seconds`: all that it took so far; the third quickest counts as undisturbed."""
+    """Takes the piece of work's time. `seconds`: all that it took so far; what a quarter of them undercut counts as undisturbed."""
 
     work: Callable[[], float] | None = None
     seconds: list[float] = field(default_factory=list)
@@ -49,7 +52,7 @@ class Calm(AbstractContextManager["Calm"]):
         if self.work is None:
             self._pool = ProcessPoolExecutor(os.cpu_count() or 1, multiprocessing.get_context("spawn"))
             list(self._pool.map(piece_of_work, range(2 * (os.cpu_count() or 1))))  # its processes are there and warm
-        for _ in range(8):
+        for _ in range(_LOOKS):
             self.look()
         return self
 
@@ -60,7 +63,7 @@ class Calm(AbstractContextManager["Calm"]):
     @property
     def undisturbed(self) -> float:
         """Seconds of the piece of work on this machine when nobody else uses it, as far as is known."""
-        return sorted(self.seconds)[min(2, len(self.seconds) - 1)]
+        return sorted(self.seconds)[len(self.seconds) // 4]
 
     def look(self) -> float:
         """Do the piece of work on every core at once, and answer the seconds of the slowest."""
@@ -68,6 +71,7 @@ class Calm(AbstractContextManager["Calm"]):
             assert self.work is not None
             took = self.work()
         else:
+            time.sleep(_SETTLES)
             took = max(self._pool.map(piece_of_work, range(os.cpu_count() or 1)))
         self.seconds.append(took)
         return took

@@ -50,6 +50,7 @@ class Size:
 
     actions: int
     rounds: int
+    more_rounds: int
     rivals: dict[str, int]
     intervals: tuple[str, ...]
     latency_seconds: int
@@ -61,6 +62,7 @@ _SLOW, _MIDDLE = 2_000, 20_000
 FULL = Size(
     actions=150_000,
     rounds=5,
+    more_rounds=3,
     rivals={
         "rows": _SLOW,
         "rows_2": _SLOW,
@@ -81,6 +83,7 @@ FULL = Size(
 QUICK = Size(
     actions=40_000,
     rounds=1,
+    more_rounds=1,
     rivals={"rows": 1_000, "fields": 20_000, "blobs": 40_000, "quix": 5_000, "bytewax": 5_000, "pathway": 5_000},
     intervals=("100ms", DEFAULT),
     latency_seconds=5,
@@ -97,17 +100,17 @@ def run(settings: Settings, size: Size, parts: Sequence[str], command: str) -> R
         print(f"{time.monotonic() - started:6.0f} s  {sentence}", file=sys.stderr, flush=True)
 
     clickstream = open_clickstream(settings.root / "data" / "shop_clickstream.csv.gz")
-    plan = Plan(size.actions, size.rivals, size.rounds)
+    plan = Plan(size.actions, size.rivals, size.rounds, size.more_rounds)
     of_reads = Section("reads", size.actions)
     # the default comes last, and the reads with it
     intervals = tuple(sorted(size.intervals, key=lambda interval: interval == DEFAULT))
     bring_profiles(settings, clickstream, [*plan.sections(), *sections(intervals, size.rounds, size.latency_seconds, TRIES), of_reads])
     legs: list[Leg] = []
+    tuned = {name: str(value) for name, value in DRAINED_WITH.items()}
+    for sentence in submit(load_settings({**settings.environment, **tuned}), GROUP):
+        say(sentence)
     with Calm() as calm:
-        say(f"a fixed piece of work takes {calm.undisturbed * 1000:.0f} ms on each core when nobody else uses the machine")
-        tuned = {name: str(value) for name, value in DRAINED_WITH.items()}
-        for sentence in submit(load_settings({**settings.environment, **tuned}), GROUP):
-            say(sentence)
+        say(f"a fixed piece of work takes {calm.undisturbed * 1000:.0f} ms on each core beside a stack that has nothing to do")
         bench = Run(settings, calm, say)
         ours = flink_side(settings, "ours")
         if "drain" in parts:

@@ -23,22 +23,24 @@ from tests.benchmarks.sides import Side
 
 _WARM = 2000
 """Actions that each rival answers before it is measured; ours has answered as many and more."""
-_MORE_ROUNDS = 3
-"""So many rounds are added where some were disturbed."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`actions` in each drain of ours; `rivals`: how many of those each gets, a slow one fewer; `rounds` that count are wanted of each."""
+    """`actions` in each drain of ours; `rivals`: how many of those each gets, a slow one fewer; `rounds` that count are wanted of each.
+
+    `more_rounds`: so many are added at most where some were disturbed.
+    """
 
     actions: int
     rivals: dict[str, int]
     rounds: int
+    more_rounds: int
 
     def sections(self) -> list[Section]:
         """All actions that may be sent."""
-        warm = [Section("warm", max(_WARM, min(self.actions, 20_000)))]
-        return warm + [Section(f"round{number}", self.actions) for number in range(1, self.rounds + _MORE_ROUNDS + 1)]
+        warm = [Section("warm", max(_WARM, 2 * self.actions))]  # Java compiles meanwhile what it runs often
+        return warm + [Section(f"round{number}", self.actions) for number in range(1, self.rounds + self.more_rounds + 1)]
 
 
 def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> list[Leg]:
@@ -54,7 +56,7 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> list[L
     warm_answers = drained(run.settings, ours, warm_rows)[1]
     for number, section in enumerate(sections, 1):
         rows = list(section_rows(clickstream, section))
-        wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, legs, plan.rounds, run.calm.undisturbed)]
+        wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, legs, plan, run.calm.undisturbed)]
         if not wanted:
             break
         # ours goes first, so that there is something to compare with; the rivals in another order each time
@@ -81,10 +83,10 @@ def _said(leg: Leg) -> str:
     return f"{leg.side} {leg.figures['per_second']:,.0f}/s" + ("" if leg.calibration.is_calm else " (disturbed)")
 
 
-def _is_wanted(side: str, legs: Sequence[Leg], rounds: int, undisturbed: float) -> bool:
+def _is_wanted(side: str, legs: Sequence[Leg], plan: Plan, undisturbed: float) -> bool:
     mine = [leg for leg in legs if leg.side == side]
     calm = [leg for leg in mine if Calibration(leg.calibration.before, leg.calibration.after, undisturbed).is_calm]
-    return len(calm) < rounds and len(mine) < rounds + _MORE_ROUNDS
+    return len(calm) < plan.rounds and len(mine) < plan.rounds + plan.more_rounds
 
 
 def drained(settings: Settings, side: Side, rows: Sequence[Row]) -> tuple[Drain, Answers]:

@@ -49,7 +49,7 @@ def page(report: Report) -> str:
     return "\n".join(
         [
             '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>Streamhouse beside its rivals</title><style>{STYLE}</style>",
+            f"<title>Streamhouse beside its rivals</title><style>{STYLE}small{{white-space:normal}}</style>",
             "<h1>Streamhouse beside its rivals</h1>",
             _verdict(report),
             _table(report),
