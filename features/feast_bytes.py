@@ -72,8 +72,8 @@ def double_value(number: float) -> bytes:
 
 
 def read_number(value: bytes | None) -> float | None:
-    """The number of a Value.int64_val or double_val; None for null."""
-    if not value:
+    """The number of a Value.int64_val or double_val; None for null and for what is no number of these."""
+    if not value or value[0] not in (0x20, 0x29):
         return None
     if value[0] == 0x29:
         return float(struct.unpack("<d", value[1:])[0])

@@ -1,8 +1,9 @@
-"""Features of many users at once, as `FeatureStore.get_online_features` gives them, at a hundredth of its price.
+"""Features of many users at once, as `FeatureStore.get_online_features` gives them, at a fiftieth of its price.
 
 A row of `user_activity` that score_events wrote has its features in one piece beside Feast's own fields. The pieces of all users are put
 behind each other, and one look at the bytes makes columns of them: nothing is decoded by the row or the value.
-A row that somebody else wrote since, through Feast, is read field by field; so the answer is Feast's in every case.
+A row that somebody else wrote since, through Feast, is read field by field; so the answer is Feast's, unless somebody wrote other values
+at the very time of our row, which Feast's own writer leaves alone.
 """
 
 from __future__ import annotations
@@ -44,7 +45,9 @@ class FeatureReader:
         self._store = Pipelined(host, port, timeout)
 
     def read(self, users: Sequence[str]) -> Features:
-        """Features as they stand in the store, in the order of `users`, each as often as it is named. A round trip for each thousand.
+        """Features as they stand in the store, in the order of `users`, each as often as it is named.
+
+        A round trip for each thousand, and one more for each thousand that somebody else wrote.
 
         Raises:
             redis.RedisError: Redis is away, or holds what is no row.
@@ -76,9 +79,12 @@ class FeatureReader:
         self._store.close()
 
     def _by_fields(self, keys: Mapping[int, bytes], values: NDArray[np.float64], row_time: NDArray[np.int64]) -> None:
-        for i, key in keys.items():
-            command: Any = ("HMGET", key, *_FIELDS)  # hiredis' types know tuples of one
-            ((time, *fields),) = self._store.ask(hiredis.pack_command(command), 1)
-            moment = fb.read_timestamp(time)
-            row_time[i] = NEVER if moment is None else moment
-            values[i] = [np.nan if number is None else number for number in map(fb.read_number, fields)]
+        places = list(keys)
+        for start in range(0, len(places), _STEP):
+            step = places[start : start + _STEP]
+            commands: list[Any] = [("HMGET", keys[i], *_FIELDS) for i in step]  # hiredis' types know tuples of one
+            replies = self._store.ask(b"".join(map(hiredis.pack_command, commands)), len(commands))
+            for i, (time, *fields) in zip(step, replies, strict=True):
+                moment = fb.read_timestamp(time)
+                row_time[i] = NEVER if moment is None else moment
+                values[i] = [np.nan if number is None else number for number in map(fb.read_number, fields)]

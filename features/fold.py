@@ -26,7 +26,7 @@ from features.history import ENTRY, NEVER, Histories
 Int64s = NDArray[np.int64]
 Float64s = NDArray[np.float64]
 
-_PAIRS = 2_000_000  # (action, entry) pairs compared at once; bounds memory at about 100 MB
+_PAIRS = 2_000_000  # (action, entry) pairs compared at once; bounds memory at about 200 MB
 _HORIZON = max(window.buckets for window in WINDOWS if window.grain == HOUR)
 _FINE = [window for window in WINDOWS if window.grain < HOUR]
 _GRAINS = tuple({window.grain for window in WINDOWS})

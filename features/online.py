@@ -9,6 +9,7 @@ that wakes up late, or an orphan, cannot overwrite a newer history. The hash als
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -19,7 +20,7 @@ import redis
 from numpy.typing import NDArray
 
 from features import feast_bytes as fb
-from features.activity import COUNTS, SECONDS
+from features.activity import COUNTS, FEATURES, SECONDS
 from features.fold import current
 from features.history import Histories, pack, unpack
 from infra.errors import StreamhouseError
@@ -37,16 +38,18 @@ _HISTORY = fb.field(ACTIVITY, "history")
 _ACTIVITY_TIME = fb.timestamp_field(ACTIVITY)
 _COUNT_FIELDS = [fb.field(ACTIVITY, name) for name in COUNTS]
 _SECONDS_FIELDS = [fb.field(ACTIVITY, name) for name in SECONDS]
-PACKED_FIELD = b"_packed:" + ACTIVITY.encode()
-"""Holds NUMBERS and behind it the bytes of the row's timestamp; where they are not those of the row, somebody else wrote the row since."""
+NUMBERS = np.dtype([("row_time", "<i8"), ("counts", "<u4", len(COUNTS)), ("seconds", "<f8", len(SECONDS))])
+"""A row's readable features in one piece: time in ms, NaN for null, counts up to 2**32 - 1."""
+PACKED_FIELD = b"_packed:%b:%08x" % (ACTIVITY.encode(), zlib.crc32(repr((FEATURES, NUMBERS)).encode()))
+"""Holds NUMBERS of these features in this order alone, and behind it the bytes of the row's timestamp; where they are not those of the
+row, somebody else wrote the row since.
+"""
 _LOG_FIELD = b"_log:" + ACTIVITY.encode()  # partition:offset of the last applied action, compared by the script
 _READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
 _WRITTEN_FIELDS = [_HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
 _ROW_FIELDS = [_LOG_FIELD, PACKED_FIELD, *_WRITTEN_FIELDS]
 _KEY_PREFIX, _KEY_SUFFIX = fb.key_prefix(JOIN_KEY), PROJECT.encode()
 _BEFORE_TEXT = [_KEY_PREFIX + fb.text_head(length) for length in range(4 * 128 + 1)]  # of every user id that a contract allows
-NUMBERS = np.dtype([("row_time", "<i8"), ("counts", "<u4", len(COUNTS)), ("seconds", "<f8", len(SECONDS))])
-"""A row's readable features in one piece, as they stand at the beginning of PACKED_FIELD: time in ms, NaN for null."""
 _ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
 
 _ACQUIRE = """
@@ -85,7 +88,7 @@ local function made(count)
   int64[count] = bytes
   return bytes
 end
-local row = {'HSET', '', '_log:user_activity', '', '_packed:user_activity', ''}
+local row = {'HSET', '', '_log:user_activity', '', 'PACKED', ''}
 for i = 1, FIELDS do row[5 + 2 * i] = ARGV[5 + i] end
 for i = 6 + FIELDS, #ARGV, 5 do
   local key, offset, packed = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 4]
@@ -342,7 +345,7 @@ def _rewound(partition: int) -> str:
 
 def _written() -> str:
     sizes = {"FIELDS": len(_WRITTEN_FIELDS), "COUNTED": len(COUNTS), "SECONDS": len(SECONDS), "COUNTS": "<" + "I4" * len(COUNTS)}
-    script = _WRITE
+    script = _WRITE.replace("PACKED", PACKED_FIELD.decode())
     for name, size in sizes.items():
         script = re.sub(rf"\b{name}\b", str(size), script)
     return script

@@ -25,7 +25,7 @@ class Pipelined:
     def ask(self, commands: bytes, count: int) -> list[Any]:
         """The replies to `count` commands, in their order. Commands that only read: they may be sent twice where a connection was lost.
 
-        So many commands must not be sent that neither side would read any more: at most as many bytes as a socket holds for both.
+        Redis holds the replies until they are read, which is not before all commands are sent.
 
         Raises:
             redis.TimeoutError, redis.ConnectionError: no answer.
@@ -45,6 +45,13 @@ class Pipelined:
                 return self.ask(commands, count)
             message = f"redis at {self._where[0]}:{self._where[1]} is away: {error}"
             raise redis.ConnectionError(message) from error
+        except hiredis.ProtocolError as error:
+            self.close()
+            message = f"{self._where[0]}:{self._where[1]} does not answer as redis does: {error}"
+            raise redis.ConnectionError(message) from error
+        except BaseException:
+            self.close()  # replies that were not read would be taken for those to the next question
+            raise
         for reply in replies:
             if isinstance(reply, hiredis.ReplyError):
                 raise redis.ResponseError(str(reply))

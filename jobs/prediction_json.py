@@ -21,7 +21,7 @@ from jobs.dead_letter import SOURCE, answer_ids
 
 FLAGS = ("unknown_user", "profile_missing", "profile_stale", "late_action")
 """What a prediction may be flagged with; bit i of a flag number says that it has the i-th."""
-FLAG_LISTS = tuple([flag for i, flag in enumerate(FLAGS) if number >> i & 1] for number in range(1 << len(FLAGS)))
+FLAG_LISTS = tuple(tuple(flag for i, flag in enumerate(FLAGS) if number >> i & 1) for number in range(1 << len(FLAGS)))
 """The flags of each flag number."""
 _FLAG_TEXTS = [orjson.dumps(flags).decode() for flags in FLAG_LISTS]
 _TRUTH = ("false", "true")
@@ -90,8 +90,11 @@ def _json(value: object) -> str:
 
 
 def _strings(texts: Sequence[str | UUID]) -> list[str]:
-    """Each text as it stands between the quotes of a JSON string: no quote is bare in there, so `","` stands between two alone."""
-    return orjson.dumps(texts)[2:-2].decode().split('","')
+    """Each text as it stands between the quotes of a JSON string.
+
+    No line ends in there, so where each has a line the lines tell them apart. A comma between quotes does not: a text may end in them.
+    """
+    return orjson.dumps(texts, option=orjson.OPT_INDENT_2)[5:-3].decode().split('",\n  "')
 
 
 def _numbers(column: NDArray[np.float32]) -> list[str]:

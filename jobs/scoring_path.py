@@ -99,8 +99,8 @@ class Given:
     profile_time: NDArray[np.int64]
     flagged: NDArray[np.uint8]
 
-    @property
-    def flags(self) -> list[list[str]]:
+    @cached_property
+    def flags(self) -> list[tuple[str, ...]]:
         """Of each prediction."""
         return [FLAG_LISTS[number] for number in self.flagged.tolist()]
 

@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import selectors
 import signal
 import socket
@@ -28,6 +29,7 @@ from models.trial_rows import LARGE
 
 _ROOT = Path(__file__).resolve().parent.parent
 _PROGRAM = ("-m", "models.trial_child")
+_DIGESTED = 1 << 30  # bytes of a file; more are not read outside the trial's limits
 _MOST_SAID = 1024 * 1024  # bytes
 _OUT_OF_MEMORY = ("memoryerror", "bad_alloc", "bad allocation", "failed to allocate", "cannot allocate")
 _FREE_OF_THREADS = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")  # each would take address space
@@ -86,14 +88,19 @@ def try_once(folder: Path, stood: Path) -> None:
 
 
 def _digest(folder: Path) -> str | None:
-    """Of all that a trial depends on; None where the folder holds what is no file."""
+    """Of all that a trial depends on; None where the folder holds what is no file, cannot be read or is larger than any model."""
     libraries = [f"{name} {version(name)}" for name in ("onnxruntime", "onnx", "numpy", "msgspec")]
-    digest = hashlib.sha256(repr([sys.version, socket.gethostname(), LIMITS, *libraries]).encode())
-    for file in [*sorted(_ROOT.glob("models/*.py")), *sorted(folder.iterdir())]:
-        if not file.is_file():  # a pipe would never end
-            return None
-        with file.open("rb") as opened:
-            digest.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+    digest = hashlib.sha256(
+        repr([sys.version, socket.gethostname(), platform.processor(), platform.machine(), LIMITS, *libraries]).encode()
+    )
+    try:
+        for file in [*sorted(_ROOT.glob("models/*.py")), *sorted(folder.iterdir())]:
+            if not file.is_file() or file.stat().st_size > _DIGESTED:  # a pipe would never end
+                return None
+            with file.open("rb") as opened:
+                digest.update(f"{file.name} {hashlib.file_digest(opened, 'sha256').hexdigest()}\n".encode())
+    except OSError:
+        return None  # the trial says it in a sentence
     return digest.hexdigest()
 
 

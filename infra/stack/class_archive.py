@@ -48,9 +48,12 @@ def class_path(settings: Settings) -> str:
 
 
 def options(settings: Settings) -> str:
-    """What tells a Java with this class path of the archive. Flink's scripts break a path at its spaces."""
+    """What tells a Java with this class path of the archive. Flink's scripts break a path at its spaces.
+
+    In a container nobody makes one, see `make`.
+    """
     record, file = _record(settings), _file(settings)
-    if re.search(r"\s", str(file)):
+    if settings.stack.runs_elsewhere or re.search(r"\s", str(file)):
         return "-Xshare:auto"
     if record.is_dir():
         return f"-XX:DumpLoadedClassList={record}/%p.txt"
@@ -64,6 +67,13 @@ def make(settings: Settings, java: Path) -> str:
 
     Two at a time wait for each other; one that was interrupted leaves nothing that counts.
     """
+    try:
+        return _made(settings, java)
+    except OSError as error:
+        return f"no archive of Flink's classes: {error}; its programs start seconds later without one"
+
+
+def _made(settings: Settings, java: Path) -> str:
     file = _file(settings)
     stamp = file.with_suffix(".stamp")
     with FileLock(file.with_suffix(".lock")):
@@ -71,6 +81,7 @@ def make(settings: Settings, java: Path) -> str:
         if all(there.exists() for there in (file, stamp, _links(settings))) and stamp.read_text("utf-8") == wanted:
             return ""
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            stamp.unlink(missing_ok=True)
             listed, made = Path(folder) / "classes.txt", Path(folder) / "made.jsa"
             listed.write_bytes(gzip.decompress(CLASSES.read_bytes()))
             command = [str(java), "-XX:+UseSerialGC", "-Xshare:dump", f"-XX:SharedClassListFile={listed}", f"-XX:SharedArchiveFile={made}"]
@@ -80,7 +91,6 @@ def make(settings: Settings, java: Path) -> str:
                 return f"no archive of Flink's classes within {_SECONDS} s; its programs start seconds later without one"
             if done.returncode or not made.exists():
                 return f"no archive of Flink's classes: {done.stdout.strip()[-200:]}; its programs start seconds later without one"
-            stamp.unlink(missing_ok=True)
             made.replace(file)
             stamp.write_text(wanted, "utf-8")
     return ""

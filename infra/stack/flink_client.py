@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import tempfile
 import zipfile
@@ -55,9 +56,10 @@ def _opt(settings: Settings) -> Path:
     folder = settings.state / "flink" / "opt"
     (true,) = (flink_home() / "opt").glob("flink-python-*.jar")
     file = folder / true.name
-    if not file.exists():
+    if [there.name for there in folder.rglob("flink-python*")] != [true.name]:  # the client takes one, from any folder below, and no more
+        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as place:
+        with tempfile.TemporaryDirectory(dir=folder.parent) as place:
             made = Path(place) / true.name
             with zipfile.ZipFile(made, "w") as jar:
                 jar.writestr("META-INF/MANIFEST.MF", "Manifest-Version: 1.0\n")

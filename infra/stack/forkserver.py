@@ -187,6 +187,8 @@ def _run(request: dict[str, Any], outputs: list[int], server: int) -> None:
     for descriptor, wanted in zip(outputs, (1, 2), strict=True):
         os.dup2(descriptor, wanted)
         os.close(descriptor)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "infra"]:
+        del sys.modules[name]  # as they were when the stack came up: what runs here reads them as they are now
     os.chdir(request["folder"])
     os.environ.clear()
     os.environ.update(request["environment"])

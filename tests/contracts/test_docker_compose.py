@@ -223,7 +223,7 @@ def test_the_registry_is_started_as_the_embedded_one() -> None:
 
 def test_flink_is_configured_as_the_embedded_one() -> None:
     here = yaml.safe_load(COMPOSE["configs"]["flink"]["content"])
-    embedded = flink_configuration(SETTINGS)
+    embedded = flink_configuration(load_settings({"STREAMHOUSE_STACK_START": "nothing"}))
     hosts = {
         "jobmanager.bind-host",
         "jobmanager.rpc.address",

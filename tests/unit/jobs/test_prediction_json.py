@@ -21,7 +21,7 @@ _MODEL = {"name": 'a "model"', "version": "1", "sha256": "ab" * 32}
 _TOPIC = "user-actions"
 _MOST = 2**63 - 1
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
-    ['","', '"', "\\", '\\","', "],[", "\n", "é\u2028🛒"]
+    ['","', '",', 'x",', ',"', ",", ",\n  ", '",\n  "', '"', "\\", '\\","', "],[", "\n", "é\u2028🛒"]
 )
 _TIMES = st.integers(-(2**63), _MOST) | st.integers(1_500_000_000_000, 1_900_000_000_000)
 
@@ -97,9 +97,9 @@ def test_of_no_action_there_is_no_prediction() -> None:
 
 
 def test_a_flag_number_says_each_flag_by_its_bit() -> None:
-    assert FLAG_LISTS[0] == []
-    assert [FLAG_LISTS[1 << i] for i in range(len(FLAGS))] == [[flag] for flag in FLAGS]
-    assert FLAG_LISTS[-1] == list(FLAGS)
+    assert FLAG_LISTS[0] == ()
+    assert [FLAG_LISTS[1 << i] for i in range(len(FLAGS))] == [(flag,) for flag in FLAGS]
+    assert FLAG_LISTS[-1] == FLAGS
 
 
 def test_ids_are_told_from_each_other() -> None:

@@ -18,7 +18,6 @@ from jsonschema import Draft202012Validator
 from infra.config import ROOT, SECRETS, Settings, load_settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError, environment_name
-from infra.stack import class_archive
 from infra.stack.services import flink_configuration, flink_home, write_files
 from jobs.scoring_parts import SOURCE_TOPIC
 from tests.unit.infra.kubernetes.rendering import FOLDER, Document
@@ -208,9 +207,6 @@ def _pods(document: Document, documents: list[Document]) -> Iterator[str]:
 def wanted_options(settings: Settings) -> dict[str, str]:
     """The embedded stack's options as a pod has them."""
     embedded = {name: value for name, value in flink_configuration(settings).items() if name not in LEFT_TO_KUBERNETES}
-    # the archive of Flink's classes is made by `up`, of the jars of one machine
-    archive = class_archive.options(settings)
-    embedded = {name: value.replace(archive, "-Xshare:auto") if isinstance(value, str) else value for name, value in embedded.items()}
     return {name: OTHERWISE[name][0] if name in OTHERWISE else as_in_a_pod(value) for name, value in embedded.items()}
 
 
