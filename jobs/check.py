@@ -7,6 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 
@@ -36,9 +37,9 @@ def check(settings: Settings, pytest_arguments: list[str]) -> int:
     return called(settings, [str(programs / "python"), "-m", "pytest", *(pytest_arguments or _AT_A_TIME)])
 
 
-def called(settings: Settings, command: Sequence[str]) -> int:
-    """The exit status of a program, run at the root; one that is interrupted is waited for, since it ends what it started."""
-    with subprocess.Popen(command, cwd=settings.root) as program:
+def called(settings: Settings, command: Sequence[str], folder: Path | None = None) -> int:
+    """The exit status of a program, run in the folder or at the root; an interrupted one is waited for, since it ends what it started."""
+    with subprocess.Popen(command, cwd=folder or settings.root) as program:
         while True:
             try:
                 return program.wait()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
+from pathlib import Path
 
 import confluent_kafka
 import psutil
@@ -21,7 +23,7 @@ from lakehouse.append import overwrite
 from tests.benchmarks.actions import Section, section_profiles
 from tests.end_to_end.stacks import fresh_stack
 
-_PACKAGES = ("apache-flink", "confluent-kafka", "onnxruntime", "numpy", "pyarrow", "redis")
+_PACKAGES = ("apache-flink", "confluent-kafka", "feast", "onnxruntime", "numpy", "pyarrow", "redis")
 
 
 @contextlib.contextmanager
@@ -66,6 +68,9 @@ def bring_profiles(settings: Settings, clickstream: Clickstream, sections: list[
 def machine(settings: Settings, changed: Mapping[str, str], load: float) -> dict[str, str]:
     """What a number depends on besides the code. `load`: the load average before the measurement."""
     return {
+        "date": datetime.now(UTC).isoformat(timespec="minutes"),
+        "commit": _commit(settings),
+        "processor": _processor(),
         "cores": str(os.cpu_count()),
         "memory": f"{psutil.virtual_memory().total / 2**30:.0f} GiB",
         "load average": f"{load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end",
@@ -78,3 +83,20 @@ def machine(settings: Settings, changed: Mapping[str, str], load: float) -> dict
         f" checkpoint every {settings.score_events.checkpoint_interval}",
         **{f"set {key}": value for key, value in changed.items()},
     }
+
+
+def _commit(settings: Settings) -> str:
+    """What was measured; a plus where files differ from it."""
+    asked = ["git", "-C", str(settings.root), "describe", "--always", "--dirty=+", "--abbrev=12"]
+    try:
+        return subprocess.run(asked, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"
+
+
+def _processor() -> str:
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text("utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or "unknown"

@@ -53,14 +53,8 @@ def _slower(calibration: Calibration) -> str:
 
 
 def counted(legs: Iterable[Leg], undisturbed: float) -> list[Leg]:
-    """The legs that count, by what is known of the machine at the end; of a side and part that has none, all."""
-    found: list[Leg] = []
-    groups: dict[tuple[str, str], list[Leg]] = {}
-    for leg in legs:
-        groups.setdefault((leg.part, leg.side), []).append(leg)
-    for group in groups.values():
-        found += [leg for leg in group if is_calm(leg, undisturbed)] or group
-    return found
+    """The legs that count, by what is known of the machine at the end."""
+    return [leg for leg in legs if is_calm(leg, undisturbed)]
 
 
 def is_calm(leg: Leg, undisturbed: float) -> bool:

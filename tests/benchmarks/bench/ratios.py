@@ -27,6 +27,9 @@ class Value:
 
     number: float
     made_of: str
+    runs: int
+    disturbed: bool = False
+    """The machine was at no time calm for a side of it: the number is told and decides nothing."""
 
 
 @dataclass(frozen=True)
@@ -56,33 +59,34 @@ def _faster_than(rivals: Sequence[str], legs: Sequence[Leg]) -> Value | None:
     if not ours or not theirs:
         return None
     best = max(theirs, key=lambda side: max(theirs[side]))
-    return Value(min(ours) / max(theirs[best]), f"{min(ours):,.0f} actions/s, our worst, over {max(theirs[best]):,.0f}, the best of {best}")
+    told = f"{min(ours):,.0f} actions/s, our worst of {len(ours)}, over {max(theirs[best]):,.0f}, the best of {best} in {len(theirs[best])}"
+    return Value(min(ours) / max(theirs[best]), told, len(ours))
 
 
 def _rate(legs: Sequence[Leg]) -> Value | None:
-    ours = values(legs, DRAIN, OURS, "per_second")
-    return Value(min(ours), f"from {min(ours):,.0f} to {max(ours):,.0f} actions/s in {len(ours)} runs") if ours else None
+    found = values(legs, DRAIN, OURS, "per_second")
+    return Value(min(found), f"from {min(found):,.0f} to {max(found):,.0f} in {len(found)} runs", len(found)) if found else None
 
 
 def _waits(interval: str, figure: str, legs: Sequence[Leg]) -> Value | None:
-    found = values(legs, latency(interval), OURS, figure)
-    return (
-        Value(max(found), f"from {min(found):,.1f} to {max(found):,.1f} ms in {len(found)} runs at {PER_SECOND:,} actions/s")
-        if found
-        else None
-    )
+    return _worst(values(legs, latency(interval), OURS, figure), f"at {PER_SECOND:,} actions/s")
 
 
 def _reads(legs: Sequence[Leg]) -> Value | None:
     ours, theirs = (values(legs, READS, side, "rows_per_second") for side in (OURS, "feast"))
     if not ours or not theirs:
         return None
-    return Value(min(ours) / max(theirs), f"{min(ours):,.0f} rows/s in batches of 512, our worst, over {max(theirs):,.0f}, Feast's best")
+    told = f"{min(ours):,.0f} rows/s, our worst of {len(ours)}, over {max(theirs):,.0f}, Feast's best of {len(theirs)}"
+    return Value(min(ours) / max(theirs), told, len(ours))
 
 
 def _fresh(figure: str, legs: Sequence[Leg]) -> Value | None:
-    found = values(legs, FRESH, OURS, figure)
-    return Value(max(found), f"from {min(found):,.1f} to {max(found):,.1f} ms in {len(found)} runs") if found else None
+    return _worst(values(legs, FRESH, OURS, figure), "one action after the other, on a stack that has nothing else to do")
+
+
+def _worst(found: Sequence[float], how: str) -> Value | None:
+    told = f"from {min(found):,.1f} to {max(found):,.1f} ms in {len(found)} runs, {how}" if found else ""
+    return Value(max(found), told, len(found)) if found else None
 
 
 def _seconds(interval: str) -> float:

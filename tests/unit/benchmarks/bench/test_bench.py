@@ -82,10 +82,33 @@ def test_every_side_that_a_ratio_names_is_a_rival_and_is_measured() -> None:
     assert len(BY_NAME) == len(RATIOS)
 
 
-def test_a_disturbed_leg_does_not_count_unless_a_side_has_no_other() -> None:
+def test_a_disturbed_leg_does_not_count() -> None:
     legs = [a_drain(OURS, 1, 10, DISTURBED), a_drain(OURS, 2, 30), a_drain("rows", 1, 5, DISTURBED)]
-    assert counted(legs, 1.0) == legs[1:]
+    assert counted(legs, 1.0) == [legs[1]]
     assert counted(legs, 1.2) == legs  # it turned out that the machine is not quicker
+
+
+def test_what_only_disturbed_legs_tell_has_a_number_and_decides_nothing() -> None:
+    legs = [a_drain(OURS, 1, 90_000, DISTURBED), a_drain("rows", 1, 5)]
+    made = Report("./streamhouse bench", {}, {}, legs, counted(legs, 1.0), 60.0)
+    found = {ratio.name: value for ratio, value in made.results()}
+    assert found["R1 rate"] is not None
+    assert (found["R1 rate"].number, found["R1 rate"].disturbed) == (90_000, True)
+    assert made.behind() == []
+    text = page(made)
+    assert ">disturbed<" in text
+    assert ">met" not in text
+    (rate,) = [one for one in orjson.loads(as_json(made))["ratios"] if one["name"] == "R1 rate"]
+    assert (rate["met"], rate["disturbed"]) == (None, True)
+
+
+def test_a_verdict_of_few_runs_says_how_many_and_a_part_of_a_run_that_it_is_one() -> None:
+    assert ">met in 1<" in page(a_report())
+    legs = some_legs() * 5
+    whole = page(Report("./streamhouse bench", {}, {}, legs, legs, 60.0))
+    assert ">met<" in whole
+    assert "Not a whole run" not in whole
+    assert "Not a whole run" in page(Report("./streamhouse bench --quick", {}, {}, legs, legs, 60.0, is_whole=False))
 
 
 def run_with(seconds: Iterator[float], told: list[str]) -> Run:
@@ -123,7 +146,7 @@ def test_the_page_shows_every_ratio_with_its_target_and_where_we_are_behind() ->
     for ratio in RATIOS:
         assert f">{ratio.name}<" in text
         assert ratio.wanted in text
-    behind = text[text.index("Where we are behind") : text.index("Actions a second")]
+    behind = text[text.index("Where we are behind") :]
     assert re.findall(r"<li>([^,]+),", behind) == ["R1 rows", "R1 blobs", "R1 rate", "R4 p50", "R4 commit 100ms", "R4 commit 250ms"]
     assert "1 do not count" in text
     assert "&lt;2&gt;" in text
