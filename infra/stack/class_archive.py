@@ -1,7 +1,7 @@
-"""Flink's classes, parsed and checked once, for each of its Javas to map into memory when it starts (class-data sharing).
+"""Flink's classes, parsed and checked once, for its client to map into memory when it starts (class-data sharing).
 
-A client of Flink loads 13,000 classes from 400 MB of jars, which was most of what it did; services load half as many. Which ones is said
-by `jars/flink/classes.txt.gz`. A list that is old is no fault: what it lacks is loaded from the jars. Java itself holds the archive against
+A client of Flink loads 13,000 classes from 400 MB of jars, which was most of what it did. Which ones is said by
+`jars/flink/classes.txt.gz`. A list that is old is no fault: what it lacks is loaded from the jars. Java itself holds the archive against
 version, size and time of Java and jars, and does without where one differs.
 
     mkdir .streamhouse/jars/record      then `up`, `apply`, submit each job and `down`: what each Java loaded is written there
@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 from filelock import FileLock
@@ -31,7 +32,8 @@ _PLANNER = "flink-table-planner.jar"
 def planner(settings: Settings, loader: Path) -> Path:
     """The planner by itself, taken once out of the jar of its `loader`, which would unpack 45 MB and load it anew in each client.
 
-    Flink's manual has it in the place of the loader where its classes are to be seen; an archive holds only classes that are.
+    Flink's manual has it in the place of the loader where its classes are to be seen; an archive holds only classes that are. Services keep
+    the loader: with the planner they find Scala's Kryo in it, which makes objects without their constructors, and Iceberg's upkeep fails.
     """
     file = settings.installed / "jars" / f"{loader.stem.replace('-loader', '')}.jar"
     if not file.exists() or file.stat().st_mtime < loader.stat().st_mtime:
@@ -42,13 +44,23 @@ def planner(settings: Settings, loader: Path) -> Path:
 
 
 def class_path(settings: Settings) -> str:
-    """What Flink's scripts make of the lib folder."""
-    jars = sorted((settings.state / "flink" / "lib").glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
+    """What Flink's scripts would make of the client's folder."""
+    jars = sorted(client_lib(settings).glob("*.jar"), key=lambda jar: (jar.name.startswith("flink-dist"), jar.name))
     return ":".join(str(jar) for jar in jars)
 
 
+def client_lib(settings: Settings) -> Path:
+    """Where the client's jars lie: Java takes an archive only of jars that lie as those did that it was made from."""
+    return settings.state / "flink" / "client-lib"
+
+
+def with_planner(settings: Settings, jars: Iterable[Path]) -> list[Path]:
+    """The jars of services as the client has them."""
+    return [planner(settings, jar) if jar.name.startswith("flink-table-planner-loader-") else jar for jar in jars]
+
+
 def options(settings: Settings) -> str:
-    """What tells a Java with this class path of the archive. Flink's scripts break a path at its spaces.
+    """What tells the client, with this class path, of the archive. Flink's scripts break a path at its spaces.
 
     In a container nobody makes one, see `make`.
     """

@@ -226,11 +226,11 @@ def flink_environment(settings: Settings) -> dict[str, str]:
 def flink_configuration(settings: Settings) -> dict[str, object]:
     """Flink's config.yaml."""
     flink, state = settings.flink, settings.state / "flink"
-    python, light = str(settings.installed / "env" / "bin" / "python"), f"{_LIGHT_JVM} {class_archive.options(settings)}"
+    python, light = str(settings.installed / "env" / "bin" / "python"), f"{_LIGHT_JVM} -Xshare:auto"
     storage = flink.storage_uri or state.as_uri()
     return {
         "env.java.opts.all": _ADD_OPENS,
-        "env.java.opts.client": light,
+        "env.java.opts.client": f"{_LIGHT_JVM} {class_archive.options(settings)}",
         # without the second compiler: it took 4 s of a core just when a job is to catch up after a restart, and a million actions cost
         # the TaskManager 28 s with it and without it
         "env.java.opts.jobmanager": light,
@@ -312,7 +312,7 @@ logger.workers.level = OFF
 def write_files(settings: Settings) -> None:
     """Everything that the services read at their start, anew from the settings."""
     state = settings.state
-    for folder in ("kafka", "flink/conf", "flink/lib", "flink/log", "flink/tmp", "redis", "registry", "logs", "lake"):
+    for folder in ("kafka", "flink/conf", "flink/lib", "flink/client-lib", "flink/log", "flink/tmp", "redis", "registry", "logs", "lake"):
         (state / folder).mkdir(parents=True, exist_ok=True)
     _write(state / "kafka" / "log4j2.yaml", yaml.safe_dump(_LOG4J2))
     _write(
@@ -326,17 +326,17 @@ def write_files(settings: Settings) -> None:
 
 
 def _link_flink_jars(settings: Settings) -> None:
-    folder = settings.state / "flink" / "lib"
-    carried = {jar.name: jar for jar in (flink_home() / "lib").glob("*.jar")}
-    (loader,) = [carried.pop(name) for name in list(carried) if name.startswith("flink-table-planner-loader-")]
     jars = [
-        *carried.values(),
-        class_archive.planner(settings, loader),
+        *(flink_home() / "lib").glob("*.jar"),
         *(flink_home() / "opt").glob("flink-python-*.jar"),
         *installed(settings, "flink").glob("*.jar"),
         *installed(settings, "s3").glob("*.jar"),  # none but in the image for Kubernetes
     ]
-    wanted = {jar.name: jar for jar in jars}
+    _link(settings.state / "flink" / "lib", {jar.name: jar for jar in jars})
+    _link(class_archive.client_lib(settings), {jar.name: jar for jar in class_archive.with_planner(settings, jars)})
+
+
+def _link(folder: Path, wanted: Mapping[str, Path]) -> None:
     for old in folder.iterdir():
         if old.name not in wanted or old.resolve() != wanted[old.name].resolve():
             old.unlink()

@@ -9,14 +9,13 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from infra.config import Settings
-from infra.stack import doctor, flink_rest, health, supervise
+from infra.stack import doctor, flink_client, flink_rest, health, supervise
 from infra.stack.report import Report, status
 from infra.stack.services import services
 from infra.stack.sockets import supervisor_socket
@@ -100,11 +99,13 @@ def assert_nothing_left(settings: Settings) -> None:
     assert status(settings).troubles == ["the stack is down; run `./streamhouse up`"]
 
 
-def test_flinks_javas_map_their_classes_out_of_the_archive(running: Settings) -> None:
+def test_flinks_client_maps_its_classes_out_of_the_archive(running: Settings) -> None:
     """Java takes none that differs from its jars by a byte, and says nothing."""
-    for name in ("jobmanager", "taskmanager", "standby"):
-        mapped = {Path(area.path).name for area in psutil.Process(pids(status(running))[name]).memory_maps()}
-        assert "flink-classes.jsa" in mapped
+    strict = [word if word != "-Xshare:auto" else "-Xshare:on" for word in flink_client.command(running)]
+    environment = {**supervise.inherited(os.environ), **flink_client.environment(running)}
+    said = subprocess.run([*strict, "--version"], env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert said.returncode == 0, said.stdout + said.stderr
+    assert said.stdout.startswith("Version: ")
 
 
 def test_services_that_are_killed_all_at_once_come_back(running: Settings) -> None:
