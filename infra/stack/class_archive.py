@@ -4,7 +4,7 @@ A client of Flink loads 13,000 classes from 400 MB of jars, which was most of wh
 `jars/flink/classes.txt.gz`. A list that is old is no fault: what it lacks is loaded from the jars. Java itself holds the archive against
 version, size and time of Java and jars, and does without where one differs.
 
-    mkdir .streamhouse/jars/record      then `up`, `apply`, submit each job and `down`: what each Java loaded is written there
+    mkdir .streamhouse/jars/record      then `up`, `apply`, submit each job and `down`: what each client loaded is written there
     .streamhouse/env/bin/python -m infra.stack.class_archive        makes the list anew from that, and removes it
 """
 

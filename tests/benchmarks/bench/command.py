@@ -93,14 +93,14 @@ class Found:
     """What a run has measured so far."""
 
     legs: list[Leg] = dataclasses.field(default_factory=list)
-    undisturbed: float = 0.0
+    calm: Calm | None = None
     started: float = dataclasses.field(default_factory=time.monotonic)
     load: float = dataclasses.field(default_factory=lambda: os.getloadavg()[0])
 
 
 def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> None:
     """Measure on a stack that is up and applied and runs no job; what was measured is in `found` whatever happens then."""
-    legs, started = found.legs, found.started
+    started = found.started
 
     def say(sentence: str) -> None:
         print(f"{time.monotonic() - started:6.0f} s  {sentence}", file=sys.stderr, flush=True)
@@ -115,32 +115,37 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
     for sentence in submit(load_settings({**settings.environment, **tuned}), GROUP):
         say(sentence)
     with Calm() as calm:
-        found.undisturbed = calm.undisturbed
+        found.calm = calm
         say(f"a fixed piece of work takes {calm.undisturbed * 1000:.0f} ms on each core beside a stack that has nothing to do")
-        bench = Run(settings, calm, say)
+        bench = Run(settings, calm, say, found.legs)
         ours = flink_side(settings, "ours")
         if "drain" in parts:
-            legs += drains(bench, ours, clickstream, plan)
-            found.undisturbed = calm.undisturbed
+            drains(bench, ours, clickstream, plan)
         if "latency" in parts:
             for interval in intervals:
-                legs += latencies(bench, ours, clickstream, interval, size.rounds, size.latency_seconds)
-                found.undisturbed = calm.undisturbed
+                latencies(bench, ours, clickstream, interval, size.rounds, size.latency_seconds)
         if "reads" in parts:
             rows = list(section_rows(clickstream, of_reads))
             drained(settings, ours, rows)
             last = {row.user_id: row for row in rows}
             store = feature_store(settings)
-            legs += reads(bench, store, list(last), size.rounds, size.read_seconds)
-            legs += freshness(bench, store, list(last.values()), size.rounds, size.fresh)
-            found.undisturbed = calm.undisturbed
+            reads(bench, store, list(last), size.rounds, size.read_seconds)
+            freshness(bench, store, list(last.values()), size.rounds, size.fresh)
 
 
 def report(settings: Settings, found: Found, command: str, *, is_whole: bool) -> Report:
     """What is known of a run, be it at its end or not."""
     guarantees = {name: rival.guarantee for name, rival in RIVALS.items()}
     told = machine(settings, {}, found.load) | {"in drains": ", ".join(f"{name}={value}" for name, value in DRAINED_WITH.items())}
-    return Report(command, told, guarantees, found.legs, counted(found.legs, found.undisturbed), time.monotonic() - found.started, is_whole)
+    return Report(
+        command,
+        told,
+        guarantees,
+        found.legs,
+        counted(found.legs, found.calm.undisturbed) if found.calm else [],
+        time.monotonic() - found.started,
+        is_whole,
+    )
 
 
 def write(folder: Path, made: Report) -> None:

@@ -43,20 +43,19 @@ class Plan:
         return warm + [Section(f"round{number}", self.actions) for number in range(1, self.rounds + self.more_rounds + 1)]
 
 
-def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> list[Leg]:
+def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
     """Rounds until each side has enough that count.
 
     Raises:
         AnswersWrong: a side left an action unanswered, answered one twice, or otherwise than ours.
 
     """
-    legs: list[Leg] = []
     warm, *sections = plan.sections()
     warm_rows = list(section_rows(clickstream, warm))
     warm_answers = drained(run.settings, ours, warm_rows)[1]
     for number, section in enumerate(sections, 1):
         rows = list(section_rows(clickstream, section))
-        wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, legs, plan, run.calm.undisturbed)]
+        wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, run.legs, plan, run.calm.undisturbed)]
         if not wanted:
             break
         # ours goes first, so that there is something to compare with; the rivals in another order each time
@@ -74,9 +73,8 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> list[L
                 one, theirs = drained(run.settings, rival, few)
                 found.append(Leg(DRAIN, side, number, Calibration(before, run.calm.look(), run.calm.undisturbed), _figures(one)))
             _same(side, answers, few, theirs)
-        legs += found
+        run.legs.extend(found)
         run.say(f"round {number}: " + ", ".join(map(_said, found)))
-    return legs
 
 
 def _said(leg: Leg) -> str:
@@ -84,7 +82,7 @@ def _said(leg: Leg) -> str:
 
 
 def _is_wanted(side: str, legs: Sequence[Leg], plan: Plan, undisturbed: float) -> bool:
-    mine = [leg for leg in legs if leg.side == side]
+    mine = [leg for leg in legs if (leg.part, leg.side) == (DRAIN, side)]
     calm = [leg for leg in mine if Calibration(leg.calibration.before, leg.calibration.after, undisturbed).is_calm]
     return len(calm) < plan.rounds and len(mine) < plan.rounds + plan.more_rounds
 

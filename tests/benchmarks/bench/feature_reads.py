@@ -22,7 +22,7 @@ from infra.errors import StreamhouseError
 from jobs.clickstream import Row
 from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.answers import AnswersWrong
-from tests.benchmarks.bench.legs import OURS, Leg, Run, measured
+from tests.benchmarks.bench.legs import OURS, Run, measured
 from tests.benchmarks.bench.ratios import FRESH, READS
 
 FEAST = "feast"
@@ -31,7 +31,7 @@ _NAMES = [f"{ACTIVITY}:{name}" for name in FEATURES]
 _SEEN_WITHIN = 30.0
 
 
-def reads(run: Run, store: Any, users: Sequence[str], repeats: int, seconds: float) -> list[Leg]:
+def reads(run: Run, store: Any, users: Sequence[str], repeats: int, seconds: float) -> None:
     """Both readers in turn, in batches of 512 distinct users; `store`: Feast's, over the same Redis.
 
     Raises:
@@ -53,15 +53,13 @@ def reads(run: Run, store: Any, users: Sequence[str], repeats: int, seconds: flo
     try:
         for batch in batches[:4]:
             _same(reader, store, batch)
-        legs = []
         for repeat in range(1, repeats + 1):
             for side, read in ((OURS, ours), (FEAST, theirs)):
 
                 def timed(read: Callable[[Sequence[str]], object] = read) -> dict[str, Any]:
                     return _timed(read, batches, seconds)
 
-                legs += measured(run, READS, side, repeat, timed)
-        return legs
+                measured(run, READS, side, repeat, timed)
     finally:
         reader.close()
 
@@ -85,7 +83,7 @@ def _timed(read: Callable[[Sequence[str]], object], batches: Sequence[Sequence[s
     return {"rows_per_second": BATCH * len(took) / sum(took), "batch_ms_p50": float(np.median(took)) * 1000, "batches": len(took)}
 
 
-def freshness(run: Run, store: Any, rows: Sequence[Row], repeats: int, each: int) -> list[Leg]:
+def freshness(run: Run, store: Any, rows: Sequence[Row], repeats: int, each: int) -> None:
     """Milliseconds from sending an action until Feast's own reader counts it, one action after the other.
 
     `rows`: the last actions of users that are in the store, more than all repeats take.
@@ -98,11 +96,9 @@ def freshness(run: Run, store: Any, rows: Sequence[Row], repeats: int, each: int
         waits = [_until_seen(store, producer, left.pop(), partitions) for _ in range(each)]
         return {"p50": float(np.percentile(waits, 50)), "p99": float(np.percentile(waits, 99)), "max": max(waits), "actions": each}
 
-    legs = []
     for repeat in range(1, repeats + 1):
-        legs += measured(run, FRESH, OURS, repeat, seen)
+        measured(run, FRESH, OURS, repeat, seen)
     producer.flush(30)
-    return legs
 
 
 def _until_seen(store: Any, producer: Producer, row: Row, partitions: int) -> float:

@@ -13,7 +13,7 @@ from jobs.submit import submit
 from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.answers import AnswersWrong, faults
 from tests.benchmarks.bench import ratios
-from tests.benchmarks.bench.legs import OURS, Leg, Run, measured
+from tests.benchmarks.bench.legs import OURS, Run, measured
 from tests.benchmarks.latency import latency
 from tests.benchmarks.sides import Side
 
@@ -26,7 +26,7 @@ def sections(intervals: tuple[str, ...], repeats: int, seconds: int, tries: int)
     return [Section(f"latency-{interval}-{number}", size) for interval in intervals for number in range(repeats * tries)]
 
 
-def latencies(run: Run, side: Side, clickstream: Clickstream, interval: str, repeats: int, seconds: int) -> list[Leg]:
+def latencies(run: Run, side: Side, clickstream: Clickstream, interval: str, repeats: int, seconds: int) -> None:
     """Start the job with this interval and measure it.
 
     Raises:
@@ -36,7 +36,6 @@ def latencies(run: Run, side: Side, clickstream: Clickstream, interval: str, rep
     _start(run.settings, interval)
     partitions = load_contracts().topics[SOURCE_TOPIC].partitions
     done = 0
-    legs: list[Leg] = []
 
     def waits() -> dict[str, Any]:
         nonlocal done
@@ -51,11 +50,9 @@ def latencies(run: Run, side: Side, clickstream: Clickstream, interval: str, rep
         return figures
 
     for repeat in range(1, repeats + 1):
-        legs += measured(run, ratios.latency(interval), OURS, repeat, waits)
-        last = legs[-1].figures
+        last = measured(run, ratios.latency(interval), OURS, repeat, waits)[-1].figures
         uncommitted = f"{last['uncommitted_p50']:.1f} ms, p99 {last['uncommitted_p99']:.1f}"
         run.say(f"checkpoint every {interval}: {uncommitted}; committed p99 {last['committed_p99']:,.0f}")
-    return legs
 
 
 def _start(settings: Settings, interval: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from infra.config import Settings
@@ -27,11 +27,12 @@ class Leg:
 
 @dataclass(frozen=True)
 class Run:
-    """One run of the bench: the stack, the watch over the machine, and whom to tell of progress."""
+    """One run of the bench: the stack, the watch over the machine, whom to tell of progress, and all legs so far."""
 
     settings: Settings
     calm: Calm
     say: Callable[[str], None]
+    legs: list[Leg] = field(default_factory=list)
 
 
 def measured(run: Run, part: str, side: str, repeat: int, measure: Callable[[], dict[str, Any]]) -> list[Leg]:
@@ -42,6 +43,7 @@ def measured(run: Run, part: str, side: str, repeat: int, measure: Callable[[], 
         figures = measure()
         leg = Leg(part, side, repeat, Calibration(before, run.calm.look(), run.calm.undisturbed), figures)
         legs.append(leg)
+        run.legs.append(leg)
         if leg.calibration.is_calm:
             break
         run.say(f"{part}, {side}: the machine was disturbed ({_slower(leg.calibration)}); this one does not count")
