@@ -21,7 +21,6 @@ from tenacity import (
     Retrying,
     retry_if_exception,
     retry_if_exception_type,
-    stop_after_attempt,
     stop_after_delay,
     wait_random_exponential,
 )
@@ -66,8 +65,6 @@ def open_catalog(settings: Settings) -> Catalog:
             raise LakehouseError(message) from error
     try:
         lake.database.parent.mkdir(parents=True, exist_ok=True)
-        with contextlib.closing(sqlite3.connect(lake.database, timeout=BUSY_SECONDS)) as connection:
-            connection.execute("PRAGMA journal_mode=WAL")  # kept in the file, so this is needed once and harmless later
         catalog = _sqlite_catalog(settings)
     except (OSError, sqlite3.Error, SQLAlchemyError) as error:
         raise _unusable(lake.database, error) from error
@@ -82,16 +79,26 @@ def open_catalog(settings: Settings) -> Catalog:
 
 def _sqlite_catalog(settings: Settings) -> SqlCatalog:
     def opened() -> SqlCatalog:
+        with contextlib.closing(sqlite3.connect(settings.lake.database, timeout=BUSY_SECONDS)) as connection:
+            connection.execute("PRAGMA journal_mode=WAL")  # kept in the file, so this is needed once and harmless later
         uri = f"sqlite:///{settings.lake.database}?timeout={BUSY_SECONDS}"
         return SqlCatalog(settings.lake.catalog, uri=uri, warehouse=settings.lake.warehouse, schema_version="v1")
 
-    # several at a time may make its tables, one after the other, and each sees what the others made once it looks again
-    retried = Retrying(retry=retry_if_exception(_says_made_already), stop=stop_after_attempt(5), reraise=True)
+    # several at a time may make it, one after the other, and each sees what the others made once it looks again
+    retried = Retrying(
+        retry=retry_if_exception(_is_overtaken),
+        stop=stop_after_delay(BUSY_SECONDS),
+        wait=wait_random_exponential(0.02, max=0.5),
+        reraise=True,
+    )
     return retried(opened)
 
 
-def _says_made_already(error: BaseException) -> bool:
-    return isinstance(error, OperationalError) and "already exists" in str(error)
+def _is_overtaken(error: BaseException) -> bool:
+    """Sqlite waits for a lock, but not where a file becomes write-ahead or a reader becomes a writer: there it says at once it is held."""
+    return isinstance(error, (OperationalError, sqlite3.OperationalError)) and any(
+        said in str(error) for said in ("already exists", "is locked")
+    )
 
 
 def rest_properties(settings: Settings) -> dict[str, str]:

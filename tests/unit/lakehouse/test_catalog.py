@@ -80,7 +80,7 @@ def test_several_at_a_time_make_one_catalog(tmp_path: Path) -> None:
     """As the parts of `apply` do, which plan beside each other."""
     for attempt in range(10):
         settings = load_settings({"STREAMHOUSE_STATE": str(tmp_path / str(attempt))})
-        with ThreadPoolExecutor(4) as pool:
-            made = [pool.submit(open_catalog, settings) for _ in range(4)]
+        with ThreadPoolExecutor(8) as pool:
+            made = [pool.submit(open_catalog, settings) for _ in range(8)]
             for future in made:
                 assert future.result(30).list_namespaces() == []
