@@ -17,6 +17,8 @@ from infra.errors import SettingsError, StreamhouseError, environment_name
 
 ROOT = Path(__file__).resolve().parent.parent
 SECRETS = frozenset({"kafka.password", "read_models.url"})
+EXACTLY_ONCE, AT_LEAST_ONCE = DELIVERIES = ("exactly-once", "at-least-once")
+"""How often an answer is published; Flink's own words."""
 
 
 class Secret(str):
@@ -203,6 +205,7 @@ class ScoreEvents:
     model: str
     redis_wait_seconds: int
     transaction_timeout_seconds: int
+    delivery: str
 
 
 @dataclass(frozen=True)
@@ -409,6 +412,8 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
     )
     if settings.registry.framed not in ("", "predictions"):
         raise SettingsError("registry.framed", "predictions or nothing", settings.registry.framed)
+    if settings.score_events.delivery not in DELIVERIES:
+        raise SettingsError("score_events.delivery", " or ".join(DELIVERIES), settings.score_events.delivery)
     if settings.stack.start not in ("all", "nothing"):
         raise SettingsError("stack.start", "all or nothing", settings.stack.start)
     if settings.read_models.url and not settings.read_models.url.reveal().startswith("postgresql://"):

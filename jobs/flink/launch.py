@@ -33,7 +33,7 @@ def launch(
     outputs: Sequence[str] = (),
     check: Callable[[Settings], None] = lambda settings: None,
 ) -> bool:
-    """Submit the job `name`, behind what its outputs hold; `outputs` are the topics that it writes in transactions.
+    """Submit the job `name`, behind what its outputs hold; `outputs` are the topics that it writes, in transactions unless told otherwise.
 
     `check` raises a StreamhouseError where what the job needs may not be used; nothing of the job has begun then.
     `--explain` prints the plan instead; `--release-brake` and `--accept-loss` say that a person has looked. False, after a sentence,
@@ -66,6 +66,7 @@ def _start(table_environment: TableEnvironment, settings: Settings, name: str, b
         message = f"{name} goes on behind what its outputs hold, which no savepoint can know better ({savepoint}); start it without -s"
         raise StreamhouseError(message)
     started = time.monotonic()
+    # also where this run writes at least once: an earlier one may have had transactions, and their answers must not come later
     for lingering in abort_lingering(settings, [transactional_prefix(topic) for topic in outputs]) if outputs else []:
         print(f"aborted transaction {lingering}, which an earlier run left open", flush=True)
     begin = BEGINS[name](settings, accept_loss="--accept-loss" in sys.argv)

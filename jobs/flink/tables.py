@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from infra.config import Settings
+from infra.config import AT_LEAST_ONCE, EXACTLY_ONCE, Settings
 from jobs.flink.sql import identifier, options
 
 KAFKA_MILLISECONDS = "CAST(EXTRACT(EPOCH FROM kafka_time) AS BIGINT) * 1000 + CAST(EXTRACT(MILLISECOND FROM kafka_time) AS BIGINT)"
@@ -44,7 +44,20 @@ def source(settings: Settings, name: str, topics: Sequence[str], group: str) -> 
 
 
 def sink(settings: Settings, name: str, topic: str, max_message_bytes: int) -> str:
-    """A topic that is written exactly once: records become visible when the checkpoint that holds them completes."""
+    """A topic that is written as score_events.delivery says.
+
+    Exactly once: records become visible when the checkpoint that holds them completes. At least once: as they are appended; a checkpoint
+    waits until all before it are, so none is lost, and after a crash those since the last one are appended again.
+    """
+    if settings.score_events.delivery == EXACTLY_ONCE:
+        guarantee = {
+            "sink.delivery-guarantee": EXACTLY_ONCE,
+            "sink.transactional-id-prefix": transactional_prefix(topic),  # one per sink, the same after a restart
+            "sink.transaction-naming-strategy": "pooling",
+            "properties.transaction.timeout.ms": str(settings.score_events.transaction_timeout_seconds * 1000),
+        }
+    else:
+        guarantee = {"sink.delivery-guarantee": AT_LEAST_ONCE}
     connector = {
         "connector": "kafka",
         "topic": topic,
@@ -52,10 +65,7 @@ def sink(settings: Settings, name: str, topic: str, max_message_bytes: int) -> s
         "key.fields": "record_key",
         "value.format": "raw",
         "value.fields-include": "EXCEPT_KEY",
-        "sink.delivery-guarantee": "exactly-once",
-        "sink.transactional-id-prefix": transactional_prefix(topic),  # one per sink, the same after a restart
-        "sink.transaction-naming-strategy": "pooling",
-        "properties.transaction.timeout.ms": str(settings.score_events.transaction_timeout_seconds * 1000),
+        **guarantee,
         "properties.max.request.size": str(2 * max_message_bytes),
         # a batch of answers comes within a few milliseconds: sent one by one, they took the broker 15 us of CPU each, and so 8
         "properties.linger.ms": "2",

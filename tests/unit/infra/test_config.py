@@ -51,3 +51,11 @@ def test_who_starts_the_services_is_one_of_two_words() -> None:
     assert load_settings({"STREAMHOUSE_STACK_START": "nothing"}).stack.runs_elsewhere
     with pytest.raises(SettingsError, match=r"setting `stack.start`: expected all or nothing, got 'some'; set STREAMHOUSE_STACK_START"):
         load_settings({"STREAMHOUSE_STACK_START": "some"})
+
+
+def test_a_delivery_is_one_of_two_and_exactly_once_unless_told() -> None:
+    assert load_settings({}).score_events.delivery == "exactly-once"
+    assert load_settings({"STREAMHOUSE_SCORE_EVENTS_DELIVERY": "at-least-once"}).score_events.delivery == "at-least-once"
+    said = r"setting `score_events.delivery`: expected exactly-once or at-least-once, got 'once'; set STREAMHOUSE_SCORE_EVENTS_DELIVERY"
+    with pytest.raises(SettingsError, match=said):
+        load_settings({"STREAMHOUSE_SCORE_EVENTS_DELIVERY": "once"})
