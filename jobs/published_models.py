@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from jobs.scoring_path import Model
 from models.inputs import build
 from models.manifest import ModelRefused, published
+
+if TYPE_CHECKING:
+    from models.scorer import Scorer
 
 Identity = tuple[str, str, str]
 """Name, version and sha256, as a prediction names its model."""
@@ -21,7 +25,11 @@ def published_model(root: Path, name: str) -> Model:
     """
     from models.scorer import load_scorer  # onnxruntime, which those alone need that score
 
-    scorer = load_scorer(published(root, name))
+    return model_of(load_scorer(published(root, name)))
+
+
+def model_of(scorer: Scorer) -> Model:
+    """A loaded model."""
     manifest = scorer.manifest
     return Model(
         manifest.name,

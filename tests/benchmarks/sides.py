@@ -80,8 +80,11 @@ def loop_side(settings: Settings, name: str, batch_rows: int) -> Iterator[Side]:
 
 
 @contextlib.contextmanager
-def own_redis(settings: Settings, name: str) -> Iterator[tuple[str, psutil.Process]]:
-    """A second Redis, so that neither side warms the other or takes its leases. It lies where `down` finds it if this program is killed."""
+def own_redis(settings: Settings, name: str, *, is_empty: bool = False) -> Iterator[tuple[str, psutil.Process]]:
+    """A second Redis, so that neither side warms the other or takes its leases. It lies where `down` finds it if this program is killed.
+
+    It holds what the first one holds unless it is to be empty.
+    """
     (port,) = free_ports(1)
     own = replace(settings, redis=replace(settings.redis, port=int(port)))
     (command,) = (service.command for service in services(own) if service.name == "redis")
@@ -94,7 +97,8 @@ def own_redis(settings: Settings, name: str) -> Iterator[tuple[str, psutil.Proce
                     message = f"the Redis of loop {name} does not answer on port {port}"
                     raise StreamhouseError(message)
                 time.sleep(0.05)
-            _copy_rows(there, new)
+            if not is_empty:
+                _copy_rows(there, new)
             there.close()
             new.close()
             yield port, psutil.Process(process.pid)

@@ -1,6 +1,6 @@
 """Streamhouse beside its rivals, in one run on a stack of its own.
 
-./streamhouse bench [--quick] [--out FOLDER] [--only drain,latency,reads]
+./streamhouse bench [--quick] [--out FOLDER] [--only drain,latency,reads,guarantees,growth]
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from jobs.clickstream import open_clickstream
 from jobs.scoring_parts import GROUP
 from jobs.submit import submit
 from tests.benchmarks.actions import Section, section_rows
+from tests.benchmarks.bench import growth, guarantees
 from tests.benchmarks.bench.calm import Calm
 from tests.benchmarks.bench.drains import Plan, drained, drains
 from tests.benchmarks.bench.feature_reads import freshness, reads
@@ -43,7 +44,7 @@ from tests.benchmarks.rivals.environment import interpreter
 from tests.benchmarks.rivals.sides import RIVALS
 from tests.benchmarks.sides import flink_side
 
-PARTS = ("drain", "latency", "reads")
+PARTS = ("drain", "latency", "reads", "guarantees", "growth")
 DEFAULT = "1s"
 """The interval of checkpoints that the settings have, and that comes last, so that the job is left as it was."""
 DRAINED_WITH = {"STREAMHOUSE_SCORE_EVENTS_PARALLELISM": 2}
@@ -62,6 +63,7 @@ class Size:
     latency_seconds: int
     read_seconds: float
     fresh: int
+    growth: growth.Plan
 
 
 FULL = Size(
@@ -75,6 +77,7 @@ FULL = Size(
     latency_seconds=15,
     read_seconds=1.5,
     fresh=100,
+    growth=growth.FULL,
 )
 QUICK = Size(
     actions=40_000,
@@ -85,6 +88,7 @@ QUICK = Size(
     latency_seconds=5,
     read_seconds=0.5,
     fresh=40,
+    growth=growth.QUICK,
 )
 
 
@@ -110,7 +114,9 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
     of_reads = Section("reads", size.actions)
     # the default comes last, and the reads with it
     intervals = tuple(sorted(size.intervals, key=lambda interval: interval == DEFAULT))
-    bring_profiles(settings, clickstream, [*plan.sections(), *sections(intervals, size.rounds, size.latency_seconds, TRIES), of_reads])
+    of_turns = guarantees.sections(size.rounds, size.actions) if "guarantees" in parts else []
+    of_latency = sections(intervals, size.rounds, size.latency_seconds, TRIES)
+    bring_profiles(settings, clickstream, [*plan.sections(), *of_latency, of_reads, *of_turns])
     tuned = {name: str(value) for name, value in DRAINED_WITH.items()}
     for sentence in submit(load_settings({**settings.environment, **tuned}), GROUP):
         say(sentence)
@@ -131,6 +137,10 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
             store = feature_store(settings)
             reads(bench, store, list(last), size.rounds, size.read_seconds)
             freshness(bench, store, list(last.values()), size.rounds, size.fresh)
+        if "guarantees" in parts:
+            guarantees.guarantees(bench, ours, clickstream, tuned, size.actions, size.rounds)
+        if "growth" in parts:
+            growth.growth(bench, size.growth)
 
 
 def report(settings: Settings, found: Found, command: str, *, is_whole: bool) -> Report:

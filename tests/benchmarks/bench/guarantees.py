@@ -1,0 +1,85 @@
+"""What exactly once costs: the same job drains the same work in transactions and without them, in turns.
+
+Each drain is of other users who do the same, so each begins with users that nobody has seen. The job starts again where the other
+guarantee has its turn, and turns are taken as A B, B A, A B, ..., so that neither side has more of what comes later.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import Any
+
+from infra.config import AT_LEAST_ONCE, EXACTLY_ONCE, Settings, load_settings
+from infra.stack import flink_rest
+from jobs.clickstream import Clickstream
+from jobs.scoring_parts import GROUP
+from jobs.submit import submit
+from tests.benchmarks.actions import Section, section_rows
+from tests.benchmarks.bench.drains import drained
+from tests.benchmarks.bench.legs import TRIES, Run, measured
+from tests.benchmarks.bench.ratios import GUARANTEES
+from tests.benchmarks.sides import Side
+
+DELIVERIES = (EXACTLY_ONCE, AT_LEAST_ONCE)
+
+
+def turns(rounds: int) -> Iterator[tuple[int, str]]:
+    """Round and guarantee, in the order in which they are measured."""
+    for number in range(1, rounds + 1):
+        for delivery in DELIVERIES if number % 2 else reversed(DELIVERIES):
+            yield number, delivery
+
+
+def sections(rounds: int, actions: int) -> list[Section]:
+    """All actions that may be sent: what warms a start up, and each try of each turn."""
+    starts = rounds + 1
+    return [_section(number, actions) for number in range(starts + 2 * rounds * TRIES)]
+
+
+def guarantees(run: Run, ours: Side, clickstream: Clickstream, changed: dict[str, str], actions: int, rounds: int) -> None:
+    """Drain `actions` in each turn; `changed`: variables that the job has in throughput's measurements. It is left with the last guarantee.
+
+    Raises:
+        AnswersWrong: an action was left unanswered or answered twice, which without a crash neither guarantee allows.
+
+    """
+    numbers = itertools.count()
+
+    def drain() -> dict[str, Any]:
+        rows = list(section_rows(clickstream, _section(next(numbers), actions)))
+        one, _ = drained(run.settings, ours, rows)
+        return {
+            "actions": one.actions,
+            "per_second": one.rate,
+            "committed_per_second": one.actions / one.committed_seconds,
+            "cpu_us_in_all": one.cpu_seconds_in_all / one.actions * 1e6,
+        }
+
+    runs_with = None
+    for number, delivery in turns(rounds):
+        if delivery != runs_with:
+            restart(run.settings, {**changed, "STREAMHOUSE_SCORE_EVENTS_DELIVERY": delivery})
+            drain()  # Java compiles what it runs often, and each start has code of its own
+            runs_with = delivery
+        last = measured(run, GUARANTEES, delivery, number, drain)[-1].figures
+        run.say(
+            f"{delivery}: {last['per_second']:,.0f}/s until the last was appended, {last['committed_per_second']:,.0f}/s until committed"
+        )
+
+
+def restart(settings: Settings, changed: dict[str, str]) -> None:
+    """See that score_events runs with these variables."""
+    stop(settings)
+    submit(load_settings({**settings.environment, **changed}), GROUP)
+
+
+def stop(settings: Settings) -> None:
+    """See that score_events does not run."""
+    if running := flink_rest.alive(settings, GROUP):
+        flink_rest.stop_with_savepoint(settings, running)
+        flink_rest.forget(settings, GROUP)
+
+
+def _section(number: int, actions: int) -> Section:
+    return Section(f"turn{number:03d}", actions)  # equally long, as each action's bytes hold it
