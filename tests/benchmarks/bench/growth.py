@@ -92,8 +92,7 @@ def growth(run: Run, plan: Plan) -> None:
             tasks: dict[str, dict[int, Task]] = {
                 "size": {size: Task(_USERS, _ACTIONS, plan.rounds, size=size) for size in plan.sizes},
                 "trees": {trees: Task(_USERS, _ACTIONS, plan.rounds, trees=trees) for trees in plan.trees},
-                # the offsets of each partition are asked for once a second, so a round takes as long
-                "partitions": {count: Task(2 * _USERS, 4 * _ACTIONS, min(3, plan.rounds), partitions=count) for count in plan.partitions},
+                "partitions": {count: Task(_USERS, 2 * _ACTIONS, plan.rounds, partitions=count) for count in plan.partitions},
                 "users": {count: Task(count, _ACTIONS, plan.rounds) for count in users},
             }
             for axis, points in tasks.items():
@@ -113,7 +112,7 @@ def _leg(run: Run, axis: str, at: int, points: Sequence[int], ask: Ask, task: Ta
         found = ask(task)
         each = [cost["python_us"] + cost["redis_us"] for cost in found]
         parts = {name: [cost[name] for cost in found] for name in ("redis_us", "model_us")}
-        return {"at": at, "points": points, "each": each, **parts, "task": asdict(task)}
+        return {"at": at, "point": at, "points": points, "each": each, **parts, "task": asdict(task)}
 
     ask(replace(task, rounds=1, actions=_ACTIONS // 4))  # the model is made and the store is filled before the machine is looked at
     last = measured(run, growth_of(axis), OURS, at, costs)[-1].figures
@@ -130,9 +129,10 @@ def _commits(run: Run, plan: Plan) -> None:
             commits.bring_to(table, at)
 
         def costs(at: int = at, taken: Sequence[commits.Ledger] = taken) -> dict[str, Any]:
+            begun = taken[0].count  # more than is wanted where it is measured again
             found = [commits.cycle(table) for table in taken]
             each, cpu = [one.milliseconds for one in found], [one.cpu_milliseconds for one in found]
-            return {"at": at, "points": plan.commits, "each": each, "cpu_ms": cpu}
+            return {"at": begun, "point": at, "points": plan.commits, "each": each, "cpu_ms": cpu}
 
         last = measured(run, growth_of("commits"), OURS, at, costs)[-1].figures
         run.say(f"{at:,} commits: {min(last['each']):.1f} to {max(last['each']):.1f} ms each")

@@ -127,7 +127,7 @@ def _grows(axis: str, unit: str, how: str, legs: Sequence[Leg]) -> Value | None:
         costs.setdefault(leg.figures["at"], []).extend(leg.figures["each"])
         models.setdefault(leg.figures["at"], []).extend(leg.figures.get("model_us", ()))
     found = exponent(costs)
-    if found is None or costs.keys() != set(there[0].figures["points"]):
+    if found is None or {leg.figures["point"] for leg in there} != set(there[0].figures["points"]):
         return None
     numbers = ", ".join(f"{at:,.0f}: {median(costs[at]):,.3g}" for at in sorted(costs))
     told = f"{unit}, {how}: {numbers}; exponent from {found.least:.3f} to {found.most:.3f}"
