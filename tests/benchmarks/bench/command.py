@@ -51,6 +51,10 @@ DRAINED_WITH = {"STREAMHOUSE_SCORE_EVENTS_PARALLELISM": 2}
 """For throughput, where one half of the job waits for Python and the other for Java; latency is measured with the settings as they come."""
 
 
+_ROOM = {"REDIS_MAX_MEMORY": "2gb"}
+"""Every drain has users of its own, some hundred thousand in a whole run, whose rows the usual half gigabyte may not hold."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Size:
     """How much is measured. `rivals`: how many actions each gets; a slow one fewer, or one run would take minutes."""
@@ -229,7 +233,7 @@ def main(
         if "drain" in parts:
             for environment in sorted({RIVALS[rival].environment for rival in size.rivals}):
                 interpreter(here, environment)
-        with _one_at_a_time(here), stack({}, here=False) as settings:
+        with _one_at_a_time(here), stack(_ROOM, here=False) as settings:
             found = Found()
             try:
                 run(settings, size, parts, found)

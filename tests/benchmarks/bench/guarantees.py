@@ -66,7 +66,7 @@ def guarantees(run: Run, ours: Side, clickstream: Clickstream, changed: dict[str
             runs_with = delivery
         last = measured(run, GUARANTEES, delivery, number, drain)[-1].figures
         run.say(
-            f"{delivery}: {last['per_second']:,.0f}/s until the last was appended, {last['committed_per_second']:,.0f}/s until committed"
+            f"{delivery}: {last['per_second']:,.0f}/s until the last is appended, {last['committed_per_second']:,.0f}/s until committed"
         )
 
 
