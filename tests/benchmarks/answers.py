@@ -127,7 +127,10 @@ class Committed:
     def end(self) -> int:
         """Up to where records are committed, summed over the partitions; the broker's own records at the end of a transaction count too."""
         if self._asking is None:
-            self._asking = Consumer({**self._settings.kafka.client(), "group.id": "benchmark", "isolation.level": "read_committed"})
+            quiet = {"log_level": 2}  # that the broker goes when a stack ends is no news
+            self._asking = Consumer(
+                {**self._settings.kafka.client(), "group.id": "benchmark", "isolation.level": "read_committed", **quiet}
+            )
         return sum(self._asking.get_watermark_offsets(TopicPartition(self.topic, there.partition), timeout=30)[1] for there in self._next)
 
     def read(self) -> list[Message]:

@@ -1,6 +1,6 @@
 """Streamhouse beside its rivals, in one run on a stack of its own.
 
-./streamhouse bench [--quick] [--out FOLDER] [--only drain,latency,reads,guarantees,growth]
+./streamhouse bench [--quick] [--out FOLDER] [--only drain,latency,reads,guarantees,growth,costs]
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from jobs.clickstream import open_clickstream
 from jobs.scoring_parts import GROUP
 from jobs.submit import submit
 from tests.benchmarks.actions import Section, section_rows
-from tests.benchmarks.bench import growth, guarantees
+from tests.benchmarks.bench import costs, growth, guarantees
 from tests.benchmarks.bench.calm import Calm
 from tests.benchmarks.bench.drains import Plan, drained, drains
 from tests.benchmarks.bench.feature_reads import freshness, reads
@@ -44,7 +44,7 @@ from tests.benchmarks.rivals.environment import interpreter
 from tests.benchmarks.rivals.sides import RIVALS
 from tests.benchmarks.sides import flink_side
 
-PARTS = ("drain", "latency", "reads", "guarantees", "growth")
+PARTS = ("drain", "latency", "reads", "guarantees", "growth", "costs")
 DEFAULT = "1s"
 """The interval of checkpoints that the settings have, and that comes last, so that the job is left as it was."""
 DRAINED_WITH = {"STREAMHOUSE_SCORE_EVENTS_PARALLELISM": 2}
@@ -68,6 +68,7 @@ class Size:
     read_seconds: float
     fresh: int
     growth: growth.Plan
+    costs: costs.Plan
 
 
 FULL = Size(
@@ -82,6 +83,7 @@ FULL = Size(
     read_seconds=1.5,
     fresh=100,
     growth=growth.FULL,
+    costs=costs.Plan(actions=300_000, submits=3, starts=2, rest_seconds=30),
 )
 QUICK = Size(
     actions=40_000,
@@ -93,6 +95,7 @@ QUICK = Size(
     read_seconds=0.5,
     fresh=40,
     growth=growth.QUICK,
+    costs=costs.Plan(actions=40_000, submits=1, starts=1, rest_seconds=10),
 )
 
 
@@ -120,7 +123,7 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
     intervals = tuple(sorted(size.intervals, key=lambda interval: interval == DEFAULT))
     of_turns = guarantees.sections(size.rounds, size.actions) if "guarantees" in parts else []
     of_latency = sections(intervals, size.rounds, size.latency_seconds, TRIES)
-    bring_profiles(settings, clickstream, [*plan.sections(), *of_latency, of_reads, *of_turns])
+    bring_profiles(settings, clickstream, [*plan.sections(), *of_latency, of_reads, *of_turns, size.costs.section()])
     tuned = {name: str(value) for name, value in DRAINED_WITH.items()}
     for sentence in submit(load_settings({**settings.environment, **tuned}), GROUP):
         say(sentence)
@@ -145,6 +148,8 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
             guarantees.guarantees(bench, ours, clickstream, tuned, size.actions, size.rounds)
         if "growth" in parts:
             growth.growth(bench, size.growth)
+        if "costs" in parts:  # the last: it starts the stack anew
+            costs.costs(bench, clickstream, size.costs)
 
 
 def report(settings: Settings, found: Found, command: str, *, is_whole: bool) -> Report:

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter
 from jobs.backtest.figures import WIDTH, svg_of
 from jobs.backtest.marks import CANDIDATE, CHAMPION, INK, NEGATIVE, POSITIVE
 from jobs.backtest.page import NONE, STYLE
+from tests.benchmarks.bench import costs_page
 from tests.benchmarks.bench.legs import OURS, Leg, values
 from tests.benchmarks.bench.ratios import DRAIN, INTERVALS, RATIOS, Ratio, Value, latency
 
@@ -82,6 +83,7 @@ def page(report: Report) -> str:
             _table(report),
             *_plots(report),
             _drains(report),
+            costs_page.section(report.legs, report.counted),
             _WORK,
             _machine(report),
             _behind(report),
