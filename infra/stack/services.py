@@ -290,6 +290,8 @@ def kafka_properties(settings: Settings) -> dict[str, object]:
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
         "group.initial.rebalance.delay.ms": 0,
+        # taken whole at the start, by default 128 MB: what compacts a topic remembers 600,000 keys in it, and goes over more in turns
+        "log.cleaner.dedupe.buffer.size": 16 << 20,
         # of a group without members too; by default a week, and a service that was away for longer would begin from nothing
         "offsets.retention.minutes": 5_256_000,
     }
