@@ -37,6 +37,10 @@ SHOP: Mapping[str, tuple[str, ...]] = {
 }
 """The shop's services, each a module and its arguments; they run when they were added (`infra.stack.added`)."""
 _LIGHT_JVM = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+_SMALL_YOUNG = "-XX:NewRatio=8"
+"""New objects get a ninth of the heap and not a third: a Java fills all of that before it collects for the first time, and holds it ever
+after, at rest too. Not for TaskManagers: they collected once in 6,000 actions with it, three times as often as without.
+"""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ def services(settings: Settings) -> list[Service]:
                 java,
                 f"-Xmx{registry.heap}",
                 *_LIGHT_JVM.split(),
+                _SMALL_YOUNG,
                 "-jar",
                 str(installed(settings, "registry") / "quarkus-run.jar"),
             ),
@@ -129,6 +134,7 @@ def services(settings: Settings) -> list[Service]:
                 java,
                 f"-Xmx{kafka.heap}",
                 "-XX:+UseSerialGC",
+                _SMALL_YOUNG,
                 f"-Dlog4j2.configurationFile={state / 'kafka' / 'log4j2.yaml'}",
                 "-cp",
                 classpath,
@@ -233,7 +239,7 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
         "env.java.opts.client": f"{_LIGHT_JVM} {class_archive.options(settings)}",
         # without the second compiler: it took 4 s of a core just when a job is to catch up after a restart, and a million actions cost
         # the TaskManager 28 s with it and without it
-        "env.java.opts.jobmanager": light,
+        "env.java.opts.jobmanager": f"{_LIGHT_JVM} {_SMALL_YOUNG} -Xshare:auto",
         "env.java.opts.taskmanager": light,
         "jobmanager.bind-host": flink.host,
         "jobmanager.rpc.address": flink.host,
