@@ -13,16 +13,19 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+import orjson
 import psutil
 import redis
 
+from infra.clock import system_clock
 from infra.config import ROOT, Settings, load_settings
+from infra.contracts.codec import rfc3339
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.stack import flink_rest, groups, supervise
@@ -30,13 +33,14 @@ from infra.stack.apart import clear
 from infra.stack.services import TASKMANAGERS
 from jobs.archive_columns import ARCHIVED
 from jobs.archive_topics import NAME as ARCHIVER
-from jobs.clickstream import Clickstream
+from jobs.clickstream import Clickstream, Row
 from jobs.submit import SCORER, submit
 from lakehouse.catalog import load_table, open_catalog
 from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.bench.calm import Calibration
 from tests.benchmarks.bench.drains import drained
 from tests.benchmarks.bench.legs import OURS, Leg, Run
+from tests.benchmarks.place import bring_profiles
 from tests.benchmarks.processes import WORKERS, Meter, stack_groups
 from tests.benchmarks.sides import flink_side
 from tests.benchmarks.submit import start
@@ -48,6 +52,7 @@ ARCHIVED_WITH = {"STREAMHOUSE_ARCHIVE_TOPICS_CHECKPOINT_INTERVAL": "1s", "STREAM
 """What waits is archived some five times as fast as 2,000 actions a second come: with a second between commits, a commit holds as many as
 one of the default five seconds does then."""
 _LOOK_SECONDS, _UPKEEP_SECONDS, _PATIENCE = 0.5, 15.0, 600.0
+_HOUR_MS = 3_600_000
 _FOLLOW_SECONDS = 3.0  # in which keeper and meter have read the last answers
 _ANSWERS = re.compile(r"^(\S+) answers after ([0-9.]+) s$", re.MULTILINE)
 
@@ -67,7 +72,7 @@ class Plan:
 
 
 def costs(run: Run, clickstream: Clickstream, plan: Plan) -> None:
-    """Measure all of it. Afterwards the stack is up, its folder as after a first start, and no job runs.
+    """Measure all of it, on a stack that begins anew, so that its files hold what is sent here alone. Afterwards it is up without a job.
 
     Raises:
         AnswersWrong: an action was left unanswered or answered twice.
@@ -75,6 +80,13 @@ def costs(run: Run, clickstream: Clickstream, plan: Plan) -> None:
 
     """
     settings = run.settings
+    clear(settings)
+    settings.state.mkdir(parents=True)
+    _leg(run, START_NEW, 1, lambda: _started(settings))
+    time.sleep(plan.rest_seconds)
+    _leg(run, AT_REST, 1, lambda: {"pss_mib": memory(settings), "after_seconds": plan.rest_seconds})
+    _command(settings, "apply")
+    bring_profiles(settings, clickstream, [plan.section()])
     for number in range(1, plan.submits + 1):
         _end(settings, SCORER)
         _leg(run, FIRST_PREDICTION, number, lambda: _first_prediction(settings))
@@ -85,11 +97,16 @@ def costs(run: Run, clickstream: Clickstream, plan: Plan) -> None:
     for number in range(1, plan.starts + 1):
         _command(settings, "down")
         _leg(run, START_AGAIN, number, lambda: _started(settings))
-    time.sleep(plan.rest_seconds)
-    _leg(run, AT_REST, 1, lambda: {"pss_mib": memory(settings), "after_seconds": plan.rest_seconds})
-    clear(settings)
-    settings.state.mkdir(parents=True)
-    _leg(run, START_NEW, 1, lambda: _started(settings))
+
+
+def _of_today(rows: Sequence[Row]) -> list[Row]:
+    """The same actions within the last hour, in their order, as they would come live: a table has a file for each day of its actions."""
+    now, found = system_clock(), []
+    for place, row in enumerate(rows):
+        event = orjson.loads(row.value)
+        time_ms = now - _HOUR_MS + _HOUR_MS * place // len(rows)
+        found.append(replace(row, time=time_ms, value=orjson.dumps(event | {"timestamp": rfc3339(time_ms)})))
+    return found
 
 
 def _leg(run: Run, part: str, repeat: int, measure: Callable[[], dict[str, Any]]) -> None:
@@ -208,7 +225,7 @@ class _Peak(contextlib.AbstractContextManager["_Peak"]):
 
 def _under_load(settings: Settings, clickstream: Clickstream, plan: Plan) -> dict[str, Any]:
     """Of a drain, by service the most memory and, those that look on included, CPU microseconds an action."""
-    rows = list(section_rows(clickstream, plan.section()))
+    rows = _of_today(list(section_rows(clickstream, plan.section())))
     meter = Meter(lambda: by_service(settings))
     with _Peak(settings) as peak:
         drained(settings, flink_side(settings, OURS), rows)

@@ -23,7 +23,7 @@ def leg(part: str, calibration: Calibration = CALM, **figures: Any) -> Leg:
 
 
 def some_legs() -> list[Leg]:
-    started = {"services": {"broker": 9.0, "registry": 11.0, "redis": 0.3}, "cpu_seconds": {"broker": 6.0, "registry": 5.0}}
+    started: dict[str, Any] = {"services": {"broker": 9.0, "registry": 11.0, "redis": 0.3}, "cpu_seconds": {"broker": 6.0, "registry": 5.0}}
     table = {"rows": 500, "files": 7, "data_bytes": 3 << 20, "data_folder_bytes": 5 << 20, "metadata_bytes": 1 << 20, "commits": 12}
     return [
         leg(costs.START_AGAIN, seconds=20.0, **started),
