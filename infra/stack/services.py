@@ -127,7 +127,6 @@ def services(settings: Settings) -> list[Service]:
         ),
     ]
     if kafka.is_embedded:
-        classpath = str(installed(settings, "kafka") / "*")
         broker = Service(
             "broker",
             (
@@ -135,9 +134,10 @@ def services(settings: Settings) -> list[Service]:
                 f"-Xmx{kafka.heap}",
                 "-XX:+UseSerialGC",
                 _SMALL_YOUNG,
+                *class_archive.options(settings, class_archive.BROKER).split(),
                 f"-Dlog4j2.configurationFile={state / 'kafka' / 'log4j2.yaml'}",
                 "-cp",
-                classpath,
+                class_archive.class_path(settings, class_archive.BROKER),
                 "kafka.Kafka",
                 str(state / "kafka" / "server.properties"),
             ),

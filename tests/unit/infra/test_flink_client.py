@@ -13,7 +13,7 @@ import pytest
 
 from infra.config import Settings, load_settings
 from infra.stack import class_archive, flink_client, supervise
-from infra.stack.services import flink_environment, flink_home, java_home, write_files
+from infra.stack.services import flink_environment, flink_home, java_home, services, write_files
 
 
 @pytest.fixture(scope="module")
@@ -86,8 +86,25 @@ def test_no_option_names_an_archive_whose_path_flinks_scripts_would_break(settin
     assert class_archive.options(replace(settings, installed=Path("/with a space"))) == "-Xshare:auto"
 
 
-def test_the_list_names_each_class_once() -> None:
-    lines = gzip.decompress(class_archive.CLASSES.read_bytes()).decode().splitlines()
-    assert "org/apache/flink/client/cli/CliFrontend" in lines
-    assert "org/apache/flink/table/planner/delegation/StreamPlanner" in lines
+@pytest.mark.parametrize(
+    ("of", "some"),
+    [
+        (class_archive.CLIENT, ("org/apache/flink/client/cli/CliFrontend", "org/apache/flink/table/planner/delegation/StreamPlanner")),
+        (class_archive.BROKER, ("kafka/server/KafkaRaftServer", "org/apache/kafka/storage/internals/log/UnifiedLog")),
+    ],
+    ids=["client", "broker"],
+)
+def test_a_list_names_each_class_once(of: class_archive.Of, some: tuple[str, ...]) -> None:
+    lines = gzip.decompress(of.classes.read_bytes()).decode().splitlines()
+    assert set(some) <= set(lines)
     assert len(set(lines)) == len(lines)
+
+
+def test_the_broker_is_started_with_the_jars_of_its_archive_in_one_order(settings: Settings, tmp_path: Path) -> None:
+    folder = tmp_path / "jars" / "kafka"
+    folder.mkdir(parents=True)
+    for name in ("b.jar", "a.jar", "C.jar"):
+        (folder / name).touch()
+    (broker,) = (service.command for service in services(replace(settings, installed=tmp_path)) if service.name == "broker")
+    assert broker[broker.index("-cp") + 1] == ":".join(str(folder / name) for name in ("C.jar", "a.jar", "b.jar"))
+    assert f"-XX:SharedArchiveFile={tmp_path / 'jars' / 'kafka-classes.jsa'}" in broker
