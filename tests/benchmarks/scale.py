@@ -142,7 +142,7 @@ def measured(legs: Sequence[Mapping[str, Any]], said: str) -> Measured:
         rate=median(drain["per_second"] for drain in drains),
         lanes=2,  # tests.benchmarks.bench.command.DRAINED_WITH
         scored_us={group: median(drain["cpu_us"][group] for drain in drains) for group in drains[0]["cpu_us"]},
-        archived_us={group: seconds / actions * 1e6 for group, seconds in disk["archive_cpu_seconds"].items() if seconds / actions > 1e-7},
+        archived_us={group: disk["archive_cpu_seconds"].get(group, 0.0) / actions * 1e6 for group in drains[0]["cpu_us"]},
         topic_bytes={topic: disk["kafka_bytes"][topic] / actions for topic in (ACTIONS, PREDICTIONS)},
         table_bytes={topic: tables[topic]["data_bytes"] / actions for topic in (ACTIONS, PREDICTIONS)},
         user_bytes=disk["redis_bytes"] / disk["users"],

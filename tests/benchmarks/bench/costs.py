@@ -53,6 +53,7 @@ ARCHIVED_WITH = {"STREAMHOUSE_ARCHIVE_TOPICS_CHECKPOINT_INTERVAL": "1s", "STREAM
 one of the default five seconds does then."""
 _LOOK_SECONDS, _UPKEEP_SECONDS, _PATIENCE = 0.5, 15.0, 600.0
 _HOUR_MS = 3_600_000
+_NO_ROWS = ("used_memory_startup", "mem_clients_normal", "mem_aof_buffer")  # Redis' memory that grows with no user
 _FOLLOW_SECONDS = 3.0  # in which keeper and meter have read the last answers
 _ANSWERS = re.compile(r"^(\S+) answers after ([0-9.]+) s$", re.MULTILINE)
 
@@ -288,7 +289,7 @@ def _table(settings: Settings, name: str) -> dict[str, int]:
 
 
 def _redis(settings: Settings) -> dict[str, Any]:
-    """Bytes in memory beyond those of an empty Redis, and in its file: as it was written, and after it was written anew."""
+    """Bytes in memory beyond those of an empty Redis and its buffers, and in its file: as it was written, and after it was written anew."""
     with contextlib.closing(redis.Redis(host=settings.redis.host, port=settings.redis.port)) as client:
         written = int(_told(client)["aof_current_size"])
         client.execute_command("BGREWRITEAOF")  # type: ignore[no-untyped-call]
@@ -299,7 +300,7 @@ def _redis(settings: Settings) -> dict[str, Any]:
             time.sleep(0.1)
         return {
             "users": int(client.execute_command("DBSIZE")),  # type: ignore[no-untyped-call]
-            "redis_bytes": int(told["used_memory"]) - int(told["used_memory_startup"]),
+            "redis_bytes": int(told["used_memory"]) - sum(int(told[name]) for name in _NO_ROWS),
             "aof_bytes": written,
             "aof_rewritten_bytes": int(told["aof_current_size"]),
         }

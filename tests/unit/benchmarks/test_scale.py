@@ -15,7 +15,7 @@ M = Measured(
     rate=20_000,
     lanes=2,
     scored_us={"broker": 10.0, "jobmanager": 5.0, "taskmanager": 30.0, "python workers": 40.0, "redis": 6.0},
-    archived_us={"broker": 2.0, "taskmanager": 60.0, "python workers": 30.0},
+    archived_us={"broker": 2.0, "jobmanager": 0.0, "taskmanager": 60.0, "python workers": 30.0, "redis": 0.0},
     topic_bytes={"user-actions": 200.0, "predictions": 300.0},
     table_bytes={"user-actions": 50.0, "predictions": 100.0},
     user_bytes=1000.0,
@@ -94,7 +94,7 @@ def legs() -> list[dict[str, Any]]:
         "users": 10,
         "kafka_bytes": {"user-actions": 200_000, "predictions": 300_000},
         "tables": {"user-actions": table, "predictions": {**table, "data_bytes": 100_000}},
-        "archive_cpu_seconds": {"broker": 0.002, "taskmanager": 0.06, "python workers": 0.03, "redis": 0.0},
+        "archive_cpu_seconds": {"broker": 0.002, "taskmanager": 0.06, "python workers": 0.03, "keeper": 0.5},
         "redis_bytes": 10_000,
         "aof_rewritten_bytes": 8000,
     }
