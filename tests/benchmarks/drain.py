@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from confluent_kafka import KafkaError, Message, Producer
 
@@ -64,10 +65,22 @@ class Hidden:
     size: int = 0
 
 
-def drain(settings: Settings, side: Side, records: Iterable[Made]) -> tuple[Drain, Sent, Answers]:
+class Watched(Protocol):
+    """Who looks at the machine while a side drains, and neither before nor after."""
+
+    def begin(self) -> None:
+        """The records are about to become visible."""
+
+    def end(self) -> None:
+        """As many answers as are wanted are committed; they are read now. It may be called again."""
+
+
+def drain(settings: Settings, side: Side, records: Iterable[Made], watch: Watched | None = None) -> tuple[Drain, Sent, Answers]:
     """Send, release, and wait until as many answers are committed; what was answered is told too."""
     hidden, got = _send(settings, side.source, records), Answers()
     wanted, before = len(hidden.sent), side.committed()
+    if watch is not None:
+        watch.begin()
     meter = Meter(side.processes)
     began = heard = looked = time.time()
     hidden.producer.commit_transaction(60)
@@ -79,6 +92,8 @@ def drain(settings: Settings, side: Side, records: Iterable[Made]) -> tuple[Drai
             # only at the end is there anything to read, so that the reading takes no time from the drain
             if committed - before >= wanted:
                 cpu_seconds = meter.cpu_seconds()
+                if watch is not None:
+                    watch.end()
                 side.take(got)
                 if len(got.of) + len(got.refused) >= wanted:
                     break

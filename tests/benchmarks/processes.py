@@ -35,6 +35,12 @@ def stack_groups(settings: Settings) -> dict[str, list[psutil.Process]]:
     return groups
 
 
+def own_processes(settings: Settings) -> list[psutil.Process]:
+    """This process and those below it, the stack, and whatever bears its mark, as loops and rivals do."""
+    me = psutil.Process()
+    return [me, *me.children(recursive=True), *supervise.own_processes(settings)]
+
+
 @dataclass
 class Meter:
     """What groups of processes use from its making on. `look` again and again for the peak of memory."""

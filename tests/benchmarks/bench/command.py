@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ from tests.benchmarks.bench.legs import TRIES, Leg, Run, counted
 from tests.benchmarks.bench.page import Report, page, said_of, text
 from tests.benchmarks.bench.ratios import INTERVALS
 from tests.benchmarks.place import bring_profiles, machine, stack
+from tests.benchmarks.processes import own_processes
 from tests.benchmarks.rivals.environment import interpreter
 from tests.benchmarks.rivals.sides import RIVALS
 from tests.benchmarks.sides import flink_side
@@ -127,7 +129,7 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
     tuned = {name: str(value) for name, value in DRAINED_WITH.items()}
     for sentence in submit(load_settings({**settings.environment, **tuned}), GROUP):
         say(sentence)
-    with Calm() as calm:
+    with Calm(own=partial(own_processes, settings)) as calm:
         found.calm = calm
         say(f"a fixed piece of work takes {calm.undisturbed * 1000:.0f} ms on each core beside a stack that has nothing to do")
         bench = Run(settings, calm, say, found.legs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
@@ -14,8 +15,8 @@ from jobs.clickstream import Clickstream, Row
 from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.actions import Section, records, section_rows
 from tests.benchmarks.answers import Answers, AnswersWrong, answered_of, faults, unequal
-from tests.benchmarks.bench.calm import Calibration
-from tests.benchmarks.bench.legs import OURS, Leg, Run
+from tests.benchmarks.bench.calm import Watch
+from tests.benchmarks.bench.legs import OURS, Leg, Run, counted
 from tests.benchmarks.bench.ratios import DRAIN
 from tests.benchmarks.drain import Drain, drain
 from tests.benchmarks.rivals.sides import rival_side
@@ -61,17 +62,15 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
         # ours goes first, so that there is something to compare with; the rivals in another order each time
         turn = number % max(1, len(plan.rivals))
         order = [*plan.rivals][turn:] + [*plan.rivals][:turn]
-        before = run.calm.look()
-        one, answers = drained(run.settings, ours, rows)
-        found = [Leg(DRAIN, OURS, number, Calibration(before, run.calm.look(), run.calm.undisturbed), _figures(one))]
+        (one, answers), calibration = run.calm.around(partial(drained, run.settings, ours, rows))
+        found = [Leg(DRAIN, OURS, number, calibration, _figures(one))]
         for side in (rival for rival in order if rival in wanted):
             few = rows[: plan.rivals[side]]
             few_warm = warm_rows[: min(_WARM, len(few))]
             with rival_side(run.settings, side, f"{side.replace('_', '-')}-{number}") as rival:
                 _same(side, warm_answers, few_warm, drained(run.settings, rival, few_warm)[1])
-                before = run.calm.look()
-                one, theirs = drained(run.settings, rival, few)
-                found.append(Leg(DRAIN, side, number, Calibration(before, run.calm.look(), run.calm.undisturbed), _figures(one)))
+                (one, theirs), calibration = run.calm.around(partial(drained, run.settings, rival, few))
+                found.append(Leg(DRAIN, side, number, calibration, _figures(one)))
             _same(side, answers, few, theirs)
         run.legs.extend(found)
         run.say(f"round {number}: " + ", ".join(map(_said, found)))
@@ -83,18 +82,17 @@ def _said(leg: Leg) -> str:
 
 def _is_wanted(side: str, legs: Sequence[Leg], plan: Plan, undisturbed: float) -> bool:
     mine = [leg for leg in legs if (leg.part, leg.side) == (DRAIN, side)]
-    calm = [leg for leg in mine if Calibration(leg.calibration.before, leg.calibration.after, undisturbed).is_calm]
-    return len(calm) < plan.rounds and len(mine) < plan.rounds + plan.more_rounds
+    return len(counted(mine, undisturbed)) < plan.rounds and len(mine) < plan.rounds + plan.more_rounds
 
 
-def drained(settings: Settings, side: Side, rows: Sequence[Row]) -> tuple[Drain, Answers]:
-    """One drain of these actions, each answered once.
+def drained(settings: Settings, side: Side, rows: Sequence[Row], watch: Watch | None = None) -> tuple[Drain, Answers]:
+    """One drain of these actions, each answered once. `watch` sees the drain alone, without the sending before and the reading after.
 
     Raises:
         AnswersWrong: that is not so.
 
     """
-    one, sent, got = drain(settings, side, records(rows, load_contracts().topics[SOURCE_TOPIC].partitions))
+    one, sent, got = drain(settings, side, records(rows, load_contracts().topics[SOURCE_TOPIC].partitions), watch)
     if said := faults(side.name, sent, got):
         raise AnswersWrong("\n".join(said))
     return one, got

@@ -39,29 +39,20 @@ def measured(run: Run, part: str, side: str, repeat: int, measure: Callable[[], 
     """Measure until the machine was calm around it, at most TRIES times; all tries are answered, those that do not count too."""
     legs = []
     for _ in range(TRIES):
-        before = run.calm.look()
-        figures = measure()
-        leg = Leg(part, side, repeat, Calibration(before, run.calm.look(), run.calm.undisturbed), figures)
+        figures, calibration = run.calm.around(lambda _: measure())
+        leg = Leg(part, side, repeat, calibration, figures)
         legs.append(leg)
         run.legs.append(leg)
         if leg.calibration.is_calm:
             break
-        run.say(f"{part}, {side}: the machine was disturbed ({_slower(leg.calibration)}); this one does not count")
+        said = "; ".join(calibration.disturbances(calibration.undisturbed))
+        run.say(f"{part}, {side}: the machine was disturbed ({said}); this one does not count")
     return legs
-
-
-def _slower(calibration: Calibration) -> str:
-    return f"a fixed piece of work took {max(calibration.before, calibration.after) / calibration.undisturbed:.2f} times its usual time"
 
 
 def counted(legs: Iterable[Leg], undisturbed: float) -> list[Leg]:
     """The legs that count, by what is known of the machine at the end."""
-    return [leg for leg in legs if is_calm(leg, undisturbed)]
-
-
-def is_calm(leg: Leg, undisturbed: float) -> bool:
-    """Whether a leg counts, by the seconds that the piece of work takes undisturbed."""
-    return Calibration(leg.calibration.before, leg.calibration.after, undisturbed).is_calm
+    return [leg for leg in legs if not leg.calibration.disturbances(undisturbed)]
 
 
 def values(legs: Iterable[Leg], part: str, sides: str | Sequence[str], figure: str) -> list[float]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import orjson
 import pytest
 
 from infra.config import load_settings
-from tests.benchmarks.bench.calm import Calibration, Calm, piece_of_work
+from tests.benchmarks.bench.calm import Calibration, Calm, Watch, _Used, piece_of_work
 from tests.benchmarks.bench.command import FULL, QUICK, as_json
 from tests.benchmarks.bench.legs import OURS, TRIES, Leg, Run, counted, measured
 from tests.benchmarks.bench.page import Report, page
@@ -123,6 +127,34 @@ def test_it_is_measured_again_where_the_machine_was_disturbed() -> None:
     assert [one.calibration.is_calm for one in found] == [False, True]
     assert len(told) == 1
     assert "does not count" in told[0]
+
+
+@pytest.mark.parametrize(("change", "why"), [({"foreign": 0.2}, "other processes used 20%"), ({"stolen": 0.1}, "host kept 10%")])
+def test_a_leg_during_which_others_used_the_machine_does_not_count(change: dict[str, float], why: str) -> None:
+    disturbed = replace(CALM, **change)
+    assert counted([a_drain(OURS, 1, 10, disturbed), calm := a_drain(OURS, 2, 30)], 1.0) == [calm]
+    (said,) = disturbed.disturbances(1.0)
+    assert why in said
+    assert CALM.disturbances(1.0) == []
+    made = orjson.loads(as_json(Report("./streamhouse bench", {}, {}, [a_drain(OURS, 1, 10, disturbed)], [], 1.0)))
+    assert made["legs"][0]["calibration"].items() >= change.items()
+
+
+def test_what_others_use_is_what_all_use_without_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = iter([_Used(100, 50, 1, 40), _Used(110, 58, 1.5, 45)])
+    monkeypatch.setattr("tests.benchmarks.bench.calm._used", lambda _: next(looks))
+    watch = Watch(list)
+    watch.end()
+    watch.end()
+    assert watch.foreign == pytest.approx(0.3)
+    assert watch.stolen == pytest.approx(0.05)
+
+
+def test_a_process_that_is_not_ours_is_seen() -> None:
+    other = Watch(own=list)
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 1: pass"], check=True)
+    other.end()
+    assert other.foreign > 0.5 / (os.cpu_count() or 1)
 
 
 def test_it_is_not_measured_for_ever() -> None:
