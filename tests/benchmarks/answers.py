@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import msgspec
@@ -71,7 +72,7 @@ _letter = msgspec.json.Decoder(_Letter)
 _placed = msgspec.json.Decoder(_Placed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """Score and features as they stand in the JSON: the shortest text of a float32, so equal texts are equal bits; and the whole value."""
 
@@ -82,12 +83,15 @@ class Answer:
 
 @dataclass
 class Answers:
-    """Committed predictions of one side, and the reasons of its dead letters. `appended`: when the broker took the last, ms since 1970."""
+    """Committed predictions of one side, and the reasons of its dead letters. `appended`: when the broker took the last, ms since 1970;
+    `times`: when it took each, in the order in which they were read.
+    """
 
     of: dict[Place, Answer] = field(default_factory=dict)
     refused: dict[Place, str] = field(default_factory=dict)
     twice: list[Place] = field(default_factory=list)
     appended: int = 0
+    times: array[int] = field(default_factory=lambda: array("q"))
 
     def add(self, message: Message) -> None:
         """Take in one record of the topic of predictions."""
@@ -105,7 +109,8 @@ class Answers:
     def _answered(self, where: Place, message: Message) -> None:
         if where in self.of or where in self.refused:
             self.twice.append(where)
-        self.appended = max(self.appended, message.timestamp()[1])
+        self.times.append(at := message.timestamp()[1])
+        self.appended = max(self.appended, at)
 
 
 def place(value: bytes) -> Place:
@@ -133,19 +138,17 @@ class Committed:
             )
         return sum(self._asking.get_watermark_offsets(TopicPartition(self.topic, there.partition), timeout=30)[1] for there in self._next)
 
-    def read(self) -> list[Message]:
-        """Everything up to the topic's end as of now.
+    def read(self) -> Iterator[Message]:
+        """Everything up to the topic's end as of now, to be read to its end.
 
         Raises:
             KafkaException: the broker does not answer.
 
         """
-        found = []
         for messages in read_to_end(self._settings, self._next):
             for message in messages:
                 self._next[message.partition() or 0].offset = (message.offset() or 0) + 1
-            found += messages
-        return found
+            yield from messages
 
 
 def faults(name: str, sent: Mapping[Place, str | None], got: Answers) -> list[str]:
@@ -190,28 +193,33 @@ def differences(name: str, got: Answers, other_name: str, other: Answers) -> lis
 
 def unequal(name: str, ours: Answers, theirs: Answers, tolerance: float = 1e-6) -> list[str]:
     """Where the rival `name` answered otherwise than we did, a sentence for each kind: by the action's id, wherever it lies, and score."""
-    one, other = _scores(ours), _scores(theirs)
-    both = sorted(one.keys() & other.keys())
-    found = {
-        "left unanswered": sorted(one.keys() - other.keys()),
-        "answered though we did not": sorted(other.keys() - one.keys()),
-        (differing := f"differ by more than {tolerance:g}"): [
-            action for action in both if not abs(one[action] - other[action]) <= tolerance
-        ],
-    }
-    said = [f"{name}: {len(actions)} of {len(one)} actions {what}, the first {actions[0]}" for what, actions in found.items() if actions]
-    if differ := found[differing]:
-        said.append(f"{name}: action {differ[0]} is {other[differ[0]]}, ours {one[differ[0]]}")
-    if len(one) != len(ours.of) or len(other) != len(theirs.of):
-        said.append(f"{name}: of {len(theirs.of)} answers, and {len(ours.of)} of ours, some name the same action")
+    one = scores(ours)
+    said = unequal_scores(name, one, theirs, tolerance)
+    if len(one) != len(ours.of):
+        said.append(f"{name}: of {len(ours.of)} answers of ours, some name the same action")
     return said
 
 
-def answered_of(got: Answers, actions: Collection[str]) -> Answers:
-    """Those answers that are to actions of these ids."""
-    return Answers({where: answer for where, answer in got.of.items() if _named.decode(answer.value).data.action_id in actions})
+def unequal_scores(name: str, ours: Mapping[str, float], theirs: Answers, tolerance: float = 1e-6) -> list[str]:
+    """The same, where of ours the score by the action's id is all that was kept."""
+    other = scores(theirs)
+    both = sorted(ours.keys() & other.keys())
+    found = {
+        "left unanswered": sorted(ours.keys() - other.keys()),
+        "answered though we did not": sorted(other.keys() - ours.keys()),
+        (differing := f"differ by more than {tolerance:g}"): [
+            action for action in both if not abs(ours[action] - other[action]) <= tolerance
+        ],
+    }
+    said = [f"{name}: {len(actions)} of {len(ours)} actions {what}, the first {actions[0]}" for what, actions in found.items() if actions]
+    if differ := found[differing]:
+        said.append(f"{name}: action {differ[0]} is {other[differ[0]]}, ours {ours[differ[0]]}")
+    if len(other) != len(theirs.of):
+        said.append(f"{name}: of {len(theirs.of)} answers, some name the same action")
+    return said
 
 
-def _scores(got: Answers) -> dict[str, float]:
+def scores(got: Answers) -> dict[str, float]:
+    """The score of each prediction by the id of its action; fewer than predictions where some name the same one."""
     decoded = (_named.decode(answer.value).data for answer in got.of.values())
     return {data.action_id: data.score for data in decoded}

@@ -59,7 +59,7 @@ _ROOM = {"REDIS_MAX_MEMORY": "2gb"}
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much is measured. `rivals`: how many actions each gets; a slow one fewer, or one run would take minutes."""
+    """How much is measured. `rivals`: how many actions each gets, so that a drain of each takes as long as one of ours or longer."""
 
     actions: int
     rounds: int
@@ -73,13 +73,14 @@ class Size:
     costs: costs.Plan
 
 
-FULL = Size(
-    actions=150_000,
+FULL = Size(  # a drain takes five seconds or more on two cores of 2024, of which the clocks' ticks of 10 ms are little
+    actions=200_000,
     rounds=5,
     more_rounds=3,
-    # the loops that answer one by one would take minutes
-    rivals={"rows": 8_000, "rows_2": 12_000}
-    | dict.fromkeys(("fields", "fields_2", "blobs", "blobs_2", "quix", "quix_2", "bytewax", "pathway"), 150_000),
+    rivals={
+        **{"rows": 18_000, "rows_2": 24_000, "fields": 400_000, "fields_2": 600_000, "blobs": 600_000, "blobs_2": 800_000},
+        **{"quix": 250_000, "quix_2": 300_000, "bytewax": 350_000, "pathway": 300_000},
+    },
     intervals=INTERVALS,
     latency_seconds=15,
     read_seconds=1.5,
@@ -87,11 +88,11 @@ FULL = Size(
     growth=growth.FULL,
     costs=costs.Plan(actions=300_000, submits=3, starts=2, rest_seconds=30),
 )
-QUICK = Size(
-    actions=40_000,
+QUICK = Size(  # two seconds or more
+    actions=60_000,
     rounds=1,
     more_rounds=1,
-    rivals={"rows": 3_000} | dict.fromkeys(("fields", "blobs", "quix", "bytewax", "pathway"), 40_000),
+    rivals={"rows": 7_000, "fields": 160_000, "blobs": 240_000, "quix": 90_000, "bytewax": 140_000, "pathway": 120_000},
     intervals=("100ms", DEFAULT),
     latency_seconds=5,
     read_seconds=0.5,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,23 +15,22 @@ from infra.contracts.load import load_contracts
 from jobs.clickstream import Clickstream, Row
 from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.actions import Section, records, section_rows
-from tests.benchmarks.answers import Answers, AnswersWrong, answered_of, faults, unequal
+from tests.benchmarks.answers import Answers, AnswersWrong, faults, scores, unequal_scores
 from tests.benchmarks.bench.calm import Watch
 from tests.benchmarks.bench.legs import OURS, Leg, Run, counted
 from tests.benchmarks.bench.ratios import DRAIN
-from tests.benchmarks.drain import Drain, drain
+from tests.benchmarks.drain import Drain, drain, steady_rate
 from tests.benchmarks.rivals.sides import rival_side
 from tests.benchmarks.sides import Side
 
-_WARM = 2000
-"""Actions that each rival answers before it is measured; ours has answered as many and more."""
+_FIRST = Section("first", 2000)
+"""Actions that each rival answers before it is measured; ours answers them, too, and more."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`actions` in each drain of ours; `rivals`: how many of those each gets, a slow one fewer; `rounds` that count are wanted of each.
-
-    `more_rounds`: so many are added at most where some were disturbed.
+    """`actions` in each drain of ours; `rivals`: how many each rival gets, a slow one fewer and a quick one more, so that all take long
+    enough to be timed; `rounds` that count are wanted of each. `more_rounds`: so many are added at most where some were disturbed.
     """
 
     actions: int
@@ -38,23 +38,59 @@ class Plan:
     rounds: int
     more_rounds: int
 
+    def warm(self) -> list[Section]:
+        """What ours answers before it is measured: twice what it is measured with, as Java compiles meanwhile what it runs often, and as
+        much as the quickest rival gets beside the round's own actions.
+        """
+        sections = max(2, math.ceil(max(self.rivals.values(), default=0) / self.actions) - 1)
+        return [Section(f"warm{number}", self.actions) for number in range(1, sections + 1)]
+
+    def measured(self) -> list[Section]:
+        """What ours is measured with, one in each round."""
+        return [Section(f"round{number}", self.actions) for number in range(1, self.rounds + self.more_rounds + 1)]
+
     def sections(self) -> list[Section]:
         """All actions that may be sent."""
-        warm = [Section("warm", max(_WARM, 2 * self.actions))]  # Java compiles meanwhile what it runs often
-        return warm + [Section(f"round{number}", self.actions) for number in range(1, self.rounds + self.more_rounds + 1)]
+        return [_FIRST, *self.warm(), *self.measured()]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Actions that ours answered, in their order, and the score that it gave to each, by the action's id."""
+
+    rows: list[Row]
+    scores: dict[str, float]
+
+    def first(self, actions: int) -> Asked:
+        """The first so many of them."""
+        if actions >= len(self.rows):
+            return self
+        rows = self.rows[:actions]
+        ids = [orjson.loads(row.value)["eventId"] for row in rows]
+        return Asked(rows, {action: self.scores[action] for action in ids})
+
+    def __add__(self, other: Asked) -> Asked:
+        """These and then those."""
+        return Asked(self.rows + other.rows, self.scores | other.scores)
 
 
 def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
     """Rounds until each side has enough that count.
 
+    A rival that gets more actions than ours gets the round's own and then those of the warm-up of ours, so that each of its answers is
+    compared with one of ours. Sections share no users and each is like the next, so more of them are more of the same work.
+
     Raises:
         AnswersWrong: a side left an action unanswered, answered one twice, or otherwise than ours.
 
     """
-    warm, *sections = plan.sections()
-    warm_rows = list(section_rows(clickstream, warm))
-    warm_answers = drained(run.settings, ours, warm_rows)[1]
-    for number, section in enumerate(sections, 1):
+
+    def answered(section: Section) -> Asked:
+        rows = list(section_rows(clickstream, section))
+        return Asked(rows, scores(drained(run.settings, ours, rows)[1]))
+
+    first, *warm = [answered(section) for section in (_FIRST, *plan.warm())]
+    for number, section in enumerate(plan.measured(), 1):
         rows = list(section_rows(clickstream, section))
         wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, run.legs, plan, run.calm.undisturbed)]
         if not wanted:
@@ -63,15 +99,16 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
         turn = number % max(1, len(plan.rivals))
         order = [*plan.rivals][turn:] + [*plan.rivals][:turn]
         (one, answers), calibration = run.calm.around(partial(drained, run.settings, ours, rows))
-        found = [Leg(DRAIN, OURS, number, calibration, _figures(one))]
+        found = [Leg(DRAIN, OURS, number, calibration, _figures(one, answers))]
+        asked = sum(warm, Asked(rows, scores(answers)))
+        del answers
         for side in (rival for rival in order if rival in wanted):
-            few = rows[: plan.rivals[side]]
-            few_warm = warm_rows[: min(_WARM, len(few))]
+            few = asked.first(plan.rivals[side])
             with rival_side(run.settings, side, f"{side.replace('_', '-')}-{number}") as rival:
-                _same(side, warm_answers, few_warm, drained(run.settings, rival, few_warm)[1])
-                (one, theirs), calibration = run.calm.around(partial(drained, run.settings, rival, few))
-                found.append(Leg(DRAIN, side, number, calibration, _figures(one)))
-            _same(side, answers, few, theirs)
+                _same(side, first, drained(run.settings, rival, first.rows)[1])
+                (one, theirs), calibration = run.calm.around(partial(drained, run.settings, rival, few.rows))
+                found.append(Leg(DRAIN, side, number, calibration, _figures(one, theirs)))
+            _same(side, few, theirs)
         run.legs.extend(found)
         run.say(f"round {number}: " + ", ".join(map(_said, found)))
 
@@ -98,18 +135,21 @@ def drained(settings: Settings, side: Side, rows: Sequence[Row], watch: Watch | 
     return one, got
 
 
-def _same(side: str, ours: Answers, rows: Sequence[Row], theirs: Answers) -> None:
-    """Compare a rival's answers with ours to the same actions, which may be the first of those that ours had."""
-    asked = {orjson.loads(row.value)["eventId"] for row in rows}
-    if said := unequal(side, answered_of(ours, asked), theirs):
+def _same(side: str, ours: Asked, theirs: Answers) -> None:
+    """Compare a rival's answers with ours to the same actions."""
+    if said := unequal_scores(side, ours.scores, theirs):
         raise AnswersWrong("\n".join(said))
 
 
-def _figures(one: Drain) -> dict[str, Any]:
-    """Of one drain, per action: CPU microseconds by group of processes; peak MiB by group."""
+def _figures(one: Drain, got: Answers) -> dict[str, Any]:
+    """Of one drain: actions a second after its start, and over all of it until they were committed; CPU microseconds an action by group of
+    processes; peak MiB by group.
+    """
     return {
         "actions": one.actions,
-        "per_second": one.rate,
+        "seconds": one.seconds,
+        "per_second": steady_rate(got.times) or one.rate,
+        "with_start_per_second": one.rate,
         "committed_per_second": one.actions / one.committed_seconds,
         "cpu_us": {name: seconds / one.actions * 1e6 for name, seconds in one.cpu_seconds.items()},
         "cpu_us_in_all": one.cpu_seconds_in_all / one.actions * 1e6,

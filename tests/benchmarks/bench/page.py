@@ -34,7 +34,9 @@ publish a prediction for each action. Beyond that they differ.</p>
 <td class="text">with score, decision and model</td></tr>
 <tr><td class="text">until</td><td class="text">appended; committed with the checkpoint within a second</td>
 <td class="text">appended</td></tr>
-<tr><td class="text">warm-up</td><td class="text">twice the actions of a drain, as Java compiles meanwhile</td>
+<tr><td class="text">actions</td><td class="text">a section of the clickstream</td>
+<td class="text">the same one, or its beginning where they are slow; more such sections, which ours answered before, where they are quick</td></tr>
+<tr><td class="text">warm-up</td><td class="text">twice the actions of a drain or more, as Java compiles meanwhile</td>
 <td class="text">2,000 actions</td></tr>
 <tr><td class="text">beside it</td><td class="text">registry, keeper and meter, which are not counted; no archive</td>
 <td class="text">our stack at rest, which is not counted</td></tr></table></div>"""
@@ -144,7 +146,12 @@ def _behind(report: Report) -> str:
 
 def _plots(report: Report) -> list[str]:
     draws: tuple[tuple[str, str, str, Callable[[Report], Figure | None]], ...] = (
-        ("rates", "Actions a second", "Median of the runs that count, with the slowest and the quickest.", _rates),
+        (
+            "rates",
+            "Actions a second",
+            "After the first quarter of the answers. Median of the runs that count, slowest and quickest.",
+            _rates,
+        ),
         ("cpu", "CPU an action", "Microseconds of all processes that a side needs, broker and store too; medians.", _cpu),
         ("waits", "Waits for a prediction", "Share of the actions that waited longer, from when each was due.", _waits),
         ("commits", "The price of a commit", "99th percentile until a prediction is committed, by the interval of checkpoints.", _commits),

@@ -64,6 +64,7 @@ def test_each_other_difference_from_a_rival_is_said_with_an_action() -> None:
 
 def test_two_answers_of_a_rival_that_name_one_action_are_no_equal_answers() -> None:
     value = named(a=0.25).of[0, 0]
-    assert unequal("bare", named(a=0.25), Answers({(0, 0): value, (0, 1): value})) == [
-        "bare: of 2 answers, and 1 of ours, some name the same action"
+    assert unequal("bare", named(a=0.25), Answers({(0, 0): value, (0, 1): value})) == ["bare: of 2 answers, some name the same action"]
+    assert unequal("bare", Answers({(0, 0): value, (0, 1): value}), named(a=0.25)) == [
+        "bare: of 2 answers of ours, some name the same action"
     ]

@@ -14,8 +14,10 @@ import orjson
 import pytest
 
 from infra.config import load_settings
+from jobs.clickstream import Row
 from tests.benchmarks.bench.calm import Calibration, Calm, Watch, _Used, piece_of_work
 from tests.benchmarks.bench.command import FULL, QUICK, as_json
+from tests.benchmarks.bench.drains import Asked, Plan
 from tests.benchmarks.bench.legs import OURS, TRIES, Leg, Run, counted, measured
 from tests.benchmarks.bench.page import Report, page
 from tests.benchmarks.bench.ratios import BLOBS, DRAIN, FRAMEWORKS, INTERVALS, RATIOS, READS, ROWS, latency
@@ -75,6 +77,22 @@ def test_ours_counts_by_its_worst_run_and_a_rival_by_its_best(name: str, number:
 @pytest.mark.parametrize("name", ["R2", "R1 fields", "R5", "R8 users"])
 def test_what_was_not_measured_has_no_number(name: str) -> None:
     assert BY_NAME[name].of(some_legs()) is None
+
+
+def test_a_rival_gets_only_actions_that_ours_answers_too_and_a_quick_one_more_than_ours() -> None:
+    for size in (FULL, QUICK):
+        plan = Plan(size.actions, size.rivals, size.rounds, size.more_rounds)
+        answered = size.actions + sum(section.actions for section in plan.warm())
+        assert max(size.rivals.values()) <= answered
+        assert len({section.name for section in plan.sections()}) == len(plan.sections())
+    assert min(FULL.rivals[side] for side in ("blobs", "bytewax", "pathway")) > FULL.actions
+
+
+def test_the_first_actions_that_were_asked_keep_their_scores() -> None:
+    rows = [Row(number, "u", number, orjson.dumps({"eventId": f"e{number}"})) for number in range(4)]
+    asked = Asked(rows[:2], {"e0": 0.0, "e1": 0.1}) + Asked(rows[2:], {"e2": 0.2, "e3": 0.3})
+    assert asked.first(3) == Asked(rows[:3], {"e0": 0.0, "e1": 0.1, "e2": 0.2})
+    assert asked.first(9) == asked
 
 
 def test_every_side_that_a_ratio_names_is_a_rival_and_is_measured() -> None:
