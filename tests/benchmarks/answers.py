@@ -138,6 +138,12 @@ class Committed:
             )
         return sum(self._asking.get_watermark_offsets(TopicPartition(self.topic, there.partition), timeout=30)[1] for there in self._next)
 
+    def close(self) -> None:
+        """End what asks the broker; nothing is asked afterwards."""
+        if self._asking is not None:
+            self._asking.close()
+            self._asking = None
+
     def read(self) -> Iterator[Message]:
         """Everything up to the topic's end as of now, to be read to its end.
 

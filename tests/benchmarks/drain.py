@@ -105,6 +105,7 @@ def drain(settings: Settings, side: Side, records: Iterable[Made], watch: Watche
     known = before
     while True:
         now = time.time()
+        side.check()
         if (committed := side.committed()) != known:
             known, heard = committed, now
             # only at the end is there anything to read, so that the reading takes no time from the drain

@@ -113,6 +113,7 @@ def latency(
         while len(watchers[1].seen) < len(rows) and time.monotonic() - heard < STALLED_SECONDS:
             if len(watchers[1].seen) != before:
                 heard, before = time.monotonic(), len(watchers[1].seen)
+            side.check()
             time.sleep(0.1)
     finally:
         gc.enable()

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from features.online import row_key
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from jobs.clickstream import Clickstream, Row
@@ -21,7 +22,7 @@ from tests.benchmarks.bench.legs import OURS, Leg, Run, counted
 from tests.benchmarks.bench.ratios import DRAIN
 from tests.benchmarks.drain import Drain, drain, steady_rate
 from tests.benchmarks.rivals.sides import rival_side
-from tests.benchmarks.sides import Side
+from tests.benchmarks.sides import Side, rows_of
 
 _FIRST = Section("first", 2000)
 """Actions that each rival answers before it is measured; ours answers them, too, and more."""
@@ -56,10 +57,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Asked:
-    """Actions that ours answered, in their order, and the score that it gave to each, by the action's id."""
+    """Actions that ours answered, in their order, and the score that it gave to each, by the action's id. `state`: what Redis held of
+    their users before any was answered, which is what a rival begins with.
+    """
 
     rows: list[Row]
     scores: dict[str, float]
+    state: dict[bytes, bytes]
 
     def first(self, actions: int) -> Asked:
         """The first so many of them."""
@@ -67,11 +71,12 @@ class Asked:
             return self
         rows = self.rows[:actions]
         ids = [orjson.loads(row.value)["eventId"] for row in rows]
-        return Asked(rows, {action: self.scores[action] for action in ids})
+        keys = {row_key(row.user_id) for row in rows}
+        return Asked(rows, {action: self.scores[action] for action in ids}, {key: self.state[key] for key in keys if key in self.state})
 
     def __add__(self, other: Asked) -> Asked:
         """These and then those."""
-        return Asked(self.rows + other.rows, self.scores | other.scores)
+        return Asked(self.rows + other.rows, self.scores | other.scores, self.state | other.state)
 
 
 def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
@@ -87,7 +92,8 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
 
     def answered(section: Section) -> Asked:
         rows = list(section_rows(clickstream, section))
-        return Asked(rows, scores(drained(run.settings, ours, rows)[1]))
+        state = rows_of(run.settings, (row.user_id for row in rows))
+        return Asked(rows, scores(drained(run.settings, ours, rows)[1]), state)
 
     first, *warm = [answered(section) for section in (_FIRST, *plan.warm())]
     for number, section in enumerate(plan.measured(), 1):
@@ -98,13 +104,14 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
         # ours goes first, so that there is something to compare with; the rivals in another order each time
         turn = number % max(1, len(plan.rivals))
         order = [*plan.rivals][turn:] + [*plan.rivals][:turn]
+        state = rows_of(run.settings, (row.user_id for row in rows))
         (one, answers), calibration = run.calm.around(partial(drained, run.settings, ours, rows))
         found = [Leg(DRAIN, OURS, number, calibration, _figures(one, answers))]
-        asked = sum(warm, Asked(rows, scores(answers)))
+        asked = sum(warm, Asked(rows, scores(answers), state))
         del answers
         for side in (rival for rival in order if rival in wanted):
             few = asked.first(plan.rivals[side])
-            with rival_side(run.settings, side, f"{side.replace('_', '-')}-{number}") as rival:
+            with rival_side(run.settings, side, f"{side.replace('_', '-')}-{number}", first.state | few.state) as rival:
                 _same(side, first, drained(run.settings, rival, first.rows)[1])
                 (one, theirs), calibration = run.calm.around(partial(drained, run.settings, rival, few.rows))
                 found.append(Leg(DRAIN, side, number, calibration, _figures(one, theirs)))

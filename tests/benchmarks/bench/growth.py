@@ -86,7 +86,7 @@ def growth(run: Run, plan: Plan) -> None:
     of = sorted({_PARTITIONS, *plan.partitions})
     topics.apply(run.settings, [replace(source, name=topic(count), partitions=count) for count in of])
     room = replace(run.settings, redis=replace(run.settings.redis, max_memory=_REDIS))
-    with own_redis(room, "growth", is_empty=True) as (port, _):
+    with own_redis(room, "growth", rows={}) as (port, _):
         with _worker(run.settings, port, _USUAL_WINDOWS) as ask:
             users = [count for count in plan.users if count < _MANY_USERS or psutil.virtual_memory().available > _THEIR_BYTES]
             tasks: dict[str, dict[int, Task]] = {

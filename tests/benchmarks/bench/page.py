@@ -26,6 +26,8 @@ publish a prediction for each action. Beyond that they differ.</p>
 <div class="wide"><table><tr><th class="text"></th><th class="text">ours</th><th class="text">rivals</th></tr>
 <tr><td class="text">input</td><td class="text">checked by its contract; what is bad becomes a dead letter</td>
 <td class="text">trusted, in time order</td></tr>
+<tr><td class="text">store</td><td class="text">profiles of all users of the run</td>
+<td class="text">the same rows of the users that it gets, as they were before ours answered them</td></tr>
 <tr><td class="text">features</td><td class="text">by log order, late actions too; Feast can read them after each batch</td>
 <td class="text">counters of their own, which nobody else reads</td></tr>
 <tr><td class="text">state</td><td class="text">a history that answers again, after a crash, what it answered before; fenced</td>
@@ -35,7 +37,8 @@ publish a prediction for each action. Beyond that they differ.</p>
 <tr><td class="text">until</td><td class="text">appended; committed with the checkpoint within a second</td>
 <td class="text">appended</td></tr>
 <tr><td class="text">actions</td><td class="text">a section of the clickstream</td>
-<td class="text">the same one, or its beginning where they are slow; more such sections, which ours answered before, where they are quick</td></tr>
+<td class="text">the same one; its beginning where they are slow, and more such sections, which ours answered before, where they are
+quick</td></tr>
 <tr><td class="text">warm-up</td><td class="text">twice the actions of a drain or more, as Java compiles meanwhile</td>
 <td class="text">2,000 actions</td></tr>
 <tr><td class="text">beside it</td><td class="text">registry, keeper and meter, which are not counted; no archive</td>

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
-import subprocess
-from collections.abc import Iterator
+import shutil
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import orjson
 import psutil
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
 
 from infra.config import Settings
 from infra.contracts import topics
 from infra.contracts.load import load_contracts
-from infra.errors import StreamhouseError
 from infra.stack.supervise import inherited
 from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.answers import Committed
 from tests.benchmarks.processes import Groups, stack_groups
+from tests.benchmarks.programs import Program, running
 from tests.benchmarks.rivals.brief import brief
 from tests.benchmarks.rivals.environment import interpreter
 from tests.benchmarks.sides import Side, own_redis
+
+_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -55,54 +60,65 @@ RIVALS = {
 
 
 @contextlib.contextmanager
-def rival_side(settings: Settings, kind: str, name: str) -> Iterator[Side]:
-    """The rival `kind` of RIVALS with topics and a Redis of its own, which holds what the stack's holds now; both end with the block.
+def rival_side(settings: Settings, kind: str, name: str, rows: Mapping[bytes, bytes] | None = None) -> Iterator[Side]:
+    """The rival `kind` of RIVALS with topics and a Redis of its own, which holds `rows`, or else what the stack's holds now; all that is
+    its own is gone after the block.
 
     It writes no dead letters; the topic for them is there and stays empty, so that a side is a side.
     """
     rival, contracts = RIVALS[kind], load_contracts().topics
     like = {f"{name}-actions": SOURCE_TOPIC, f"{name}-predictions": "predictions", f"{name}-dlq": "user-actions-dlq"}
-    topics.apply(settings, [replace(contracts[original], name=copy) for copy, original in like.items()])
-    _, *sinks = like
-    predictions, dead_letters = (Committed(settings, sink, contracts[like[sink]].partitions) for sink in sinks)
     python = interpreter(settings, rival.environment)
     with contextlib.ExitStack() as ends:
-        port, redis_process = ends.enter_context(own_redis(settings, name))
+        ends.callback(_forget, settings, name, list(like))
+        topics.apply(settings, [replace(contracts[original], name=copy) for copy, original in like.items()])
+        _, *sinks = like
+        predictions, dead_letters = (
+            ends.enter_context(contextlib.closing(Committed(settings, sink, contracts[like[sink]].partitions))) for sink in sinks
+        )
+        port, redis_process = ends.enter_context(own_redis(settings, name, rows))
         command = [str(python), "-P", "-m", f"tests.benchmarks.rivals.{rival.module}", *rival.arguments]
         task = {**brief(settings, name, int(port)), "processes": rival.processes}
         programs = [ends.enter_context(_running(settings, command, task, process)) for process in range(rival.processes)]
         for program in programs:
-            _wait_until_ready(program, name)
-        of_programs = [psutil.Process(program.pid) for program in programs]
+            program.wait_until_ready()
+        of_programs = [psutil.Process(program.process.pid) for program in programs]
 
         def processes() -> Groups:
             return {"broker": stack_groups(settings).get("broker", []), kind: of_programs, "redis": [redis_process]}
 
-        yield Side(name, f"{name}-actions", predictions, dead_letters, processes)
+        def check() -> None:
+            for program in programs:
+                program.check()
+
+        yield Side(name, f"{name}-actions", predictions, dead_letters, processes, check)
 
 
 @contextlib.contextmanager
-def _running(settings: Settings, command: list[str], task: dict[str, Any], process: int) -> Iterator[subprocess.Popen[str]]:
-    folder = settings.state / "rivals" / task["name"] / str(process)
+def _running(settings: Settings, command: list[str], task: dict[str, Any], process: int) -> Iterator[Program]:
+    folder = _folder(settings, task["name"]) / str(process)
     folder.mkdir(parents=True, exist_ok=True)
     told = folder / "brief.json"
     told.touch(0o600)  # the broker's password may stand in it
     told.write_bytes(orjson.dumps({**task, "process": process, "folder": str(folder)}))
     environment = {**inherited(os.environ), "PYTHONPATH": str(settings.root), "STREAMHOUSE_SUPERVISED": str(settings.state)}
-    with subprocess.Popen(
-        [*command, str(told)], cwd=settings.root, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as program:
-        assert program.stdin is not None
-        try:
-            yield program
-            program.stdin.close()
-            program.wait(30)
-        finally:
-            program.kill()
+    with running(f"the rival {task['name']}", [*command, str(told)], environment, settings.root, folder / "said") as program:
+        yield program
 
 
-def _wait_until_ready(program: subprocess.Popen[str], name: str) -> None:
-    assert program.stdout is not None
-    if program.stdout.readline() != "ready\n":
-        message = f"the rival {name} ended at its start; what it said stands above"
-        raise StreamhouseError(message)
+def _folder(settings: Settings, name: str) -> Path:
+    return settings.state / "rivals" / name
+
+
+def _forget(settings: Settings, name: str, its_topics: list[str]) -> None:
+    """Delete what a rival leaves. Where the broker does not answer, that goes with the stack."""
+    shutil.rmtree(_folder(settings, name), ignore_errors=True)
+    client = AdminClient({**settings.kafka.client(), "log_level": "0"})
+    asked = {
+        **client.delete_topics(its_topics, operation_timeout=_SECONDS),
+        **client.delete_consumer_groups([name], request_timeout=_SECONDS),
+    }
+    for future in asked.values():
+        # not every rival has a group, and one that ends as a crash would end it has a member in it for some time
+        with contextlib.suppress(KafkaException):
+            future.result(_SECONDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 import redis
 from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
 from features import feast_bytes as fb
 from features.online import JOIN_KEY, MATERIALIZED, PROFILE, PROJECT
@@ -21,7 +23,8 @@ from tests.benchmarks.actions import Section, records, section_profiles, section
 from tests.benchmarks.answers import Answers, faults, unequal
 from tests.benchmarks.drain import drain
 from tests.benchmarks.rivals.sides import RIVALS, rival_side
-from tests.benchmarks.sides import Side, loop_side
+from tests.benchmarks.sides import Side, loop_side, own_redis, rows_of
+from tests.end_to_end.facts import wait_for
 
 SHOP = open_clickstream(ROOT / "data" / "shop_clickstream.csv.gz")
 SECTIONS = [Section("first", 2000), Section("second", 2000)]
@@ -73,11 +76,34 @@ def test_a_rival_answers_as_we_do(place: Settings, ours: list[Answers], kind: st
     with rival_side(place, kind, f"rival-{kind}") as side:
         theirs = [answered(place, side, section) for section in SECTIONS]
         side.take(afterwards := Answers())
+        if RIVALS[kind].module in ("bare", "quix"):  # the others keep their offsets elsewhere
+            wait_for(lambda: left(place, side.source, group=side.name) == 0, seconds=60)
     assert faults(kind, {}, afterwards) == []
     for one, other in zip(ours, theirs, strict=True):
         assert unequal(kind, one, other) == []
-    if RIVALS[kind].module in ("bare", "quix"):  # the others keep their offsets elsewhere
-        assert left(place, side.source, group=side.name) == 0
+
+
+def test_a_rival_begins_with_what_it_is_given_and_leaves_nothing(place: Settings) -> None:
+    users = list(dict.fromkeys(row.user_id for row in some(SECTIONS[0])))
+    rows = rows_of(place, [*users, "nobody"])
+    assert rows.keys() == {fb.entity_key(PROJECT, JOIN_KEY, user) for user in users}
+    kept = things(place)
+    with own_redis(place, "given", rows) as (port, _), contextlib.closing(redis.Redis(port=int(port))) as untyped:
+        client: Any = untyped
+        assert set(client.keys()) == rows.keys()
+        assert {key: client.dump(key) for key in rows} == rows
+    with rival_side(place, "blobs_2", "given-2", rows) as side:
+        answered(place, side, SECTIONS[0])
+        assert things(place) > kept
+    assert things(place) == kept
+
+
+def things(place: Settings) -> set[str]:
+    """Topics, groups and files that are there."""
+    client = AdminClient({**place.kafka.client()})
+    groups = client.list_consumer_groups(request_timeout=10).result()
+    files = [file for folder in ("redis", "rivals") for file in (place.state / folder).rglob("*") if file.is_file()]
+    return {*client.list_topics(timeout=10).topics, *(group.group_id for group in groups.valid), *map(str, files)} - {"benchmark"}
 
 
 def left(place: Settings, topic: str, *, group: str) -> int:

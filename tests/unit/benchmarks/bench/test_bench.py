@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
+from features.online import row_key
 from infra.config import load_settings
 from jobs.clickstream import Row
 from tests.benchmarks.bench.calm import Calibration, Calm, Watch, _Used, piece_of_work
@@ -88,11 +89,13 @@ def test_a_rival_gets_only_actions_that_ours_answers_too_and_a_quick_one_more_th
     assert min(FULL.rivals[side] for side in ("blobs", "bytewax", "pathway")) > FULL.actions
 
 
-def test_the_first_actions_that_were_asked_keep_their_scores() -> None:
-    rows = [Row(number, "u", number, orjson.dumps({"eventId": f"e{number}"})) for number in range(4)]
-    asked = Asked(rows[:2], {"e0": 0.0, "e1": 0.1}) + Asked(rows[2:], {"e2": 0.2, "e3": 0.3})
-    assert asked.first(3) == Asked(rows[:3], {"e0": 0.0, "e1": 0.1, "e2": 0.2})
+def test_the_first_actions_that_were_asked_keep_their_scores_and_their_users_rows() -> None:
+    rows = [Row(number, "uuuv"[number], number, orjson.dumps({"eventId": f"e{number}"})) for number in range(4)]
+    state = {row_key("u"): b"profile", row_key("v"): b"other"}
+    asked = Asked(rows[:2], {"e0": 0.0, "e1": 0.1}, {row_key("u"): b"profile"}) + Asked(rows[2:], {"e2": 0.2, "e3": 0.3}, state)
+    assert asked.first(3) == Asked(rows[:3], {"e0": 0.0, "e1": 0.1, "e2": 0.2}, {row_key("u"): b"profile"})
     assert asked.first(9) == asked
+    assert asked.state == state
 
 
 def test_every_side_that_a_ratio_names_is_a_rival_and_is_measured() -> None:
