@@ -144,9 +144,8 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
             rows = list(section_rows(clickstream, of_reads))
             drained(settings, ours, rows)
             last = {row.user_id: row for row in rows}
-            store = feature_store(settings)
-            reads(bench, store, list(last), size.rounds, size.read_seconds)
-            freshness(bench, store, list(last.values()), size.rounds, size.fresh)
+            reads(bench, list(last), size.rounds, size.read_seconds)
+            freshness(bench, feature_store(settings), list(last.values()), size.rounds, size.fresh)
         if "guarantees" in parts:
             guarantees.guarantees(bench, ours, clickstream, tuned, size.actions, size.rounds)
         if "growth" in parts:

@@ -5,16 +5,23 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import orjson
 from confluent_kafka import Producer
+from feast import FeatureService
+from numpy.typing import NDArray
 
 from features.activity import FEATURES
+from features.apply import apply, feature_store
 from features.feature_reader import FeatureReader
-from features.online import ACTIVITY
+from features.online import ACTIVITY, JOIN_KEY
 from infra.clock import system_clock
+from infra.config import Settings
 from infra.contracts.codec import rfc3339
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of
@@ -23,58 +30,79 @@ from jobs.clickstream import Row
 from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.answers import AnswersWrong
 from tests.benchmarks.bench.legs import OURS, Run, measured
-from tests.benchmarks.bench.ratios import FRESH, READS
+from tests.benchmarks.bench.ratios import FEAST, FEAST_VECTORS, FRESH, READS
+from tests.benchmarks.sides import own_redis, rows_of
 
-FEAST = "feast"
 BATCH = 512
 _NAMES = [f"{ACTIVITY}:{name}" for name in FEATURES]
 _SEEN_WITHIN = 30.0
 
 
-def reads(run: Run, store: Any, users: Sequence[str], repeats: int, seconds: float) -> None:
-    """Both readers in turn, in batches of 512 distinct users; `store`: Feast's, over the same Redis.
+Read = Callable[[Sequence[str]], object]
+
+
+def reads(run: Run, users: Sequence[str], repeats: int, seconds: float) -> None:
+    """Three readers in turn, in batches of 512 distinct users: ours, Feast's own, and Feast's own from vectors that it made beforehand.
+
+    All read one Redis that holds the users' rows as score_events wrote them: beside the stack's, as Feast makes vectors of all rows of a
+    store, and writes them into these.
 
     Raises:
-        AnswersWrong: they give other values.
+        AnswersWrong: they give other values for any user.
 
     """
     batches = [list(users[i : i + BATCH]) for i in range(0, len(users) - BATCH + 1, BATCH)]
     if not batches:
         message = f"feature reads: expected at least {BATCH} users in the store, got {len(users)}"
         raise StreamhouseError(message)
-    reader = FeatureReader(run.settings.redis.host, run.settings.redis.port)
+    with own_redis(run.settings, "reads", rows_of(run.settings, users)) as (port, _):
+        store, vectors = _stores(run.settings, int(port))
+        with closing(FeatureReader(run.settings.redis.host, int(port))) as reader:
 
-    def ours(batch: Sequence[str]) -> object:
-        return reader.read(batch)
+            def theirs(batch: Sequence[str]) -> Any:
+                return store.get_online_features(features=_NAMES, entity_rows=_entities(batch))
 
-    def theirs(batch: Sequence[str]) -> object:
-        return store.get_online_features(features=_NAMES, entity_rows=[{"user_id": user} for user in batch])
+            def precomputed(batch: Sequence[str]) -> Any:
+                return store.get_online_features(features=vectors, entity_rows=_entities(batch), full_feature_names=True)
 
-    try:
-        for batch in batches[:4]:
-            _same(reader, store, batch)
-        for repeat in range(1, repeats + 1):
-            for side, read in ((OURS, ours), (FEAST, theirs)):
-
-                def timed(read: Callable[[Sequence[str]], object] = read) -> dict[str, Any]:
-                    return _timed(read, batches, seconds)
-
-                measured(run, READS, side, repeat, timed)
-    finally:
-        reader.close()
+            for batch in batches:
+                ours = reader.read(batch).values
+                _same(FEAST, batch, ours, _columns(theirs(batch), FEATURES))
+                _same(FEAST_VECTORS, batch, ours, _columns(precomputed(batch), [f"{ACTIVITY}__{name}" for name in FEATURES]))
+            sides: dict[str, Read] = {OURS: reader.read, FEAST: theirs, FEAST_VECTORS: precomputed}
+            for repeat in range(1, repeats + 1):
+                for side, read in sides.items():
+                    measured(run, READS, side, repeat, partial(_timed, read, batches, seconds))
 
 
-def _same(reader: FeatureReader, store: Any, batch: Sequence[str]) -> None:
-    found = store.get_online_features(features=_NAMES, entity_rows=[{"user_id": user} for user in batch]).to_dict()
-    theirs = np.array([[np.nan if value is None else value for value in found[name]] for name in FEATURES], np.float64).T
-    ours = reader.read(batch).values
+def _stores(settings: Settings, port: int) -> tuple[Any, Any]:
+    """Feast over the Redis at this port, with a registry of its own, and a service whose vectors it has made."""
+    own = replace(settings, state=settings.state / "reads", redis=replace(settings.redis, port=port))
+    apply(own)
+    store: Any = feature_store(own)
+    view = store.get_feature_view(ACTIVITY)
+    store.apply([FeatureService(name="vectors", features=[view[list(FEATURES)]], precompute_online=True)])
+    store.precompute_feature_service("vectors")
+    return store, store.get_feature_service("vectors")
+
+
+def _entities(batch: Sequence[str]) -> list[dict[str, str]]:
+    return [{JOIN_KEY: user} for user in batch]
+
+
+def _columns(found: Any, names: Sequence[str]) -> NDArray[np.float64]:
+    read = found.to_dict()
+    return np.array([[np.nan if value is None else value for value in read[name]] for name in names], np.float64).T
+
+
+def _same(side: str, batch: Sequence[str], ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> None:
     if not np.array_equal(ours, theirs, equal_nan=True):
         i, j = np.argwhere(~((ours == theirs) | (np.isnan(ours) & np.isnan(theirs))))[0]
-        message = f"feature reads: user {batch[i]}, {FEATURES[j]}: expected {theirs[i, j]}, as Feast reads it, got {ours[i, j]}"
+        message = f"feature reads: user {batch[i]}, {FEATURES[j]}: expected {theirs[i, j]}, as {side} reads it, got {ours[i, j]}"
         raise AnswersWrong(message)
 
 
-def _timed(read: Callable[[Sequence[str]], object], batches: Sequence[Sequence[str]], seconds: float) -> dict[str, Any]:
+def _timed(read: Read, batches: Sequence[Sequence[str]], seconds: float) -> dict[str, Any]:
     took: list[float] = []
     began = time.perf_counter()
     while (now := time.perf_counter()) - began < seconds or len(took) < 2:

@@ -21,7 +21,7 @@ from tests.benchmarks.bench.command import FULL, QUICK, as_json
 from tests.benchmarks.bench.drains import Asked, Plan
 from tests.benchmarks.bench.legs import OURS, TRIES, Leg, Run, counted, measured
 from tests.benchmarks.bench.page import Report, page
-from tests.benchmarks.bench.ratios import BLOBS, DRAIN, FRAMEWORKS, INTERVALS, RATIOS, READS, ROWS, latency
+from tests.benchmarks.bench.ratios import BLOBS, DRAIN, FEAST, FEAST_VECTORS, FRAMEWORKS, INTERVALS, RATIOS, READS, ROWS, latency
 from tests.benchmarks.latency import histogram_of
 from tests.benchmarks.rivals.sides import RIVALS
 
@@ -51,7 +51,8 @@ def some_legs() -> list[Leg]:
         a_drain("blobs", 0, 80_000),
         *(leg(latency(interval), OURS, 0, committed_p99=1000.0, **waits) for interval in INTERVALS),
         leg(READS, OURS, 0, rows_per_second=600_000.0),
-        leg(READS, "feast", 0, rows_per_second=6_000.0),
+        leg(READS, FEAST, 0, rows_per_second=6_000.0),
+        leg(READS, FEAST_VECTORS, 0, rows_per_second=20_000.0),
     ]
 
 
@@ -66,6 +67,7 @@ def some_legs() -> list[Leg]:
         ("R4 commit 1s", 1000, True),
         ("R4 commit 100ms", 1000, False),
         ("R6 reads", 100, True),
+        ("R6 vectors", 30, False),
     ],
 )
 def test_ours_counts_by_its_worst_run_and_a_rival_by_its_best(name: str, number: float, is_met: bool) -> None:
@@ -200,7 +202,15 @@ def test_the_page_shows_every_ratio_with_its_target_and_where_we_are_behind() ->
         assert f">{ratio.name}<" in text
         assert ratio.wanted in text
     behind = text[text.index("Where we are behind") :]
-    assert re.findall(r"<li>([^,]+),", behind) == ["R1 rows", "R1 blobs", "R1 rate", "R4 p50", "R4 commit 100ms", "R4 commit 250ms"]
+    assert re.findall(r"<li>([^,]+),", behind) == [
+        "R1 rows",
+        "R1 blobs",
+        "R1 rate",
+        "R4 p50",
+        "R4 commit 100ms",
+        "R4 commit 250ms",
+        "R6 vectors",
+    ]
     assert "1 do not count" in text
     assert "&lt;2&gt;" in text
     assert "<script" not in text
