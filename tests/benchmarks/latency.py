@@ -9,7 +9,8 @@ from __future__ import annotations
 import gc
 import threading
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,7 +21,7 @@ from infra.config import Settings
 from infra.contracts.partitioner import partition_of
 from infra.errors import StreamhouseError
 from jobs.clickstream import Row
-from tests.benchmarks.answers import Answers, Place, Sent, place
+from tests.benchmarks.answers import Answers, AnswersWrong, Place, Sent, place
 from tests.benchmarks.drain import STALLED_SECONDS
 from tests.benchmarks.processes import Meter
 from tests.benchmarks.sides import Side
@@ -103,16 +104,21 @@ class _Watcher:
 def latency(
     settings: Settings, side: Side, rows: Sequence[Row], partitions: int, per_second: int, warm: int = 0
 ) -> tuple[Latency, Sent, Answers]:
-    """Send the rows at their times and wait until each is answered; the first `warm` of them are not counted."""
+    """Send the rows at their times and wait until each is answered; the first `warm` of them are not counted.
+
+    Raises:
+        AnswersWrong: one of the consumers that were timed did not see each prediction once, or not as the other saw it.
+
+    """
     watchers = [_Watcher(settings, side.predictions.topic, partitions, isolation) for isolation in ISOLATIONS]
     meter, began = Meter(side.processes), time.perf_counter()
     gc.disable()  # a collection would stand between a prediction and its time
     try:
-        due, sent, late = _send(settings, side.source, rows, partitions, per_second)
+        due, sent, late = send_at_rate(settings, side.source, rows, partitions, per_second)
         heard, before = time.monotonic(), -1
-        while len(watchers[1].seen) < len(rows) and time.monotonic() - heard < STALLED_SECONDS:
-            if len(watchers[1].seen) != before:
-                heard, before = time.monotonic(), len(watchers[1].seen)
+        while (least := min(len(watcher.seen) for watcher in watchers)) < len(rows) and time.monotonic() - heard < STALLED_SECONDS:
+            if least != before:
+                heard, before = time.monotonic(), least
             side.check()
             time.sleep(0.1)
     finally:
@@ -120,6 +126,9 @@ def latency(
         took, cpu_seconds = time.perf_counter() - began, meter.cpu_seconds()
         for watcher in watchers:
             watcher.close()
+    seen = {isolation: [value for _, value in watcher.seen] for isolation, watcher in zip(ISOLATIONS, watchers, strict=True)}
+    if said := unlike(side.name, sent.values(), seen):
+        raise AnswersWrong("\n".join(said))
     milliseconds, histogram = {}, {}
     for isolation, watcher in zip(ISOLATIONS, watchers, strict=True):
         first: dict[Place, float] = {}
@@ -137,7 +146,28 @@ def latency(
     )
 
 
-def _send(
+def unlike(name: str, sent: Iterable[Place], seen: Mapping[str, Sequence[bytes]]) -> list[str]:
+    """Where a consumer, by isolation level, did not see each prediction once and as the others saw it; a sentence each."""
+    wanted, said, first = set(sent), [], dict[Place, bytes]()
+    for isolation, predictions in seen.items():
+        had = [(place(value), value) for value in predictions]
+        by_place = dict(had)
+        found = {
+            "did not see": wanted - by_place.keys(),
+            "saw, though they were not sent,": by_place.keys() - wanted,
+            "saw twice": {where for where, count in Counter(where for where, _ in had).items() if count > 1},
+            "saw otherwise than another consumer": {where for where, value in had if first.setdefault(where, value) != value},
+        }
+        said += [
+            f"{name}: a {isolation} consumer {what} the predictions of {len(places)} of {len(wanted)} actions,"
+            f" the first at (partition, offset) {min(places)}"
+            for what, places in found.items()
+            if places
+        ]
+    return said
+
+
+def send_at_rate(
     settings: Settings, topic: str, rows: Sequence[Row], partitions: int, per_second: int
 ) -> tuple[list[float], dict[int, Place], list[float]]:
     """When each row was due, where it lies, and how many ms late it was handed to the client."""
