@@ -35,7 +35,7 @@ from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.bench import costs, growth, guarantees
 from tests.benchmarks.bench.calm import Calm
 from tests.benchmarks.bench.drains import Plan, drained, drains
-from tests.benchmarks.bench.feature_reads import freshness, reads
+from tests.benchmarks.bench.feature_reads import freshness, load_sections, reads
 from tests.benchmarks.bench.latencies import latencies, sections
 from tests.benchmarks.bench.legs import TRIES, Leg, Run, counted
 from tests.benchmarks.bench.page import Report, page, said_of, text
@@ -69,6 +69,9 @@ class Size:
     latency_seconds: int
     read_seconds: float
     fresh: int
+    """Actions of which it is told how soon Feast sees each, in each round, on a stack at rest."""
+    fresh_seconds: int
+    """For how long the same is told beside the load."""
     growth: growth.Plan
     costs: costs.Plan
 
@@ -84,7 +87,8 @@ FULL = Size(  # a drain takes five seconds or more on two cores of 2024, of whic
     intervals=INTERVALS,
     latency_seconds=15,
     read_seconds=1.5,
-    fresh=100,
+    fresh=250,
+    fresh_seconds=12,
     growth=growth.FULL,
     costs=costs.Plan(actions=300_000, submits=3, starts=2, rest_seconds=30),
 )
@@ -96,7 +100,8 @@ QUICK = Size(  # two seconds or more
     intervals=("100ms", DEFAULT),
     latency_seconds=5,
     read_seconds=0.5,
-    fresh=40,
+    fresh=60,
+    fresh_seconds=4,
     growth=growth.QUICK,
     costs=costs.Plan(actions=40_000, submits=1, starts=1, rest_seconds=10),
 )
@@ -125,8 +130,9 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
     # the default comes last, and the reads with it
     intervals = tuple(sorted(size.intervals, key=lambda interval: interval == DEFAULT))
     of_turns = guarantees.sections(size.rounds, size.actions) if "guarantees" in parts else []
+    beside = load_sections(size.rounds, size.fresh_seconds)
     of_latency = sections(intervals, size.rounds, size.latency_seconds, TRIES)
-    bring_profiles(settings, clickstream, [*plan.sections(), *of_latency, of_reads, *of_turns, size.costs.section()])
+    bring_profiles(settings, clickstream, [*plan.sections(), *of_latency, of_reads, *of_turns, *beside, size.costs.section()])
     tuned = {name: str(value) for name, value in DRAINED_WITH.items()}
     for sentence in submit(load_settings({**settings.environment, **tuned}), GROUP):
         say(sentence)
@@ -145,7 +151,8 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
             drained(settings, ours, rows)
             last = {row.user_id: row for row in rows}
             reads(bench, list(last), size.rounds, size.read_seconds)
-            freshness(bench, feature_store(settings), list(last.values()), size.rounds, size.fresh)
+            coming = (list(section_rows(clickstream, section)) for section in beside)
+            freshness(bench, ours, feature_store(settings), list(last.values()), size.rounds, size.fresh, coming)
         if "guarantees" in parts:
             guarantees.guarantees(bench, ours, clickstream, tuned, size.actions, size.rounds)
         if "growth" in parts:

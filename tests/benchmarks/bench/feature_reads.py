@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -12,7 +14,7 @@ from typing import Any
 
 import numpy as np
 import orjson
-from confluent_kafka import Producer
+from confluent_kafka import KafkaError, Message, Producer
 from feast import FeatureService
 from numpy.typing import NDArray
 
@@ -28,14 +30,17 @@ from infra.contracts.partitioner import partition_of
 from infra.errors import StreamhouseError
 from jobs.clickstream import Row
 from jobs.scoring_parts import SOURCE_TOPIC
-from tests.benchmarks.answers import AnswersWrong
-from tests.benchmarks.bench.legs import OURS, Run, measured
-from tests.benchmarks.bench.ratios import FEAST, FEAST_VECTORS, FRESH, READS
-from tests.benchmarks.sides import own_redis, rows_of
+from tests.benchmarks.actions import Section
+from tests.benchmarks.answers import Answers, AnswersWrong, Place, Sent, faults
+from tests.benchmarks.bench.legs import OURS, TRIES, Run, measured
+from tests.benchmarks.bench.ratios import FEAST, FEAST_VECTORS, FRESH, FRESH_LOADED, PER_SECOND, READS
+from tests.benchmarks.latency import send_at_rate
+from tests.benchmarks.sides import Side, own_redis, rows_of
 
 BATCH = 512
 _NAMES = [f"{ACTIVITY}:{name}" for name in FEATURES]
 _SEEN_WITHIN = 30.0
+_BEGINS_SECONDS = 1.0  # a sender that is asked to send does so by then
 
 
 Read = Callable[[Sequence[str]], object]
@@ -111,38 +116,96 @@ def _timed(read: Read, batches: Sequence[Sequence[str]], seconds: float) -> dict
     return {"rows_per_second": BATCH * len(took) / sum(took), "batch_ms_p50": float(np.median(took)) * 1000, "batches": len(took)}
 
 
-def freshness(run: Run, store: Any, rows: Sequence[Row], repeats: int, each: int) -> None:
-    """Milliseconds from sending an action until Feast's own reader counts it, one action after the other.
+def freshness(run: Run, side: Side, store: Any, rows: Sequence[Row], repeats: int, each: int, loads: Iterator[Sequence[Row]]) -> None:
+    """Milliseconds from sending an action until Feast's own reader counts it, one action after the other: on a stack that has nothing else
+    to do, and while the actions of one of `loads` come at a fixed rate.
 
-    `rows`: the last actions of users that are in the store, more than all repeats take.
+    `rows`: the last actions of users that are in the store; they go on from there, each in turn.
+
+    Raises:
+        AnswersWrong: an action was left unanswered or answered twice.
+
     """
-    producer = Producer({**run.settings.kafka.client(), "enable.idempotence": True, "linger.ms": 0})
     partitions = load_contracts().topics[SOURCE_TOPIC].partitions
-    left = list(rows)
+    one_by_one = _OneByOne(run.settings, store, rows, partitions)
 
-    def seen() -> dict[str, Any]:
-        waits = [_until_seen(store, producer, left.pop(), partitions) for _ in range(each)]
-        return {"p50": float(np.percentile(waits, 50)), "p99": float(np.percentile(waits, 99)), "max": max(waits), "actions": each}
+    def figures(waits: Sequence[float], sent: Sent) -> dict[str, Any]:
+        _see_answers(side, sent | one_by_one.sent())
+        return {"p50": float(np.percentile(waits, 50)), "p99": float(np.percentile(waits, 99)), "max": max(waits), "actions": len(waits)}
 
-    for repeat in range(1, repeats + 1):
-        measured(run, FRESH, OURS, repeat, seen)
-    producer.flush(30)
+    def at_rest() -> dict[str, Any]:
+        return figures([one_by_one.wait() for _ in range(each)], {})
+
+    # in a process of its own: in a thread it would wait for the reader's Python, and the reader for it
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as sender:
+        sender.submit(send_at_rate, run.settings, SOURCE_TOPIC, [], partitions, PER_SECOND).result()  # it has imported what it needs
+
+        def beside_load() -> dict[str, Any]:
+            sending = sender.submit(send_at_rate, run.settings, SOURCE_TOPIC, next(loads), partitions, PER_SECOND)
+            time.sleep(_BEGINS_SECONDS)
+            waits = [one_by_one.wait()]
+            while not sending.done():
+                waits.append(one_by_one.wait())
+            return figures(waits, dict.fromkeys(sending.result()[1].values()))
+
+        for repeat in range(1, repeats + 1):
+            measured(run, FRESH, OURS, repeat, at_rest)
+            measured(run, FRESH_LOADED, OURS, repeat, beside_load)
 
 
-def _until_seen(store: Any, producer: Producer, row: Row, partitions: int) -> float:
-    name, entity = "actions_7d", [{"user_id": row.user_id}]
+def load_sections(repeats: int, seconds: int) -> list[Section]:
+    """What comes beside while freshness is measured."""
+    return [Section(f"fresh-load-{number}", seconds * PER_SECOND) for number in range(repeats * TRIES)]
 
-    def count() -> int:
-        return int(store.get_online_features(features=[f"{ACTIVITY}:{name}"], entity_rows=entity).to_dict()[name][0] or 0)
 
-    before, event = count(), orjson.loads(row.value)
-    event |= {"eventId": str(uuid.uuid4()), "timestamp": rfc3339(min(row.time + 1000, system_clock()))}
-    value = orjson.dumps(event)
-    began = time.perf_counter()
-    producer.produce(SOURCE_TOPIC, value, row.user_id.encode(), partition_of(row.user_id, partitions))
-    producer.poll(0)
-    while count() <= before:
-        if time.perf_counter() - began > _SEEN_WITHIN:
-            message = f"freshness: Feast does not see an action of user {row.user_id} within {_SEEN_WITHIN:.0f} s"
-            raise StreamhouseError(message)
-    return (time.perf_counter() - began) * 1000
+class _OneByOne:
+    """Actions that are sent one after the other, each when Feast has seen the one before."""
+
+    def __init__(self, settings: Settings, store: Any, rows: Sequence[Row], partitions: int) -> None:
+        self._store, self._rows, self._partitions = store, rows, partitions
+        self._producer = Producer({**settings.kafka.client(), "enable.idempotence": True, "linger.ms": 0})
+        self._number = 0
+        self._places: list[Place] = []
+
+    def wait(self) -> float:
+        """Milliseconds until the next one was seen."""
+        turn, at = divmod(self._number, len(self._rows))
+        self._number += 1
+        row = self._rows[at]
+        before, event = self._count(row.user_id), orjson.loads(row.value)
+        event |= {"eventId": str(uuid.uuid4()), "timestamp": rfc3339(min(row.time + 1000 * (turn + 1), system_clock()))}
+        value, key = orjson.dumps(event), row.user_id.encode()
+        began = time.perf_counter()
+        self._producer.produce(SOURCE_TOPIC, value, key, partition_of(row.user_id, self._partitions), on_delivery=self._delivered)
+        self._producer.poll(0)
+        while self._count(row.user_id) <= before:
+            if time.perf_counter() - began > _SEEN_WITHIN:
+                message = f"freshness: Feast does not see an action of user {row.user_id} within {_SEEN_WITHIN:.0f} s"
+                raise StreamhouseError(message)
+        return (time.perf_counter() - began) * 1000
+
+    def sent(self) -> Sent:
+        """Those since the last call."""
+        self._producer.flush(30)
+        places, self._places = self._places, []
+        return dict.fromkeys(places)
+
+    def _count(self, user: str) -> int:
+        name = "actions_7d"
+        found = self._store.get_online_features(features=[f"{ACTIVITY}:{name}"], entity_rows=_entities([user])).to_dict()
+        return int(found[name][0] or 0)
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is not None:
+            text = f"{SOURCE_TOPIC} did not take an action: {error.str()}"
+            raise StreamhouseError(text)
+        self._places.append((message.partition() or 0, message.offset() or 0))
+
+
+def _see_answers(side: Side, sent: Sent) -> None:
+    got, deadline = Answers(), time.monotonic() + _SEEN_WITHIN
+    while len(got.of) + len(got.refused) < len(sent) and time.monotonic() < deadline:
+        time.sleep(0.2)
+        side.take(got)
+    if said := faults(side.name, sent, got):
+        raise AnswersWrong("\n".join(said))

@@ -106,6 +106,7 @@ def test_every_side_that_a_ratio_names_is_a_rival_and_is_measured() -> None:
     assert {*FULL.rivals} >= {*ROWS, *BLOBS, *FRAMEWORKS}
     assert {*QUICK.rivals} <= {*FULL.rivals}
     assert FULL.rounds >= 5
+    assert FULL.rounds * FULL.fresh >= 1000
     assert len(BY_NAME) == len(RATIOS)
 
 
