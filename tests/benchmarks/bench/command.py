@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -115,6 +116,8 @@ class Found:
     calm: Calm | None = None
     started: float = dataclasses.field(default_factory=time.monotonic)
     load: float = dataclasses.field(default_factory=lambda: os.getloadavg()[0])
+    is_complete: bool = False
+    """Whether all that was asked for was measured, and nothing ended the run before."""
 
 
 def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> None:
@@ -176,10 +179,15 @@ def report(settings: Settings, found: Found, command: str, *, is_whole: bool) ->
     )
 
 
-def write(folder: Path, made: Report) -> None:
+def name_of(*, quick: bool, is_whole: bool) -> str:
+    """Of the files: those of a whole run are not overwritten by one that says less."""
+    return "bench" if is_whole else "bench-quick" if quick else "bench-part"
+
+
+def write(folder: Path, name: str, made: Report) -> None:
     """The files, each whole."""
-    write_whole(folder / "bench.json", as_json(made).decode())
-    write_whole(folder / "bench.html", page(made))
+    write_whole(folder / f"{name}.json", as_json(made).decode())
+    write_whole(folder / f"{name}.html", page(made))
 
 
 def as_json(made: Report) -> bytes:
@@ -227,7 +235,10 @@ def shown(made: Report) -> Table:
 
 def main(
     quick: Annotated[bool, typer.Option("--quick", help="fewer and shorter runs, within five minutes; its numbers say less")] = False,
-    out: Annotated[Path | None, typer.Option(help="where bench.json and bench.html are written [default: .streamhouse/bench]")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="where bench.json and bench.html are written, or bench-quick.*, bench-part.* [default: .streamhouse/bench]"),
+    ] = None,
     only: Annotated[str, typer.Option(help="parts to measure, of " + ", ".join(PARTS))] = ",".join(PARTS),
 ) -> None:
     """Measure this project beside its rivals, on a stack of its own. Example: ./streamhouse bench --quick"""
@@ -243,7 +254,8 @@ def main(
         here = load_settings()
         folder = out or here.installed / "bench"
         folder.mkdir(parents=True, exist_ok=True)
-        write_whole(folder / "bench.json", "{}")  # that it can be written is seen before an hour is spent
+        with tempfile.TemporaryFile(dir=folder):  # that it can be written is seen before an hour is spent
+            pass
         if "drain" in parts:
             for environment in sorted({RIVALS[rival].environment for rival in size.rivals}):
                 interpreter(here, environment)
@@ -251,18 +263,30 @@ def main(
             found = Found()
             try:
                 run(settings, size, parts, found)
+                found.is_complete = True
             finally:  # before the stack ends, and whatever happened
-                made = report(settings, found, command, is_whole=is_whole)
-                write(folder, made)
+                is_whole = is_whole and found.is_complete
+                made, name = report(settings, found, command, is_whole=is_whole), name_of(quick=quick, is_whole=is_whole)
+                write(folder, name, made)
+                print(f"the page: {_short(folder / name)}.html; every number: {_short(folder / name)}.json", file=sys.stderr)
     except (StreamhouseError, OSError, KafkaException, redis.RedisError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
+    except (KeyboardInterrupt, SystemError) as error:  # a C library that calls back into Python makes the second of the first
+        if not interrupts.came:
+            raise
+        print("interrupted; what was measured until then is written", file=sys.stderr)
+        raise typer.Exit(128 + interrupts.came[0]) from error
     console.print(shown(made))
-    with contextlib.suppress(ValueError):
-        folder = folder.resolve().relative_to(Path.cwd())
     behind = ", ".join(ratio.name for ratio, _ in made.behind())
     console.print(f"behind our targets: {behind}" if behind else "behind our targets in nothing that was measured")
-    console.print(f"the page: {folder / 'bench.html'}; every number: {folder / 'bench.json'}", highlight=False)
+
+
+def _short(path: Path) -> Path:
+    """As a person in this folder would write it."""
+    with contextlib.suppress(ValueError):
+        return path.resolve().relative_to(Path.cwd())
+    return path
 
 
 @contextlib.contextmanager

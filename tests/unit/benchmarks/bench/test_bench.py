@@ -17,7 +17,7 @@ from features.online import row_key
 from infra.config import load_settings
 from jobs.clickstream import Row
 from tests.benchmarks.bench.calm import Calibration, Calm, Watch, _Used, piece_of_work
-from tests.benchmarks.bench.command import FULL, QUICK, as_json
+from tests.benchmarks.bench.command import FULL, QUICK, as_json, name_of
 from tests.benchmarks.bench.drains import Asked, Plan
 from tests.benchmarks.bench.legs import OURS, TRIES, Leg, Run, counted, measured
 from tests.benchmarks.bench.page import Report, page
@@ -137,6 +137,11 @@ def test_a_verdict_of_few_runs_says_how_many_and_a_part_of_a_run_that_it_is_one(
     assert ">met<" in whole
     assert "Not a whole run" not in whole
     assert "Not a whole run" in page(Report("./streamhouse bench --quick", {}, {}, legs, legs, 60.0, is_whole=False))
+
+
+def test_only_a_whole_run_takes_the_place_of_a_whole_run() -> None:
+    names = [name_of(quick=quick, is_whole=is_whole) for quick, is_whole in ((False, True), (True, False), (False, False))]
+    assert names == ["bench", "bench-quick", "bench-part"]
 
 
 def run_with(seconds: Iterator[float], told: list[str]) -> Run:
