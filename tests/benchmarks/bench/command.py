@@ -229,7 +229,7 @@ def shown(made: Report) -> Table:
             is_met = not value.disturbed and ratio.is_met(value)
             colour = "green" if is_met else "dim" if value.disturbed else "red"
             verdict = f"[{colour}]{said_of(value, is_met=is_met)}[/]"
-            table.add_row(ratio.name, ratio.what, text(value.number) + ratio.unit, ratio.wanted, verdict)
+            table.add_row(ratio.name, ratio.what, text(value.number, ratio.target) + ratio.unit, ratio.wanted, verdict)
     return table
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
@@ -96,9 +97,17 @@ def page(report: Report) -> str:
     )
 
 
-def text(value: float) -> str:
-    """A number with as many digits as tell something."""
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:,.3g}"
+def text(value: float, target: float | None = None) -> str:
+    """A number with as many digits as tell something, and with as many more as tell on which side of the target it lies."""
+    for more in range(17):
+        digits = max(0, more + 2 - (math.floor(math.log10(abs(value))) if value else 0)) if abs(value) < 1000 else more
+        shown = f"{value:,.{digits}f}"
+        if not more and digits:
+            shown = shown.rstrip("0").rstrip(".")
+        read = float(shown.replace(",", ""))
+        if target is None or (read < target, read > target) == (value < target, value > target):
+            return shown
+    return repr(value)
 
 
 def _verdict(report: Report) -> str:
@@ -118,7 +127,7 @@ def _table(report: Report) -> str:
     rows = []
     for ratio, value in report.results():
         is_met = value is not None and not value.disturbed and ratio.is_met(value)
-        number = NONE if value is None else text(value.number) + ratio.unit
+        number = NONE if value is None else text(value.number, ratio.target) + ratio.unit
         verdict = said_of(value, is_met=is_met)
         kind = "none" if value is None or value.disturbed else "better" if is_met else "worse"
         made_of = "" if value is None else f"<br><small>{escape(value.made_of)}</small>"
@@ -143,7 +152,7 @@ def _behind(report: Report) -> str:
     behind = report.behind()
     if not behind:
         return "<h2>Where we are behind</h2><p>Nowhere in this run, among what it measured.</p>"
-    items = [f"<li>{escape(r.name)}, {escape(r.what)}: {text(v.number)}{r.unit}, wanted {r.wanted}</li>" for r, v in behind]
+    items = [f"<li>{escape(r.name)}, {escape(r.what)}: {text(v.number, r.target)}{r.unit}, wanted {r.wanted}</li>" for r, v in behind]
     return f"<h2>Where we are behind</h2><ul>{''.join(items)}</ul>"
 
 

@@ -20,7 +20,7 @@ from tests.benchmarks.bench.calm import Calibration, Calm, Watch, _Used, piece_o
 from tests.benchmarks.bench.command import FULL, QUICK, as_json, name_of
 from tests.benchmarks.bench.drains import Asked, Plan
 from tests.benchmarks.bench.legs import OURS, TRIES, Leg, Run, counted, measured
-from tests.benchmarks.bench.page import Report, page
+from tests.benchmarks.bench.page import Report, page, text
 from tests.benchmarks.bench.ratios import BLOBS, DRAIN, FEAST, FEAST_VECTORS, FRAMEWORKS, INTERVALS, RATIOS, READS, ROWS, latency
 from tests.benchmarks.latency import histogram_of
 from tests.benchmarks.rivals.sides import RIVALS
@@ -142,6 +142,28 @@ def test_a_verdict_of_few_runs_says_how_many_and_a_part_of_a_run_that_it_is_one(
 def test_only_a_whole_run_takes_the_place_of_a_whole_run() -> None:
     names = [name_of(quick=quick, is_whole=is_whole) for quick, is_whole in ((False, True), (True, False), (False, False))]
     assert names == ["bench", "bench-quick", "bench-part"]
+
+
+@pytest.mark.parametrize(
+    ("value", "target", "shown"),
+    [
+        (4.004, 4, "4.004"),
+        (3.9996, 4, "3.9996"),
+        (4.0, 4, "4"),
+        (0.9699999, 0.97, "0.9699999"),
+        (59_999.7, 60_000, "59,999.7"),
+        (60_000.2, 60_000, "60,000.2"),
+        (21_451.3, 60_000, "21,451"),
+        (0.30512, 1.3, "0.305"),
+        (104.26, 20, "104"),
+        (0.0, 0.05, "0"),
+        (-0.0312, 0.05, "-0.0312"),
+        (999.96, None, "1,000"),
+        (62.849, None, "62.8"),
+    ],
+)
+def test_a_number_shows_on_which_side_of_its_target_it_lies(value: float, target: float | None, shown: str) -> None:
+    assert text(value, target) == shown
 
 
 def run_with(seconds: Iterator[float], told: list[str]) -> Run:
