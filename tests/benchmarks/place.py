@@ -14,6 +14,7 @@ from pathlib import Path
 
 import confluent_kafka
 import psutil
+from filelock import FileLock, Timeout
 
 from features.materialize import materialize_profiles
 from infra.config import Settings, load_settings
@@ -31,7 +32,8 @@ def stack(changed: Mapping[str, str], *, here: bool) -> Iterator[Settings]:
     """A stack of its own, ended and deleted afterwards; or, `here`, the one of the environment's STREAMHOUSE_ variables, which is up.
 
     Raises:
-        StreamhouseError: settings are to be changed `here`, where the services have read them already.
+        StreamhouseError: settings are to be changed `here`, where the services have read them already; or another benchmark's stack is up
+            in the same folder, which this one would end.
 
     """
     if here and changed:
@@ -39,7 +41,19 @@ def stack(changed: Mapping[str, str], *, here: bool) -> Iterator[Settings]:
         raise StreamhouseError(message)
     # what apply and Feast print is none of the report
     with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as ends:
+        if not here:
+            ends.enter_context(_alone(load_settings()))
         yield load_settings() if here else ends.enter_context(fresh_stack("benchmark", keep=False, **changed))
+
+
+@contextlib.contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    try:
+        with FileLock(settings.installed / "benchmark.lock", timeout=0):
+            yield
+    except Timeout:
+        message = "a benchmark runs already; wait for its end, or end it"
+        raise StreamhouseError(message) from None
 
 
 def overrides(texts: Sequence[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ from tests.end_to_end.stacks import fresh_stack
 @pytest.fixture(scope="module")
 def ground() -> Iterator[Settings]:
     """One stack for all benchmarks, up and applied and without jobs."""
-    with fresh_stack("benchmark") as settings:
+    with fresh_stack("benchmark-test") as settings:
         yield settings
 
 

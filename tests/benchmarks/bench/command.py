@@ -11,7 +11,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +20,6 @@ import orjson
 import redis
 import typer
 from confluent_kafka import KafkaException
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
@@ -68,6 +67,8 @@ class Size:
     rivals: dict[str, int]
     intervals: tuple[str, ...]
     latency_seconds: int
+    read_actions: int
+    """Whose users are read."""
     read_seconds: float
     fresh: int
     """Actions of which it is told how soon Feast sees each, in each round, on a stack at rest."""
@@ -87,6 +88,7 @@ FULL = Size(  # a drain takes five seconds or more on two cores of 2024, of whic
     },
     intervals=INTERVALS,
     latency_seconds=15,
+    read_actions=150_000,
     read_seconds=1.5,
     fresh=250,
     fresh_seconds=12,
@@ -100,6 +102,7 @@ QUICK = Size(  # two seconds or more
     rivals={"rows": 7_000, "fields": 160_000, "blobs": 240_000, "quix": 90_000, "bytewax": 140_000, "pathway": 120_000},
     intervals=("100ms", DEFAULT),
     latency_seconds=5,
+    read_actions=60_000,
     read_seconds=0.5,
     fresh=60,
     fresh_seconds=4,
@@ -129,7 +132,7 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
 
     clickstream = open_clickstream(settings.root / "data" / "shop_clickstream.csv.gz")
     plan = Plan(size.actions, size.rivals, size.rounds, size.more_rounds)
-    of_reads = Section("reads", size.actions)
+    of_reads = Section("reads", size.read_actions)
     # the default comes last, and the reads with it
     intervals = tuple(sorted(size.intervals, key=lambda interval: interval == DEFAULT))
     of_turns = guarantees.sections(size.rounds, size.actions) if "guarantees" in parts else []
@@ -259,7 +262,7 @@ def main(
         if "drain" in parts:
             for environment in sorted({RIVALS[rival].environment for rival in size.rivals}):
                 interpreter(here, environment)
-        with _one_at_a_time(here), stack(_ROOM, here=False) as settings:
+        with stack(_ROOM, here=False) as settings:
             found = Found()
             try:
                 run(settings, size, parts, found)
@@ -287,22 +290,6 @@ def _short(path: Path) -> Path:
     with contextlib.suppress(ValueError):
         return path.resolve().relative_to(Path.cwd())
     return path
-
-
-@contextlib.contextmanager
-def _one_at_a_time(settings: Settings) -> Iterator[None]:
-    """A second run would end the first one's stack, which lies in the same folder.
-
-    Raises:
-        StreamhouseError: one runs already.
-
-    """
-    try:
-        with FileLock(settings.installed / "benchmark.lock", timeout=0):
-            yield
-    except Timeout:
-        message = "a bench runs already; wait for its end, or end it"
-        raise StreamhouseError(message) from None
 
 
 if __name__ == "__main__":
