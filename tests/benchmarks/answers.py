@@ -209,13 +209,13 @@ def unequal(name: str, ours: Answers, theirs: Answers, tolerance: float = 1e-6) 
 def unequal_scores(name: str, ours: Mapping[str, float], theirs: Answers, tolerance: float = 1e-6) -> list[str]:
     """The same, where of ours the score by the action's id is all that was kept."""
     other = scores(theirs)
-    both = sorted(ours.keys() & other.keys())
+    both = ours.keys() & other.keys()
     found = {
         "left unanswered": sorted(ours.keys() - other.keys()),
         "answered though we did not": sorted(other.keys() - ours.keys()),
-        (differing := f"differ by more than {tolerance:g}"): [
+        (differing := f"differ by more than {tolerance:g}"): sorted(
             action for action in both if not abs(ours[action] - other[action]) <= tolerance
-        ],
+        ),
     }
     said = [f"{name}: {len(actions)} of {len(ours)} actions {what}, the first {actions[0]}" for what, actions in found.items() if actions]
     if differ := found[differing]:
