@@ -39,7 +39,8 @@ def ground() -> Iterator[Settings]:
 
 
 @pytest.mark.timeout(900)
-def test_a_small_bench_tells_what_it_measured(ground: Settings, tmp_path: Path) -> None:
+def test_a_small_bench_tells_what_it_measured(ground: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tests.benchmarks.bench.legs.TRIES", 1)  # other tests disturb it, and more tries would be disturbed, too
     found = Found()
     run(ground, TINY, PARTS, found)
     write(tmp_path, "bench-part", report(ground, found, "./streamhouse bench", is_whole=False))
@@ -48,7 +49,7 @@ def test_a_small_bench_tells_what_it_measured(ground: Settings, tmp_path: Path) 
     assert [ratio["name"] for ratio in told["ratios"]] == [ratio.name for ratio in RATIOS]
     assert all(ratio["value"] > 0 for ratio in told["ratios"] if ratio["value"] is not None)
     drains = {leg["side"]: leg["figures"] for leg in told["legs"] if leg["part"] == "drain"}
-    assert {side: figures["actions"] for side, figures in drains.items()} == {"ours": 3000, "blobs": 2500}
+    assert {side: figures["actions"] for side, figures in drains.items()} == {"ours": 1000, "blobs": 2500}
     assert all({"foreign", "stolen"} <= leg["calibration"].keys() for leg in told["legs"])
     page = (tmp_path / "bench-part.html").read_text("utf-8")
     for ratio in RATIOS:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import signal
 import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -140,7 +141,10 @@ class Calm(AbstractContextManager["Calm"]):
 
     def __enter__(self) -> Calm:
         if self.work is None:
-            self._pool = ProcessPoolExecutor(os.cpu_count() or 1, multiprocessing.get_context("spawn"))
+            # a terminal's Ctrl-C reaches them, too; they end with the pool
+            ignored = (signal.SIGINT, signal.SIG_IGN)
+            spawn = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(os.cpu_count() or 1, spawn, signal.signal, ignored)
             list(self._pool.map(piece_of_work, range(2 * (os.cpu_count() or 1))))  # its processes are there and warm
         for _ in range(_LOOKS):
             self.look()
