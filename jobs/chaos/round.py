@@ -72,6 +72,7 @@ class Round:
         self.traffic.start()
         _wait(lambda: self.reader.answers.distinct > 0, _LOST_SECONDS, "the first prediction")
         self.caught_up()
+        self.ground.workers(scoring=False)  # they may start later than the scoring job's, and are part of what is there
         time.sleep(_WARM_SECONDS)
         self.before = resources.used(self.settings)
 

@@ -9,7 +9,8 @@ import orjson
 import pytest
 
 from infra.config import Settings
-from tests.benchmarks.bench.command import DEFAULT, PARTS, Found, Size, report, run, write
+from tests.benchmarks.bench import costs, growth
+from tests.benchmarks.bench.command import DEFAULT, Found, Size, report, run, write
 from tests.benchmarks.bench.ratios import RATIOS
 from tests.end_to_end.stacks import fresh_stack
 
@@ -24,7 +25,11 @@ TINY = Size(
     read_seconds=0.1,
     fresh=5,
     fresh_seconds=2,
+    growth=growth.QUICK,
+    costs=costs.Plan(actions=1000, submits=1, starts=1, rest_seconds=1),
 )
+PARTS = ("drain", "latency", "reads")
+"""The others take minutes, and their pieces have tests of their own."""
 TOLD = {"R1 blobs", "R1 rate", "R4 p50", "R4 p99", "R4 commit 1s", "R6 reads", "R6 vectors", "R6 fresh p50", "R6 fresh p99"} | {
     "R6 loaded p50",
     "R6 loaded p99",

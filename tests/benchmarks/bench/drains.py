@@ -106,7 +106,7 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
         order = [*plan.rivals][turn:] + [*plan.rivals][:turn]
         state = rows_of(run.settings, (row.user_id for row in rows))
         (one, answers), calibration = run.calm.around(partial(drained, run.settings, ours, rows))
-        found = [Leg(DRAIN, OURS, number, calibration, _figures(one, answers))]
+        found = [Leg(DRAIN, OURS, number, calibration, figures(one, answers))]
         asked = sum(warm, Asked(rows, scores(answers), state))
         del answers
         for side in (rival for rival in order if rival in wanted):
@@ -114,7 +114,7 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
             with rival_side(run.settings, side, f"{side.replace('_', '-')}-{number}", first.state | few.state) as rival:
                 _same(side, first, drained(run.settings, rival, first.rows)[1])
                 (one, theirs), calibration = run.calm.around(partial(drained, run.settings, rival, few.rows))
-                found.append(Leg(DRAIN, side, number, calibration, _figures(one, theirs)))
+                found.append(Leg(DRAIN, side, number, calibration, figures(one, theirs)))
             _same(side, few, theirs)
         run.legs.extend(found)
         run.say(f"round {number}: " + ", ".join(map(_said, found)))
@@ -148,7 +148,7 @@ def _same(side: str, ours: Asked, theirs: Answers) -> None:
         raise AnswersWrong("\n".join(said))
 
 
-def _figures(one: Drain, got: Answers) -> dict[str, Any]:
+def figures(one: Drain, got: Answers) -> dict[str, Any]:
     """Of one drain: actions a second after its start, and over all of it until they were committed; CPU microseconds an action by group of
     processes; peak MiB by group.
     """

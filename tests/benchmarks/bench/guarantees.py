@@ -16,7 +16,7 @@ from jobs.clickstream import Clickstream
 from jobs.scoring_parts import GROUP
 from jobs.submit import submit
 from tests.benchmarks.actions import Section, section_rows
-from tests.benchmarks.bench.drains import drained
+from tests.benchmarks.bench.drains import drained, figures
 from tests.benchmarks.bench.legs import TRIES, Run, measured
 from tests.benchmarks.bench.ratios import GUARANTEES
 from tests.benchmarks.sides import Side
@@ -48,13 +48,7 @@ def guarantees(run: Run, ours: Side, clickstream: Clickstream, changed: dict[str
 
     def drain() -> dict[str, Any]:
         rows = list(section_rows(clickstream, _section(next(numbers), actions)))
-        one, _ = drained(run.settings, ours, rows)
-        return {
-            "actions": one.actions,
-            "per_second": one.rate,
-            "committed_per_second": one.actions / one.committed_seconds,
-            "cpu_us_in_all": one.cpu_seconds_in_all / one.actions * 1e6,
-        }
+        return figures(*drained(run.settings, ours, rows))
 
     runs_with = None
     for number, delivery in turns(rounds):
