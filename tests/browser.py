@@ -85,6 +85,11 @@ class Tab:
         self.send("Page.navigate", url=url)
         self.wait("document.readyState === 'complete' && document.querySelector('main h1') !== null")
 
+    def leave(self) -> None:
+        """Leave the page, so that nothing of it asks a server any more."""
+        self.send("Page.navigate", url="about:blank")
+        self.wait("location.href === 'about:blank' && document.readyState === 'complete'")
+
     def go(self, route: str) -> None:
         """To another part of the same page, as `#/topics`."""
         there, drawn = json.dumps(route), "requestAnimationFrame(() => requestAnimationFrame(done))"
