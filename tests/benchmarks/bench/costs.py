@@ -28,7 +28,7 @@ from infra.config import ROOT, Settings, load_settings
 from infra.contracts.codec import rfc3339
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
-from infra.stack import flink_rest, groups, supervise
+from infra.stack import groups, supervise
 from infra.stack.apart import clear
 from infra.stack.services import TASKMANAGERS
 from jobs.archive_columns import ARCHIVED
@@ -39,6 +39,7 @@ from lakehouse.catalog import load_table, open_catalog
 from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.bench.calm import Calibration
 from tests.benchmarks.bench.drains import drained
+from tests.benchmarks.bench.job import stop
 from tests.benchmarks.bench.legs import OURS, Leg, Run
 from tests.benchmarks.place import bring_profiles
 from tests.benchmarks.processes import WORKERS, Meter, stack_groups
@@ -89,7 +90,7 @@ def costs(run: Run, clickstream: Clickstream, plan: Plan) -> None:
     _command(settings, "apply")
     bring_profiles(settings, clickstream, [plan.section()])
     for number in range(1, plan.submits + 1):
-        _end(settings, SCORER)
+        stop(settings, SCORER)
         _leg(run, FIRST_PREDICTION, number, lambda: _first_prediction(settings))
     time.sleep(plan.rest_seconds)
     _leg(run, WAITING, 1, lambda: {"pss_mib": memory(settings)})
@@ -128,13 +129,6 @@ def _said(figures: Mapping[str, Any]) -> str:
 def _first_prediction(settings: Settings) -> dict[str, Any]:
     one = start(settings, ROOT)
     return {"seconds": one.moments["first prediction"], "moments": one.moments, "cpu_seconds": one.cpu_seconds}
-
-
-def _end(settings: Settings, name: str) -> None:
-    """End a job that runs, and see that nobody starts it again."""
-    if running := flink_rest.alive(settings, name):
-        flink_rest.stop_with_savepoint(settings, running)
-        flink_rest.forget(settings, name)
 
 
 def _command(settings: Settings, *words: str) -> str:
@@ -241,7 +235,7 @@ def _disk(settings: Settings) -> dict[str, Any]:
     `actions`: how many it was, and `archive_cpu_seconds` what that took by group of processes, the job's start with it. Bytes by topic,
     by table, and of the rest; `users`: keys in the online store.
     """
-    _end(settings, SCORER)  # it has CPU of its own also where it waits
+    stop(settings, SCORER)  # it has CPU of its own also where it waits
     submit(load_settings({**settings.environment, **ARCHIVED_WITH}), ARCHIVER)
     meter = Meter(lambda: stack_groups(settings))
     deadline = time.monotonic() + _PATIENCE
@@ -252,7 +246,7 @@ def _disk(settings: Settings) -> dict[str, Any]:
         time.sleep(1)
     time.sleep(_UPKEEP_SECONDS)  # a merge and what it lets go of
     used = meter.cpu_seconds()
-    _end(settings, ARCHIVER)
+    stop(settings, ARCHIVER)
     tables = {topic: _table(settings, load_contracts().topics[topic].archive) for topic in ARCHIVED[ARCHIVER]}
     return {
         "actions": tables["user-actions"]["rows"],

@@ -24,7 +24,8 @@ from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.stack import supervise
 from jobs.scoring_parts import SOURCE_TOPIC
-from tests.benchmarks.bench import commits, guarantees
+from tests.benchmarks.bench import commits
+from tests.benchmarks.bench.job import stop
 from tests.benchmarks.bench.legs import OURS, Run, measured
 from tests.benchmarks.bench.path import Task, topic
 from tests.benchmarks.bench.path_cost import features_of
@@ -81,7 +82,7 @@ Ask = Callable[[Task], list[dict[str, float]]]
 
 def growth(run: Run, plan: Plan) -> None:
     """Each axis, each point a leg. The job is stopped before, as it would take part of the machine."""
-    guarantees.stop(run.settings)
+    stop(run.settings)
     source = load_contracts().topics[SOURCE_TOPIC]
     of = sorted({_PARTITIONS, *plan.partitions})
     topics.apply(run.settings, [replace(source, name=topic(count), partitions=count) for count in of])

@@ -10,13 +10,11 @@ import itertools
 from collections.abc import Iterator
 from typing import Any
 
-from infra.config import AT_LEAST_ONCE, EXACTLY_ONCE, Settings, load_settings
-from infra.stack import flink_rest
+from infra.config import AT_LEAST_ONCE, EXACTLY_ONCE
 from jobs.clickstream import Clickstream
-from jobs.scoring_parts import GROUP
-from jobs.submit import submit
 from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.bench.drains import drained, figures
+from tests.benchmarks.bench.job import restart
 from tests.benchmarks.bench.legs import TRIES, Run, measured
 from tests.benchmarks.bench.ratios import GUARANTEES
 from tests.benchmarks.sides import Side
@@ -62,19 +60,6 @@ def guarantees(run: Run, ours: Side, clickstream: Clickstream, changed: dict[str
         run.say(
             f"{delivery}: {last['per_second']:,.0f}/s until the last is appended, {last['committed_per_second']:,.0f}/s until committed"
         )
-
-
-def restart(settings: Settings, changed: dict[str, str]) -> None:
-    """See that score_events runs with these variables."""
-    stop(settings)
-    submit(load_settings({**settings.environment, **changed}), GROUP)
-
-
-def stop(settings: Settings) -> None:
-    """See that score_events does not run."""
-    if running := flink_rest.alive(settings, GROUP):
-        flink_rest.stop_with_savepoint(settings, running)
-        flink_rest.forget(settings, GROUP)
 
 
 def _section(number: int, actions: int) -> Section:

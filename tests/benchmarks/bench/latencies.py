@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from infra.config import Settings, load_settings
 from infra.contracts.load import load_contracts
-from infra.stack import flink_rest
 from jobs.clickstream import Clickstream
-from jobs.scoring_parts import GROUP, SOURCE_TOPIC
-from jobs.submit import submit
+from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.answers import AnswersWrong, faults
 from tests.benchmarks.bench import ratios
+from tests.benchmarks.bench.job import restart
 from tests.benchmarks.bench.legs import OURS, Run, measured
 from tests.benchmarks.latency import Latency, latency
 from tests.benchmarks.sides import Side
@@ -44,7 +42,7 @@ def latencies(run: Run, side: Side, clickstream: Clickstream, interval: str, rep
         AnswersWrong: an action was left unanswered or answered twice.
 
     """
-    _start(run.settings, interval)
+    restart(run.settings, {"STREAMHOUSE_SCORE_EVENTS_CHECKPOINT_INTERVAL": interval})
     partitions = load_contracts().topics[SOURCE_TOPIC].partitions
     done = 0
 
@@ -70,12 +68,3 @@ def latencies(run: Run, side: Side, clickstream: Clickstream, interval: str, rep
         last = measured(run, ratios.latency(interval), OURS, repeat, waits)[-1].figures
         uncommitted = f"{last['uncommitted_p50']:.1f} ms, p99 {last['uncommitted_p99']:.1f}"
         run.say(f"checkpoint every {interval}: {uncommitted}; committed p99 {last['committed_p99']:,.0f}")
-
-
-def _start(settings: Settings, interval: str) -> None:
-    """See that score_events runs with this interval."""
-    if running := flink_rest.alive(settings, GROUP):
-        flink_rest.stop_with_savepoint(settings, running)
-        flink_rest.forget(settings, GROUP)
-    changed = {**settings.environment, "STREAMHOUSE_SCORE_EVENTS_CHECKPOINT_INTERVAL": interval}
-    submit(load_settings(changed), GROUP)
