@@ -199,8 +199,6 @@ class Lake:
 class ScoreEvents:
     parallelism: int
     checkpoint_interval: str
-    bundle_milliseconds: int
-    bundle_rows: int
     batch_rows: int
     model: str
     redis_wait_seconds: int
@@ -412,6 +410,8 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
     )
     if settings.registry.framed not in ("", "predictions"):
         raise SettingsError("registry.framed", "predictions or nothing", settings.registry.framed)
+    if settings.score_events.batch_rows < 1:
+        raise SettingsError("score_events.batch_rows", "1 or more", str(settings.score_events.batch_rows))
     if settings.score_events.delivery not in DELIVERIES:
         raise SettingsError("score_events.delivery", " or ".join(DELIVERIES), settings.score_events.delivery)
     if settings.stack.start not in ("all", "nothing"):

@@ -2,16 +2,16 @@
 
     flink run -py jobs/score_events.py          (or, for short: ./streamhouse submit score_events)
 
-One vectorised UDF answers a whole batch of records; both sinks are committed with the checkpoint. After a crash inside the cluster the
-job goes on from its last checkpoint; started anew, it goes on behind what its outputs hold (jobs.begin). Either way it answers what it
-reads again with the same features, so the same scores are published once.
+One step answers, in a Python worker, as many records at a time as have come; both sinks are committed with the checkpoint. After a
+crash inside the cluster the job goes on from its last checkpoint; started anew, it goes on behind what its outputs hold (jobs.begin).
+Either way it answers what it reads again with the same features, so the same scores are published once.
 """
 
 from __future__ import annotations
 
 import sys
 
-from pyflink.table import StatementSet, TableEnvironment
+from pyflink.table import StatementSet, StreamTableEnvironment
 
 from infra.config import Settings
 from infra.contracts.load import load_contracts
@@ -20,8 +20,9 @@ from infra.contracts.replays import HEADER
 from jobs.answered import DEAD_LETTERS, PREDICTIONS
 from jobs.begin import Begin
 from jobs.flink import tables
+from jobs.flink.answers import answers
+from jobs.flink.frames import Task
 from jobs.flink.launch import launch
-from jobs.flink.score_udf import answer_records
 from jobs.flink.sql import literal
 from jobs.scoring_parts import SOURCE_TOPIC
 from jobs.tried_model import check
@@ -29,7 +30,7 @@ from jobs.tried_model import check
 NAME = "score_events"
 
 
-def build(table_environment: TableEnvironment, settings: Settings, begin: Begin) -> StatementSet:
+def build(table_environment: StreamTableEnvironment, settings: Settings, begin: Begin) -> StatementSet:
     """The job as a statement set: one source, one Python step, two sinks."""
     topics = load_contracts().topics
     actions, predictions, dead_letters = (topics[name] for name in (SOURCE_TOPIC, PREDICTIONS, DEAD_LETTERS))
@@ -37,21 +38,12 @@ def build(table_environment: TableEnvironment, settings: Settings, begin: Begin)
     table_environment.execute_sql(tables.source(settings, "actions", [actions.name], group=NAME))
     table_environment.execute_sql(tables.sink(settings, "predictions", predictions.name, predictions.max_message_bytes))
     table_environment.execute_sql(tables.sink(settings, "dead_letters", dead_letters.name, dead_letters.max_message_bytes))
-    table_environment.create_temporary_function("answer_records", answer_records(settings, begin.answered, _schema_id(settings)))
+    records = table_environment.sql_query(f"""
+        SELECT record_key, record_value, topic_partition, topic_offset, kafka_time, headers[{literal(HEADER)}] AS replay FROM actions""")
+    task = Task(settings.score_events.model, {p: ranges.tolist() for p, ranges in begin.answered.items()}, _schema_id(settings))
+    table_environment.create_temporary_view("answers", answers(table_environment, records, task, settings.score_events.batch_rows))
 
-    # record_key, record_value, topic_partition, topic_offset, kafka_time, replay header -> (is_prediction, record_key, record_value);
     # is_prediction is null where the answer is published already, so that neither sink takes it
-    table_environment.execute_sql(f"""
-        CREATE TEMPORARY VIEW answers AS
-        SELECT answer.is_prediction AS is_prediction, answer.record_key AS record_key, answer.record_value AS record_value
-        FROM (
-            SELECT answer_records(
-                record_key, record_value, topic_partition, topic_offset,
-                {tables.KAFKA_MILLISECONDS}, headers[{literal(HEADER)}]
-            ) AS answer
-            FROM actions
-        )""")
-
     statements = table_environment.create_statement_set()
     statements.add_insert_sql("INSERT INTO predictions SELECT record_key, record_value FROM answers WHERE is_prediction")
     statements.add_insert_sql("INSERT INTO dead_letters SELECT record_key, record_value FROM answers WHERE NOT is_prediction")
@@ -71,9 +63,6 @@ def configuration(settings: Settings) -> dict[str, str]:
     return {
         "parallelism.default": str(tuning.parallelism),
         "execution.checkpointing.interval": tuning.checkpoint_interval,
-        "python.fn-execution.bundle.time": str(tuning.bundle_milliseconds),
-        "python.fn-execution.bundle.size": str(tuning.bundle_rows),
-        "python.fn-execution.arrow.batch.size": str(tuning.batch_rows),
         "pipeline.object-reuse": "true",  # else each step copies each record for the next, a third of the JVM's time
     }
 

@@ -1,6 +1,7 @@
 """Stands in for a Python worker that the forkserver forks: as long as this process lives, so does the worker, and no longer.
 
     python -I -S fork_client.py -m pyflink.fn_execution.beam.beam_boot --id=1-1 ...
+    python -I -S fork_client.py -m jobs.flink.score_worker ...
     python -I -S fork_client.py -u jobs/score_events.py ...         the program of a job, likewise, for Flink's client
 
 It is started before each worker, so it imports little, and nothing of the project. Where no forkserver answers, as in a container of
@@ -30,6 +31,7 @@ READY, GO = b"?", b"!"
 LENGTH = struct.Struct("!I")
 STATUS = struct.Struct("!i")
 _READY_SECONDS = 5.0
+_SHELLS = ("sh", "bash", "dash", "busybox")
 
 
 def main() -> None:
@@ -40,8 +42,7 @@ def main() -> None:
     if connection is None:
         os.execvp("python", ["python", *arguments])
     connection.sendall(GO)
-    # a TaskManager starts a script, and that starts this; the client starts it by itself
-    java = _ancestor(2 if arguments[0] == "-m" else 1)
+    java = _starter()
     watched = [connection.fileno(), *([java] if java is not None else [])]
     ready, _, _ = select.select(watched, [], [])
     if connection.fileno() not in ready:
@@ -70,14 +71,15 @@ def ask(address: str, request: Mapping[str, object], outputs: Sequence[int] = (1
     return None
 
 
-def _ancestor(generations: int) -> int | None:
-    """A descriptor that becomes readable when the process so many generations above ends.
+def _starter() -> int | None:
+    """A descriptor that becomes readable when the process ends that wants this one: the nearest above that is no shell.
 
-    A TaskManager that is killed ends neither its script nor this, and its worker would go on writing.
+    PyFlink starts a script, and that starts this; our own function, and Flink's client, start it by themselves. A TaskManager that is
+    killed ends neither its script nor this, and its worker would go on writing.
     """
     try:
         pid = os.getppid()
-        for _ in range(generations - 1):
+        while os.path.basename(os.readlink(f"/proc/{pid}/exe")) in _SHELLS:  # noqa: PTH115, PTH119 - as above
             with open(f"/proc/{pid}/stat", encoding="utf-8") as file:  # noqa: PTH123 - as above
                 pid = int(file.read().rpartition(")")[2].split()[1])
         return os.pidfd_open(pid) if pid > 1 else None

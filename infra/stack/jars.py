@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from jgo.maven import MavenContext
 
 FOLDER = Path(__file__).parent / "jars"
-SETS = ("kafka", "flink", "registry")
+SETS = ("kafka", "flink", "ecj", "registry")
 LOCKED = (*SETS, "s3")
 """Beside what the embedded stack runs on: what Flink's image for Kubernetes needs for tables in S3."""
 _UNFINISHED = "unfinished-"

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from infra.config import Settings
-from infra.stack import class_archive, fork_client
+from infra.stack import class_archive, fork_client, java_functions
 from infra.stack.jars import installed
 from infra.stack.sockets import forkserver_socket
 
@@ -339,6 +339,7 @@ def _link_flink_jars(settings: Settings) -> None:
         *(flink_home() / "opt").glob("flink-python-*.jar"),
         *installed(settings, "flink").glob("*.jar"),
         *installed(settings, "s3").glob("*.jar"),  # none but in the image for Kubernetes
+        java_functions.made(settings, java_home() / "bin" / "java", flink_home() / "lib"),
     ]
     _link(settings.state / "flink" / "lib", {jar.name: jar for jar in jars})
     _link(class_archive.client_lib(settings), {jar.name: jar for jar in class_archive.with_planner(settings, jars)})

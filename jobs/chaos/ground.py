@@ -18,10 +18,11 @@ from infra.stack.fork_client import JOB_PROGRAM
 from infra.stack.services import TASKMANAGERS
 from jobs.chaos.proxy import Proxy
 from jobs.chaos.traffic import Traffic
+from jobs.flink import frames
 
 _FIND_SECONDS = 60.0
 _T = TypeVar("_T")
-_WORKER, _CLIENT = "beam_boot", "fork_client"
+_WORKERS, _CLIENT = ("beam_boot", frames.WORKER), "fork_client"
 
 
 @dataclass(frozen=True)
@@ -70,18 +71,20 @@ class Ground:
         return self._found(lambda: [worker for worker in self._workers() if self._scores(worker) == scoring], "Python workers")
 
     def taskmanager(self) -> str:
-        """The service that runs the scoring job, or a part of it: its worker talks to it.
+        """The service that runs the scoring job, or a part of it: a worker of that is its child, or what stands in for one is.
 
         Raises:
             StreamhouseError: none within a minute.
 
         """
 
-        def asked() -> str | None:
-            ports = {port for worker in self.workers(scoring=True) for port in _ports(worker, remote=True)}
-            return next((name for name in TASKMANAGERS if ports & _ports(self.process(name), remote=False)), None)
+        def asks(name: str) -> bool:
+            return any(frames.WORKER in words(child) for child in children(self.process(name)))
 
-        return self._found(asked, "a TaskManager to which a Python worker talks")
+        def asking() -> str | None:
+            return next(filter(asks, TASKMANAGERS), None)
+
+        return self._found(asking, "a TaskManager with a Python worker of the scoring job")
 
     def _found(self, look: Callable[[], _T | None], what: str) -> _T:
         """Look until there is something."""
@@ -97,7 +100,7 @@ class Ground:
         """The forkserver's children but for jobs' programs, and those that Flink started itself because no forkserver answered."""
         below = [child for name in TASKMANAGERS for child in children(self.process(name))]
         forked = [child for child in children(self.process("forkserver")) if _name(child) != JOB_PROGRAM]
-        return forked + [child for child in below if _WORKER in words(child) and _CLIENT not in words(child)]
+        return forked + [child for child in below if any(word in words(child) for word in _WORKERS) and _CLIENT not in words(child)]
 
     def _scores(self, worker: psutil.Process) -> bool:
         with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
@@ -134,13 +137,3 @@ def _name(process: psutil.Process) -> str:
     with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
         return str(process.name())
     return ""
-
-
-def _ports(process: psutil.Process, *, remote: bool) -> set[int]:
-    """Of a process's connections the other side's ports, or those on which it listens."""
-    with suppress(psutil.NoSuchProcess, psutil.AccessDenied):
-        found = process.net_connections("tcp")
-        if remote:
-            return {one.raddr.port for one in found if one.raddr}
-        return {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
-    return set()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyflink.table import EnvironmentSettings, TableEnvironment
+from pyflink.common import Configuration
+from pyflink.datastream import StreamExecutionEnvironment
+from pyflink.table import EnvironmentSettings, StreamTableEnvironment, TableEnvironment
 
 from infra.config import Settings
 from infra.stack import flink_rest
 from infra.stack.services import worker_python
 
 
-def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -> TableEnvironment:
+def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -> StreamTableEnvironment:
     """An environment for the job `name`; `configuration` adds to or overrides what stands here."""
     common = {
         "execution.checkpointing.mode": "EXACTLY_ONCE",
@@ -20,7 +22,11 @@ def streaming(settings: Settings, name: str, configuration: Mapping[str, str]) -
         "execution.checkpointing.unaligned.enabled": "false",  # the Iceberg sink loses data with them
         "execution.checkpointing.externalized-checkpoint-retention": "RETAIN_ON_CANCELLATION",
     }
-    return _environment(settings, name, EnvironmentSettings.in_streaming_mode(), {**common, **configuration})
+    chosen = Configuration()
+    for key, value in {**_common(settings, name), **common, **configuration}.items():
+        chosen.set_string(key, value)
+    mode = EnvironmentSettings.new_instance().in_streaming_mode().with_configuration(chosen).build()
+    return StreamTableEnvironment.create(StreamExecutionEnvironment.get_execution_environment(chosen), mode)
 
 
 def is_within_its_cluster(table_environment: TableEnvironment) -> bool:
@@ -39,18 +45,17 @@ def bounded(settings: Settings, name: str, configuration: Mapping[str, str]) -> 
         "table.exec.iceberg.infer-source-parallelism": "false",
         "table.exec.iceberg.fetch-batch-record-count": "100",  # rows that wait in the heap, where each may be a megabyte; by default 2048
     }
-    return _environment(settings, name, EnvironmentSettings.in_batch_mode(), {**common, **configuration})
+    table_environment = TableEnvironment.create(EnvironmentSettings.in_batch_mode())
+    for key, value in {**_common(settings, name), **common, **configuration}.items():
+        table_environment.get_config().set(key, value)
+    return table_environment
 
 
-def _environment(settings: Settings, name: str, mode: EnvironmentSettings, configuration: Mapping[str, str]) -> TableEnvironment:
-    table_environment = TableEnvironment.create(mode)
-    common = {
+def _common(settings: Settings, name: str) -> dict[str, str]:
+    return {
         "pipeline.name": name,
         "python.execution-mode": "process",  # thread mode hangs with numpy and onnxruntime
         "python.executable": worker_python(),
         "python.client.executable": str(settings.installed / "env" / "bin" / "python"),
         "table.local-time-zone": "UTC",
     }
-    for key, value in {**common, **configuration}.items():
-        table_environment.get_config().set(key, value)
-    return table_environment

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from confluent_kafka import KafkaException
-from pyflink.table import StatementSet, TableEnvironment
+from pyflink.table import ExplainDetail, StatementSet, StreamTableEnvironment
 
 from infra.clock import system_clock
 from infra.config import Settings, load_settings
@@ -23,7 +23,7 @@ from jobs.lineage import flink_runs
 
 _RESTORES = "execution.state-recovery.path"
 
-Build = Callable[[TableEnvironment, Settings, Begin], StatementSet]
+Build = Callable[[StreamTableEnvironment, Settings, Begin], StatementSet]
 
 
 def launch(
@@ -45,7 +45,7 @@ def launch(
     try:
         table_environment = environment.streaming(settings, name, configure(settings))
         if explains:
-            print(build(table_environment, settings, EXPLAINED).explain())
+            print(build(table_environment, settings, EXPLAINED).explain(ExplainDetail.JSON_EXECUTION_PLAN))
             return True
         if environment.is_within_its_cluster(table_environment) and (running := flink_rest.running(settings, name)):
             # the JobManager failed over: Flink has the job back from its checkpoint, and calls this program again. What a start does
@@ -61,7 +61,7 @@ def launch(
     return True
 
 
-def _start(table_environment: TableEnvironment, settings: Settings, name: str, build: Build, outputs: Sequence[str]) -> None:
+def _start(table_environment: StreamTableEnvironment, settings: Settings, name: str, build: Build, outputs: Sequence[str]) -> None:
     if savepoint := table_environment.get_config().get(_RESTORES, ""):
         message = f"{name} goes on behind what its outputs hold, which no savepoint can know better ({savepoint}); start it without -s"
         raise StreamhouseError(message)

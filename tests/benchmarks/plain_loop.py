@@ -25,6 +25,7 @@ from jobs.scoring_path import answer
 
 COMMIT_SECONDS = 1.0
 _IDLE_SECONDS = 0.2
+_FILL_SECONDS = 0.005  # how long a batch waits for more
 
 
 def source(name: str) -> str:
@@ -39,7 +40,7 @@ def sinks(name: str) -> tuple[str, str]:
 
 def run(settings: Settings, name: str, batch_rows: int, is_over: Callable[[], bool]) -> None:
     """Answer what comes until `is_over`."""
-    topic, fill_seconds = source(name), settings.score_events.bundle_milliseconds / 1000
+    topic = source(name)
     predictions, dead_letters = sinks(name)
     source_rules, scorer = rules(), model(settings)
     enrich = enricher(settings, time.sleep, source_rules, topic=topic, group=name)
@@ -72,7 +73,7 @@ def run(settings: Settings, name: str, batch_rows: int, is_over: Callable[[], bo
     while not is_over():
         wait = _IDLE_SECONDS if opened is None else max(0.0, opened + COMMIT_SECONDS - time.monotonic())
         if (first := consumer.poll(wait)) is not None:
-            messages = [first, *(consumer.consume(batch_rows - 1, fill_seconds) if batch_rows > 1 else [])]
+            messages = [first, *(consumer.consume(batch_rows - 1, _FILL_SECONDS) if batch_rows > 1 else [])]
             if opened is None:
                 producer.begin_transaction()
                 opened = time.monotonic()

@@ -126,8 +126,9 @@ def test_a_client_ends_with_its_worker(settings: Settings, folder: Path) -> None
     assert _finish(client) != 0
 
 
-def test_a_worker_ends_with_the_taskmanager(settings: Settings, folder: Path) -> None:
-    script = ["bash", "-c", '"$0" "$@" | cat', *CLIENT, "-m", "little_worker", "wait", "0"]  # a pipe, as in Flink's own
+@pytest.mark.parametrize("through", [["bash", "-c", '"$0" "$@" | cat'], []], ids=["a script with a pipe, as PyFlink", "directly"])
+def test_a_worker_ends_with_the_taskmanager(settings: Settings, folder: Path, through: list[str]) -> None:
+    script = [*through, *CLIENT, "-m", "little_worker", "wait", "0"]
     environment = {**os.environ, "PYTHONPATH": str(folder), "TOLD": "x", fork_client.VARIABLE: str(forkserver_socket(settings))}
     command = [sys.executable, "-c", f"import subprocess; subprocess.run({script!r})"]
     taskmanager = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

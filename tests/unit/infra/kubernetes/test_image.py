@@ -69,8 +69,8 @@ def problems(text: str) -> list[str]:
     if not {"/opt/flink/bin", "/streamhouse/.streamhouse/env/bin", "/streamhouse/infra/stack/bin"} <= set(path):
         found.append("PATH lacks Flink's scripts, the environment's Python or the workers'")
     sets = re.search(r"install\(settings, \(([^)]*)\)\)", text)
-    if sets is None or set(re.findall(r"'(\w+)'", sets[1])) != {"flink", "s3"}:
-        found.append("expected the jars of the sets flink and s3")
+    if sets is None or set(re.findall(r"'(\w+)'", sets[1])) != {"flink", "ecj", "s3"}:
+        found.append("expected the jars of the sets flink, ecj and s3")
     return found
 
 
@@ -85,7 +85,7 @@ def test_the_image_is_made_of_what_the_embedded_stack_is_made_of() -> None:
         ("python:3.11.13", "python:3.12.1", "expected Flink's image"),
         ("hadoop-2.2.1.jar", "hadoop-2.2.0.jar", "to be copied"),
         ("COPY . .", "COPY jobs .", "to be copied"),
-        ("('flink', 's3')", "('flink',)", "sets flink and s3"),
+        ("('flink', 'ecj', 's3')", "('flink', 'ecj')", "sets flink, ecj and s3"),
         ("USER 9999:9999", "USER root", "the user that the manifests say"),
         ("FLINK_OPT_DIR=/opt/flink/opt ", "", "expected a value for FLINK_OPT_DIR"),
         ("FLINK_LIB_DIR=/opt/flink/lib ", "FLINK_LIB_DIR=/opt/flink/jars ", "nothing makes /opt/flink/jars"),

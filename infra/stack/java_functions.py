@@ -1,0 +1,74 @@
+"""The project's own functions of Flink's, in Java: compiled once into a jar that stands in the lib folder of Flink and of its client.
+
+The Java that comes with the Python environment has no compiler, so Eclipse's is taken, which is one jar.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import tempfile
+import zipfile
+from pathlib import Path
+
+from filelock import FileLock
+
+from infra.config import Settings
+from infra.errors import StreamhouseError
+from infra.stack.jars import installed
+
+_BUILT_AGAINST = ("flink-dist-*.jar", "flink-table-api-java-uber-*.jar", "flink-table-runtime-*.jar")
+_RELEASE = "21"
+_SECONDS = 120
+_BEGINNING = (1980, 1, 1, 0, 0, 0)  # of a jar's time: the same source gives the same bytes
+
+
+def sources(settings: Settings) -> list[Path]:
+    """What is compiled, sorted."""
+    return sorted((settings.root / "jobs" / "flink" / "java").rglob("*.java"))
+
+
+def made(settings: Settings, java: Path, flink_lib: Path) -> Path:
+    """The jar, compiled unless there is one of these sources, this Flink and this compiler. Two at a time wait for each other.
+
+    Raises:
+        StreamhouseError: the compiler says that a source is wrong, or is not there.
+
+    """
+    folder = settings.installed / "jars"
+    folder.mkdir(parents=True, exist_ok=True)
+    against = [found for pattern in _BUILT_AGAINST for found in sorted(flink_lib.glob(pattern))]
+    (compiler,) = installed(settings, "ecj").glob("ecj-*.jar")
+    jar, stamp = folder / "streamhouse-functions.jar", folder / "streamhouse-functions.stamp"
+    wanted = _made_from(settings, [compiler, *against])
+    with FileLock(folder / "streamhouse-functions.lock"):
+        if jar.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted:
+            return jar
+        with tempfile.TemporaryDirectory(dir=folder) as place:
+            classes, unfinished = Path(place) / "classes", Path(place) / jar.name
+            command = [str(java), "-XX:+UseSerialGC", "-jar", str(compiler), f"-{_RELEASE}", "-nowarn"]
+            command += ["-cp", ":".join(map(str, against)), "-d", str(classes), *map(str, sources(settings))]
+            try:
+                done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
+                said = (done.stderr or done.stdout).strip() if done.returncode else ""
+            except (OSError, subprocess.TimeoutExpired) as error:
+                said = str(error)
+            if said:
+                message = f"{settings.root / 'jobs' / 'flink' / 'java'} cannot be compiled: {said}"
+                raise StreamhouseError(message)
+            with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+                for file in sorted(classes.rglob("*.class")):
+                    archive.writestr(zipfile.ZipInfo(str(file.relative_to(classes)), _BEGINNING), file.read_bytes())
+            stamp.unlink(missing_ok=True)
+            unfinished.replace(jar)
+        stamp.write_text(wanted, "utf-8")
+    return jar
+
+
+def _made_from(settings: Settings, jars: list[Path]) -> str:
+    digest = hashlib.sha256(_RELEASE.encode())
+    for source in sources(settings):
+        digest.update(source.name.encode() + source.read_bytes())
+    for jar in jars:
+        digest.update(f"{jar.name} {jar.stat().st_size}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,26 @@
+"""The step that answers records in a Python worker, written in Java (jobs/flink/java), for a job's program."""
+
+from __future__ import annotations
+
+import msgspec
+from pyflink.java_gateway import get_gateway
+from pyflink.table import StreamTableEnvironment, Table
+
+from infra.stack.services import worker_python
+from jobs.flink.frames import WORKER, Task
+
+
+def answers(table_environment: StreamTableEnvironment, records: Table, task: Task, batch_rows: int) -> Table:
+    """The answers to records: is_prediction BOOLEAN (null: published already), record_key BYTES, record_value BYTES; in their order.
+
+    `records`: record_key BYTES, record_value BYTES, topic_partition INT, topic_offset BIGINT, kafka_time TIMESTAMP_LTZ(3), replay BYTES.
+    A checkpoint completes only when what was read before it is answered; after a restart what came later is asked again.
+    """
+    gateway = get_gateway()
+    command = [worker_python(), "-m", WORKER]
+    words = gateway.new_array(gateway.jvm.String, len(command))
+    for i, word in enumerate(command):
+        words[i] = word
+    step = gateway.jvm.streamhouse.AnswerRecords
+    j_table = step.answers(table_environment._j_tenv, records._j_table, words, msgspec.json.encode(task), batch_rows)
+    return Table(j_table, table_environment)
