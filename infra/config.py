@@ -200,6 +200,8 @@ class ScoreEvents:
     parallelism: int
     checkpoint_interval: str
     batch_rows: int
+    gather_microseconds: int
+    linger_milliseconds: int
     model: str
     redis_wait_seconds: int
     transaction_timeout_seconds: int

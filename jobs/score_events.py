@@ -41,7 +41,7 @@ def build(table_environment: StreamTableEnvironment, settings: Settings, begin: 
     records = table_environment.sql_query(f"""
         SELECT record_key, record_value, topic_partition, topic_offset, kafka_time, headers[{literal(HEADER)}] AS replay FROM actions""")
     task = Task(settings.score_events.model, {p: ranges.tolist() for p, ranges in begin.answered.items()}, _schema_id(settings))
-    table_environment.create_temporary_view("answers", answers(table_environment, records, task, settings.score_events.batch_rows))
+    table_environment.create_temporary_view("answers", answers(table_environment, records, task, settings.score_events))
 
     # is_prediction is null where the answer is published already, so that neither sink takes it
     statements = table_environment.create_statement_set()

@@ -6,11 +6,12 @@ import msgspec
 from pyflink.java_gateway import get_gateway
 from pyflink.table import StreamTableEnvironment, Table
 
+from infra.config import ScoreEvents
 from infra.stack.services import worker_python
 from jobs.flink.frames import WORKER, Task
 
 
-def answers(table_environment: StreamTableEnvironment, records: Table, task: Task, batch_rows: int) -> Table:
+def answers(table_environment: StreamTableEnvironment, records: Table, task: Task, tuning: ScoreEvents) -> Table:
     """The answers to records: is_prediction BOOLEAN (null: published already), record_key BYTES, record_value BYTES; in their order.
 
     `records`: record_key BYTES, record_value BYTES, topic_partition INT, topic_offset BIGINT, kafka_time TIMESTAMP_LTZ(3), replay BYTES.
@@ -22,5 +23,6 @@ def answers(table_environment: StreamTableEnvironment, records: Table, task: Tas
     for i, word in enumerate(command):
         words[i] = word
     step = gateway.jvm.streamhouse.AnswerRecords
-    j_table = step.answers(table_environment._j_tenv, records._j_table, words, msgspec.json.encode(task), batch_rows)
+    told = msgspec.json.encode(task)
+    j_table = step.answers(table_environment._j_tenv, records._j_table, words, told, tuning.batch_rows, tuning.gather_microseconds)
     return Table(j_table, table_environment)

@@ -68,7 +68,7 @@ def sink(settings: Settings, name: str, topic: str, max_message_bytes: int) -> s
         **guarantee,
         "properties.max.request.size": str(2 * max_message_bytes),
         # a batch of answers comes within a few milliseconds: sent one by one, they took the broker 15 us of CPU each, and so 8
-        "properties.linger.ms": "1",
+        "properties.linger.ms": str(settings.score_events.linger_milliseconds),
         "properties.batch.size": "262144",
         "properties.compression.type": "lz4",
         **_client(settings),

@@ -55,6 +55,7 @@ public final class AnswerRecords extends AbstractStreamOperator<RowData>
     private final List<String> command;
     private final byte[] task;
     private final int batchRows;
+    private final int gatherMicroseconds;
     private transient Worker worker;
     private transient StreamRecord<RowData> out;
 
@@ -64,6 +65,7 @@ public final class AnswerRecords extends AbstractStreamOperator<RowData>
         this.command = made.command;
         this.task = made.task;
         this.batchRows = made.batchRows;
+        this.gatherMicroseconds = made.gatherMicroseconds;
     }
 
     /**
@@ -73,18 +75,19 @@ public final class AnswerRecords extends AbstractStreamOperator<RowData>
      * @param command starts a worker, which gets the path of a socket as its last word
      * @param task what the worker needs to know, as it comes
      * @param batchRows how many records it gets at a time at most
+     * @param gatherMicroseconds how long it is waited for more once there is one
      */
-    public static Table answers(StreamTableEnvironment tables, Table records, String[] command, byte[] task, int batchRows) {
+    public static Table answers(StreamTableEnvironment tables, Table records, String[] command, byte[] task, int batchRows, int gatherMicroseconds) {
         DataStream<RowData> asked = tables.toDataStream(records, ASKED);
         return tables.fromDataStream(asked.transform(
-                "answer_records", InternalTypeInfo.of(ANSWERED.getLogicalType()), new Factory(List.of(command), task, batchRows)));
+                "answer_records", InternalTypeInfo.of(ANSWERED.getLogicalType()), new Factory(List.of(command), task, batchRows, gatherMicroseconds)));
     }
 
     @Override
     public void open() throws Exception {
         super.open();
         out = new StreamRecord<>(null);
-        worker = new Worker(command, task, batchRows, this::answered, this::failed);
+        worker = new Worker(command, task, batchRows, gatherMicroseconds, this::answered, this::failed);
     }
 
     @Override
@@ -155,11 +158,13 @@ public final class AnswerRecords extends AbstractStreamOperator<RowData>
         private final ArrayList<String> command;
         private final byte[] task;
         private final int batchRows;
+        private final int gatherMicroseconds;
 
-        Factory(List<String> command, byte[] task, int batchRows) {
+        Factory(List<String> command, byte[] task, int batchRows, int gatherMicroseconds) {
             this.command = new ArrayList<>(command);
             this.task = task;
             this.batchRows = batchRows;
+            this.gatherMicroseconds = gatherMicroseconds;
         }
 
         @Override

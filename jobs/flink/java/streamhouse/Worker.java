@@ -23,12 +23,12 @@ import java.util.function.Consumer;
  */
 final class Worker {
     private static final int START_SECONDS = 120;
-    private static final long GATHER_NANOSECONDS = 500_000; // a call of the worker costs as much as thirty records in it
     private static final long BATCH_BYTES = 8L << 20; // or a backlog of the largest records would be frames of gigabytes
 
     private final Process process;
     private final SocketChannel channel;
     private final int batchRows;
+    private final long gatherNanoseconds;
     private final int enough; // so many are sent while the worker is still busy, to be at hand when it is not
     private final Consumer<List<Answer>> answers;
     private final Consumer<Throwable> failed;
@@ -40,8 +40,16 @@ final class Worker {
 
     private record Sent(int rows, long bytes) {}
 
-    Worker(List<String> command, byte[] task, int batchRows, Consumer<List<Answer>> answers, Consumer<Throwable> failed) throws Exception {
+    Worker(
+            List<String> command,
+            byte[] task,
+            int batchRows,
+            int gatherMicroseconds,
+            Consumer<List<Answer>> answers,
+            Consumer<Throwable> failed)
+            throws Exception {
         this.batchRows = batchRows;
+        this.gatherNanoseconds = TimeUnit.MICROSECONDS.toNanos(gatherMicroseconds);
         this.enough = Math.max(1, batchRows / 4);
         this.answers = answers;
         this.failed = failed;
@@ -126,7 +134,7 @@ final class Worker {
                 wait();
             }
         }
-        LockSupport.parkNanos(GATHER_NANOSECONDS); // what one fetch from Kafka brings is asked within that
+        LockSupport.parkNanos(gatherNanoseconds); // what one fetch from Kafka brings is asked meanwhile
         synchronized (this) {
             List<Asked> batch = new ArrayList<>(Math.min(waiting.size(), batchRows));
             long bytes = 0;
