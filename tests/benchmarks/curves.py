@@ -28,7 +28,7 @@ from jobs.scoring_parts import SOURCE_TOPIC
 from tests.benchmarks.actions import Section, section_rows
 from tests.benchmarks.answers import AnswersWrong, faults
 from tests.benchmarks.bench.drains import drained, figures
-from tests.benchmarks.bench.guarantees import restart
+from tests.benchmarks.bench.job import restart
 from tests.benchmarks.latency import latency
 from tests.benchmarks.place import bring_profiles, machine, stack
 from tests.benchmarks.scale import filled
