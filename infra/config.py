@@ -357,6 +357,10 @@ class Settings:
         return self.state / "feast"
 
 
+_BOUNDS = (("batch_rows", 1, 100_000), ("gather_microseconds", 0, 100_000), ("linger_milliseconds", 0, 10_000))
+"""Of settings of score_events: frames have 31 bits for their length, and each checkpoint waits for what is gathered."""
+
+
 def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROOT) -> Settings:
     """Read the defaults and the environment.
 
@@ -412,8 +416,10 @@ def load_settings(environment: Mapping[str, str] | None = None, root: Path = ROO
     )
     if settings.registry.framed not in ("", "predictions"):
         raise SettingsError("registry.framed", "predictions or nothing", settings.registry.framed)
-    if settings.score_events.batch_rows < 1:
-        raise SettingsError("score_events.batch_rows", "1 or more", str(settings.score_events.batch_rows))
+    for name, least, most in _BOUNDS:
+        if not least <= (got := getattr(settings.score_events, name)) <= most:
+            setting, expected = f"score_events.{name}", f"{least:,} to {most:,}"
+            raise SettingsError(setting, expected, str(got))
     if settings.score_events.delivery not in DELIVERIES:
         raise SettingsError("score_events.delivery", " or ".join(DELIVERIES), settings.score_events.delivery)
     if settings.stack.start not in ("all", "nothing"):

@@ -87,7 +87,7 @@ def write_answered(kinds: NDArray[np.int8], keys: Sequence[bytes | None], values
 
 def write_failed(why: str) -> bytes:
     """The frame that says why this worker cannot go on."""
-    body = _LENGTH.pack(-1) + why.encode()
+    body = _LENGTH.pack(-1) + why.encode("utf-8", "backslashreplace")
     return _LENGTH.pack(len(body)) + body
 
 

@@ -13,6 +13,7 @@ import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperatorFactory;
 import org.apache.flink.streaming.api.operators.StreamOperator;
 import org.apache.flink.streaming.api.operators.StreamOperatorParameters;
+import org.apache.flink.streaming.api.operators.legacy.YieldingOperatorFactory;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.apache.flink.table.api.DataTypes;
 import org.apache.flink.table.api.Table;
@@ -153,7 +154,7 @@ public final class AnswerRecords extends AbstractStreamOperator<RowData>
     }
 
     private static final class Factory extends AbstractStreamOperatorFactory<RowData>
-            implements OneInputStreamOperatorFactory<RowData, RowData> {
+            implements OneInputStreamOperatorFactory<RowData, RowData>, YieldingOperatorFactory<RowData> {
         private static final long serialVersionUID = 1;
         private final ArrayList<String> command;
         private final byte[] task;

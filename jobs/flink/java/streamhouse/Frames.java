@@ -20,7 +20,9 @@ final class Frames {
         if (given != null && given.capacity() >= bytes) {
             return given.clear();
         }
-        return ByteBuffer.allocateDirect(Math.max(BEGINNING, bytes)).order(ByteOrder.LITTLE_ENDIAN);
+        // by powers of two: frames that grow little by little would leave a buffer each, until the next collection
+        int size = bytes > 1 << 30 ? bytes : Math.max(BEGINNING, Integer.highestOneBit(Math.max(1, bytes - 1)) << 1);
+        return ByteBuffer.allocateDirect(size).order(ByteOrder.LITTLE_ENDIAN);
     }
 
     static ByteBuffer task(byte[] task) {

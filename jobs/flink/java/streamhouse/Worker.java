@@ -68,17 +68,17 @@ final class Worker {
                     .start();
             accepted = accepted(server, started);
             write(accepted, Frames.task(task));
-        } catch (Exception error) {
+            process = started;
+            channel = accepted;
+            thread("answers-asked", this::send);
+            thread("answers-read", this::read);
+        } catch (Throwable error) { // of memory and threads too: nobody else knows the process yet
             end(started, accepted);
             throw error;
         } finally {
-            Files.deleteIfExists(socket);
-            Files.deleteIfExists(folder);
+            delete(socket);
+            delete(folder);
         }
-        process = started;
-        channel = accepted;
-        thread("answers-asked", this::send);
-        thread("answers-read", this::read);
     }
 
     /** The task may ask more only where this is false; so the heap holds a bounded number of bytes. */
@@ -122,6 +122,8 @@ final class Worker {
                 frame = Frames.asked(batch, frame);
                 write(channel, frame);
             }
+        } catch (IOException ignored) {
+            // the other end is gone, and what it said last is still to be read: that is the failure to tell
         } catch (Throwable error) {
             fail(error);
         }
@@ -134,7 +136,9 @@ final class Worker {
                 wait();
             }
         }
-        LockSupport.parkNanos(gatherNanoseconds); // what one fetch from Kafka brings is asked meanwhile
+        if (!isEnough()) {
+            LockSupport.parkNanos(gatherNanoseconds); // what one fetch from Kafka brings is asked meanwhile
+        }
         synchronized (this) {
             List<Asked> batch = new ArrayList<>(Math.min(waiting.size(), batchRows));
             long bytes = 0;
@@ -148,6 +152,10 @@ final class Worker {
             }
             return batch;
         }
+    }
+
+    private synchronized boolean isEnough() {
+        return waiting.size() >= batchRows;
     }
 
     private boolean isTime() {
@@ -184,10 +192,14 @@ final class Worker {
     }
 
     private void fill(ByteBuffer buffer) throws IOException {
-        while (buffer.hasRemaining()) {
-            if (channel.read(buffer) < 0) {
-                throw new EOFException("the Python worker ended; what it said last stands in the TaskManager's output");
+        try {
+            while (buffer.hasRemaining()) {
+                if (channel.read(buffer) < 0) {
+                    throw new EOFException("end of the socket");
+                }
             }
+        } catch (IOException error) {
+            throw new IOException("the Python worker ended; what it said last stands in the TaskManager's output", error);
         }
     }
 
@@ -239,6 +251,14 @@ final class Worker {
             }
         } catch (IOException ignored) {
             // it is closed
+        }
+    }
+
+    private static void delete(Path path) {
+        try {
+            Files.deleteIfExists(path);
+        } catch (IOException ignored) {
+            // an empty folder more in a place that is cleaned
         }
     }
 
