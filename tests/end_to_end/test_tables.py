@@ -32,11 +32,11 @@ KEPT = "kept"
 
 
 @pytest.fixture(scope="module")
-def looked_after(played: Settings) -> Settings:
+def looked_after(archived: Settings) -> Settings:
     """The stack after some rounds of upkeep, in which no partition and day had many files at the end."""
-    producer = Producer(played.kafka.client())
-    tag(played, KEPT, ["user_actions"])
-    first, last = sequence(played), 0.0
+    producer = Producer(archived.kafka.client())
+    tag(archived, KEPT, ["user_actions"])
+    first, last = sequence(archived), 0.0
 
     def busiest() -> int:
         """The most files that a partition and day has, after a commit more."""
@@ -45,14 +45,14 @@ def looked_after(played: Settings) -> Settings:
             last = time.monotonic()
             producer.produce("user-actions", GOOD, key=b"guest", partition=partition_of("guest", 4))
             producer.flush(30)
-            record(played)
-        with open_catalog(played) as catalog:
-            return max(files_by_day(load_table(catalog, played, "user_actions")).values())
+            record(archived)
+        with open_catalog(archived) as catalog:
+            return max(files_by_day(load_table(catalog, archived, "user_actions")).values())
 
-    every = played.archive_topics.maintain_every_commits
+    every = archived.archive_topics.maintain_every_commits
     # each commit of an action adds a file to its partition and day, so without merging there would be more and more
-    wait_for(lambda: busiest() <= 4 * every and sequence(played) - first > COMMITS, seconds=400, between=0.1)
-    return played
+    wait_for(lambda: busiest() <= 4 * every and sequence(archived) - first > COMMITS, seconds=400, between=0.1)
+    return archived
 
 
 def test_files_and_snapshots_stay_bounded_while_the_job_runs(looked_after: Settings) -> None:
