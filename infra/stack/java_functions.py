@@ -17,7 +17,7 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack.jars import installed
 
-_BUILT_AGAINST = ("flink-dist-*.jar", "flink-table-api-java-uber-*.jar", "flink-table-runtime-*.jar")
+_BUILT_AGAINST = ("flink-dist-*.jar", "flink-table-api-java-uber-*.jar", "flink-table-runtime-*.jar", "iceberg-flink-runtime-*.jar")
 _RELEASE = "21"
 _SECONDS = 120
 _BEGINNING = (1980, 1, 1, 0, 0, 0)  # of a jar's time: the same source gives the same bytes
@@ -29,7 +29,7 @@ def sources(settings: Settings) -> list[Path]:
 
 
 def made(settings: Settings, java: Path, flink_lib: Path) -> Path:
-    """The jar, compiled unless there is one of these sources, this Flink and this compiler. Two at a time wait for each other.
+    """The jar, compiled unless there is one of these sources, this Flink, Iceberg and compiler. Two at a time wait for each other.
 
     Raises:
         StreamhouseError: the compiler says that a source is wrong, or is not there.
@@ -37,7 +37,8 @@ def made(settings: Settings, java: Path, flink_lib: Path) -> Path:
     """
     folder = settings.installed / "jars"
     folder.mkdir(parents=True, exist_ok=True)
-    against = [found for pattern in _BUILT_AGAINST for found in sorted(flink_lib.glob(pattern))]
+    lib = (flink_lib, installed(settings, "flink"))
+    against = [found for pattern in _BUILT_AGAINST for place in lib for found in sorted(place.glob(pattern))]
     (compiler,) = installed(settings, "ecj").glob("ecj-*.jar")
     jar, stamp = folder / "streamhouse-functions.jar", folder / "streamhouse-functions.stamp"
     wanted = _made_from(settings, [compiler, *against])

@@ -87,13 +87,13 @@ def transactional_prefix(topic: str) -> str:
 
 
 def iceberg_catalog(settings: Settings) -> str:
-    """The lake under the name that PyIceberg uses too: both key their rows by it."""
-    catalog = {"type": "iceberg", "warehouse": settings.lake.warehouse}
+    """The lake under the name that PyIceberg uses too: both key their rows by it. Its tables refuse what a zombie of the sink commits."""
+    catalog = {"type": "iceberg", "catalog-impl": "streamhouse.FencingCatalog", "warehouse": settings.lake.warehouse}
     if settings.lake.rest_uri:
-        catalog |= {"catalog-type": "rest", "uri": settings.lake.rest_uri}
+        catalog |= {"fenced-catalog-impl": "org.apache.iceberg.rest.RESTCatalog", "uri": settings.lake.rest_uri}
     else:
         catalog |= {
-            "catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
+            "fenced-catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",
             "uri": f"jdbc:sqlite:{settings.lake.database}?journal_mode=WAL&busy_timeout=10000",
             "jdbc.schema-version": "V1",
         }

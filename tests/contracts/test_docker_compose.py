@@ -291,7 +291,7 @@ def test_flink_and_python_reach_the_rest_catalog_by_the_same_settings() -> None:
     assert settings.lake.rest_uri == f"http://iceberg-rest:{port}"
     assert rest_properties(settings) == {"type": "rest", "uri": settings.lake.rest_uri, "warehouse": "file:///lake/warehouse"}
     sql = iceberg_catalog(settings)
-    assert "'catalog-type' = 'rest'" in sql
+    assert "'fenced-catalog-impl' = 'org.apache.iceberg.rest.RESTCatalog'" in sql
     assert f"'uri' = '{settings.lake.rest_uri}'" in sql
     assert "sqlite" not in sql
     busy = re.search(r"\?\S+(?=')", iceberg_catalog(SETTINGS))

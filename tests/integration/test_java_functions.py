@@ -14,21 +14,24 @@ from infra.errors import StreamhouseError
 from infra.stack import jars, java_functions
 from infra.stack.services import flink_home, java_home
 
+_SETS = ("ecj", "flink")
+
 
 @pytest.fixture(scope="module")
-def ecj() -> Path:
+def installed() -> Path:
     settings = load_settings()
-    jars.install(settings, ("ecj",))
-    return jars.installed(settings, "ecj")
+    jars.install(settings, _SETS)
+    return settings.installed / "jars"
 
 
 @pytest.fixture
-def elsewhere(ecj: Path, tmp_path: Path) -> Settings:
-    """A project of its own with the same sources and compiler."""
+def elsewhere(installed: Path, tmp_path: Path) -> Settings:
+    """A project of its own with the same sources, compiler and jars."""
     settings = replace(load_settings(), root=tmp_path, installed=tmp_path / "installed")
     shutil.copytree(load_settings().root / "jobs" / "flink" / "java", tmp_path / "jobs" / "flink" / "java")
     (settings.installed / "jars").mkdir(parents=True)
-    (settings.installed / "jars" / "ecj").symlink_to(ecj)
+    for name in _SETS:
+        (settings.installed / "jars" / name).symlink_to(installed / name)
     return settings
 
 

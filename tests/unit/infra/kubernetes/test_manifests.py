@@ -240,7 +240,7 @@ def test_flink_and_python_reach_broker_and_catalog_by_the_settings_alone() -> No
         "warehouse": "s3://streamhouse/warehouse",
     }
     catalog = iceberg_catalog(settings)
-    assert "'catalog-type' = 'rest'" in catalog
+    assert "'fenced-catalog-impl' = 'org.apache.iceberg.rest.RESTCatalog'" in catalog
     assert "'warehouse' = 's3://streamhouse/warehouse'" in catalog
     table = source(settings, "actions", ["user-actions"], group="score_events")
     assert "'properties.security.protocol' = 'SASL_SSL'" in table
