@@ -29,7 +29,9 @@ def sources(settings: Settings) -> list[Path]:
 
 
 def made(settings: Settings, java: Path, flink_lib: Path) -> Path:
-    """The jar, compiled unless there is one of these sources, this Flink, Iceberg and compiler. Two at a time wait for each other.
+    """The jar of these sources, this Flink, Iceberg and compiler, compiled unless it is there. Two at a time wait for each other.
+
+    What it is made from is in its name, so a stack that runs keeps the one that it was started with.
 
     Raises:
         StreamhouseError: the compiler says that a source is wrong, or is not there.
@@ -39,11 +41,13 @@ def made(settings: Settings, java: Path, flink_lib: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     lib = (flink_lib, installed(settings, "flink"))
     against = [found for pattern in _BUILT_AGAINST for place in lib for found in sorted(place.glob(pattern))]
-    (compiler,) = installed(settings, "ecj").glob("ecj-*.jar")
-    jar, stamp = folder / "streamhouse-functions.jar", folder / "streamhouse-functions.stamp"
-    wanted = _made_from(settings, [compiler, *against])
+    compiler = next(installed(settings, "ecj").glob("ecj-*.jar"), None)
+    if compiler is None:
+        message = f"{installed(settings, 'ecj')}: expected Eclipse's compiler for Java, got none; run `./streamhouse up`, which fetches it"
+        raise StreamhouseError(message)
+    jar = folder / f"streamhouse-functions-{_made_from(settings, [compiler, *against])}.jar"
     with FileLock(folder / "streamhouse-functions.lock"):
-        if jar.exists() and stamp.exists() and stamp.read_text("utf-8") == wanted:
+        if jar.exists():
             return jar
         with tempfile.TemporaryDirectory(dir=folder) as place:
             classes, unfinished = Path(place) / "classes", Path(place) / jar.name
@@ -51,18 +55,16 @@ def made(settings: Settings, java: Path, flink_lib: Path) -> Path:
             command += ["-cp", ":".join(map(str, against)), "-d", str(classes), *map(str, sources(settings))]
             try:
                 done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_SECONDS)
-                said = (done.stderr or done.stdout).strip() if done.returncode else ""
+                said = ((done.stderr or done.stdout).strip() or f"the compiler ended with {done.returncode}") if done.returncode else ""
             except (OSError, subprocess.TimeoutExpired) as error:
                 said = str(error)
             if said:
                 message = f"{settings.root / 'jobs' / 'flink' / 'java'} cannot be compiled: {said}"
                 raise StreamhouseError(message)
-            with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_DEFLATED) as archive:
+            with zipfile.ZipFile(unfinished, "w") as archive:
                 for file in sorted(classes.rglob("*.class")):
                     archive.writestr(zipfile.ZipInfo(str(file.relative_to(classes)), _BEGINNING), file.read_bytes())
-            stamp.unlink(missing_ok=True)
             unfinished.replace(jar)
-        stamp.write_text(wanted, "utf-8")
     return jar
 
 
@@ -72,4 +74,4 @@ def _made_from(settings: Settings, jars: list[Path]) -> str:
         digest.update(source.name.encode() + source.read_bytes())
     for jar in jars:
         digest.update(f"{jar.name} {jar.stat().st_size}".encode())
-    return digest.hexdigest()
+    return digest.hexdigest()[:12]

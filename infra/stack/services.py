@@ -13,7 +13,7 @@ import yaml
 
 from infra.config import Settings
 from infra.stack import class_archive, fork_client, java_functions
-from infra.stack.jars import installed
+from infra.stack.jars import installed, is_installed
 from infra.stack.sockets import forkserver_socket
 
 _ADD_OPENS = (
@@ -339,8 +339,9 @@ def _link_flink_jars(settings: Settings) -> None:
         *(flink_home() / "opt").glob("flink-python-*.jar"),
         *installed(settings, "flink").glob("*.jar"),
         *installed(settings, "s3").glob("*.jar"),  # none but in the image for Kubernetes
-        java_functions.made(settings, java_home() / "bin" / "java", flink_home() / "lib"),
     ]
+    if all(is_installed(settings, name) for name in ("flink", "ecj")):  # as an `up` sees to; some ask for the other files alone
+        jars.append(java_functions.made(settings, java_home() / "bin" / "java", flink_home() / "lib"))
     _link(settings.state / "flink" / "lib", {jar.name: jar for jar in jars})
     _link(class_archive.client_lib(settings), {jar.name: jar for jar in class_archive.with_planner(settings, jars)})
 

@@ -47,16 +47,29 @@ def test_it_is_compiled_once_and_anew_after_a_change(elsewhere: Settings) -> Non
 
     source = java_functions.sources(elsewhere)[0]
     source.write_text(source.read_text("utf-8") + "// a word more\n", "utf-8")
-    assert made(elsewhere).stat().st_mtime_ns > when
-    assert first.read_bytes() == held, "the same code gives the same bytes"
+    second = made(elsewhere)
+    assert second != first, "a stack that runs keeps what it was started with"
+    assert (first.read_bytes(), second.read_bytes()) == (held, held), "the same code gives the same bytes"
 
 
 def test_what_is_wrong_is_said_and_the_old_jar_stays(elsewhere: Settings) -> None:
-    held = made(elsewhere).read_bytes()
+    old = made(elsewhere)
     source = next(source for source in java_functions.sources(elsewhere) if source.name == "AnswerRecords.java")
     right = source.read_text("utf-8")
     source.write_text(right.replace("private transient Worker worker;", "private transient Wroker worker;"), "utf-8")
     with pytest.raises(StreamhouseError, match=r"jobs/flink/java cannot be compiled: (?s:.*)Wroker cannot be resolved"):
         made(elsewhere)
     source.write_text(right, "utf-8")
-    assert made(elsewhere).read_bytes() == held
+    assert made(elsewhere) == old
+
+
+def test_a_compiler_that_is_killed_or_away_leaves_no_jar(elsewhere: Settings, tmp_path: Path) -> None:
+    killed = tmp_path / "java"
+    killed.write_text("#!/bin/sh\nkill -9 $$\n", "utf-8")
+    killed.chmod(0o755)
+    with pytest.raises(StreamhouseError, match="cannot be compiled: the compiler ended with -9"):
+        java_functions.made(elsewhere, killed, flink_home() / "lib")
+    (elsewhere.installed / "jars" / "ecj").unlink()
+    with pytest.raises(StreamhouseError, match="expected Eclipse's compiler for Java, got none"):
+        made(elsewhere)
+    assert list((elsewhere.installed / "jars").glob("*.jar")) == []
