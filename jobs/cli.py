@@ -314,7 +314,7 @@ def bench(context: typer.Context) -> None:
     from jobs.check import called
 
     settings = load_settings()
-    raise typer.Exit(called(settings, [sys.executable, "-P", "-m", "tests.benchmarks.bench.command", *context.args], Path.cwd()))
+    raise typer.Exit(called(settings, [sys.executable, "-P", "-m", "tests.benchmarks.bench", *context.args], Path.cwd()))
 
 
 def _addresses(settings: Settings) -> None:

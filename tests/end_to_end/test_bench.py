@@ -20,6 +20,7 @@ TINY = Size(
     more_rounds=0,
     rivals={"blobs": 2500},  # more than a round's, and fewer than all that ours answers
     intervals=(DEFAULT,),
+    curve_rounds=1,
     latency_seconds=1,
     read_actions=16_000,  # which have more users than one read
     read_seconds=0.1,
@@ -27,6 +28,7 @@ TINY = Size(
     fresh_seconds=2,
     growth=growth.QUICK,
     costs=costs.Plan(actions=1000, submits=1, starts=1, rest_seconds=1),
+    retry_seconds=60,
 )
 PARTS = ("drain", "latency", "reads")
 """The others take minutes, and their pieces have tests of their own."""

@@ -98,7 +98,7 @@ def drains(run: Run, ours: Side, clickstream: Clickstream, plan: Plan) -> None:
     first, *warm = [answered(section) for section in (_FIRST, *plan.warm())]
     for number, section in enumerate(plan.measured(), 1):
         rows = list(section_rows(clickstream, section))
-        wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, run.legs, plan, run.calm.undisturbed)]
+        wanted = [side for side in (OURS, *plan.rivals) if _is_wanted(side, run, plan)]
         if not wanted:
             break
         # ours goes first, so that there is something to compare with; the rivals in another order each time
@@ -124,9 +124,10 @@ def _said(leg: Leg) -> str:
     return f"{leg.side} {leg.figures['per_second']:,.0f}/s" + ("" if leg.calibration.is_calm else " (disturbed)")
 
 
-def _is_wanted(side: str, legs: Sequence[Leg], plan: Plan, undisturbed: float) -> bool:
-    mine = [leg for leg in legs if (leg.part, leg.side) == (DRAIN, side)]
-    return len(counted(mine, undisturbed)) < plan.rounds and len(mine) < plan.rounds + plan.more_rounds
+def _is_wanted(side: str, run: Run, plan: Plan) -> bool:
+    mine = [leg for leg in run.legs if (leg.part, leg.side) == (DRAIN, side)]
+    most = plan.rounds + (plan.more_rounds if run.may_retry() else 0)
+    return len(counted(mine, run.calm.undisturbed)) < plan.rounds and len(mine) < most
 
 
 def drained(settings: Settings, side: Side, rows: Sequence[Row], watch: Watch | None = None) -> tuple[Drain, Answers]:

@@ -67,13 +67,13 @@ FULL = Plan(
     tables=3,
 )
 QUICK = Plan(
-    users=(1_000, 10_000, 50_000),
+    users=(1_000, 50_000),
     features=((1, 1), (50, 4)),
     trees=(10, 1000),
     sizes=(240, 10_000),
     partitions=(1, 64),
     commits=(10, 100),
-    rounds=3,
+    rounds=2,
     tables=1,
 )
 
