@@ -18,6 +18,7 @@ TINY = Size(
     actions=1000,
     rounds=1,
     more_rounds=0,
+    warm_rounds=2,
     rivals={"blobs": 2500},  # more than a round's, and fewer than all that ours answers
     intervals=(DEFAULT,),
     curve_rounds=1,
@@ -26,6 +27,7 @@ TINY = Size(
     read_seconds=0.1,
     fresh=5,
     fresh_seconds=2,
+    turn_actions=1000,
     growth=growth.QUICK,
     costs=costs.Plan(actions=1000, submits=1, starts=1, rest_seconds=1),
     retry_seconds=60,

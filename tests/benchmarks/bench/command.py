@@ -61,11 +61,12 @@ _ROOM = {"REDIS_MAX_MEMORY": "2gb"}
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How much is measured. `rivals`: how many actions each gets, so that a drain of each takes as long as one of ours or longer."""
+    """How much is measured. `rivals`: how many actions each gets, so that a drain of each takes long enough to be timed."""
 
     actions: int
     rounds: int
     more_rounds: int
+    warm_rounds: int
     rivals: dict[str, int]
     intervals: tuple[str, ...]
     curve_rounds: int
@@ -78,6 +79,8 @@ class Size:
     """Actions of which it is told how soon Feast sees each, in each round, on a stack at rest."""
     fresh_seconds: int
     """For how long the same is told beside the load."""
+    turn_actions: int
+    """In each turn of a guarantee."""
     growth: growth.Plan
     costs: costs.Plan
     retry_seconds: float
@@ -87,27 +90,27 @@ class Size:
 FULL = Size(  # a drain takes two and a half seconds or more on two cores of 2024, of which the clocks' ticks of 10 ms are little
     actions=150_000,
     rounds=5,
-    more_rounds=3,
-    rivals={
-        **{"rows": 9_000, "rows_2": 12_000, "fields": 230_000, "fields_2": 260_000, "blobs": 260_000, "blobs_2": 300_000},
-        **{"quix": 100_000, "quix_2": 140_000, "bytewax": 180_000, "pathway": 270_000},
-    },
+    more_rounds=1,
+    warm_rounds=5,
+    rivals={"rows": 12_000, "fields": 260_000, "blobs": 300_000, "quix": 140_000, "bytewax": 180_000, "pathway": 220_000},
     intervals=INTERVALS,
     curve_rounds=3,
-    latency_seconds=10,
+    latency_seconds=8,
     read_actions=150_000,
     read_seconds=1.5,
     fresh=250,
-    fresh_seconds=12,
+    fresh_seconds=8,
+    turn_actions=100_000,
     growth=growth.FULL,
-    costs=costs.Plan(actions=300_000, submits=3, starts=2, rest_seconds=30),
-    retry_seconds=900,
+    costs=costs.Plan(actions=150_000, submits=3, starts=1, rest_seconds=20),
+    retry_seconds=600,
 )
 QUICK = Size(  # a second or more
     actions=60_000,
     rounds=1,
     more_rounds=0,
-    rivals={"rows": 5_000, "fields": 110_000, "blobs": 120_000, "quix": 50_000, "bytewax": 90_000, "pathway": 120_000},
+    warm_rounds=2,
+    rivals={"rows": 8_000, "fields": 150_000, "blobs": 180_000, "quix": 60_000, "bytewax": 90_000, "pathway": 110_000},
     intervals=("100ms", DEFAULT),
     curve_rounds=1,
     latency_seconds=4,
@@ -115,6 +118,7 @@ QUICK = Size(  # a second or more
     read_seconds=0.5,
     fresh=60,
     fresh_seconds=4,
+    turn_actions=60_000,
     growth=growth.QUICK,
     costs=costs.Plan(actions=40_000, submits=1, starts=1, rest_seconds=10),
     retry_seconds=120,
@@ -141,11 +145,11 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
         print(f"{time.monotonic() - started:6.0f} s  {sentence}", file=sys.stderr, flush=True)
 
     clickstream = open_clickstream(settings.root / "data" / "shop_clickstream.csv.gz")
-    plan = Plan(size.actions, size.rivals, size.rounds, size.more_rounds)
+    plan = Plan(size.actions, size.rivals, size.rounds, size.more_rounds, size.warm_rounds)
     of_reads = Section("reads", size.read_actions)
     # the default comes last, and the reads with it
     intervals = tuple(sorted(size.intervals, key=lambda interval: interval == DEFAULT))
-    of_turns = guarantees.sections(size.rounds, size.actions) if "guarantees" in parts else []
+    of_turns = guarantees.sections(size.rounds, size.turn_actions) if "guarantees" in parts else []
     beside = load_sections(size.rounds, size.fresh_seconds)
     of_latency = sections(intervals, size.rounds, size.latency_seconds, TRIES)
     bring_profiles(settings, clickstream, [*plan.sections(), *of_latency, of_reads, *of_turns, *beside, size.costs.section()])
@@ -171,7 +175,7 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
             coming = (list(section_rows(clickstream, section)) for section in beside)
             freshness(bench, ours, feature_store(settings), list(last.values()), size.rounds, size.fresh, coming)
         if "guarantees" in parts:
-            guarantees.guarantees(bench, ours, clickstream, tuned, size.actions, size.rounds)
+            guarantees.guarantees(bench, ours, clickstream, tuned, size.turn_actions, size.rounds)
         if "growth" in parts:
             growth.growth(bench, size.growth)
         if "costs" in parts:  # the last: it starts the stack anew

@@ -32,18 +32,18 @@ _FIRST = Section("first", 2000)
 class Plan:
     """`actions` in each drain of ours; `rivals`: how many each rival gets, a slow one fewer and a quick one more, so that all take long
     enough to be timed; `rounds` that count are wanted of each. `more_rounds`: so many are added at most where some were disturbed.
+    `warm_rounds`: how many times that ours answers before it is measured, as Java compiles meanwhile what it and the broker run often.
     """
 
     actions: int
     rivals: dict[str, int]
     rounds: int
     more_rounds: int
+    warm_rounds: int = 2
 
     def warm(self) -> list[Section]:
-        """What ours answers before it is measured: twice what it is measured with, as Java compiles meanwhile what it runs often, and as
-        much as the quickest rival gets beside the round's own actions.
-        """
-        sections = max(2, math.ceil(max(self.rivals.values(), default=0) / self.actions) - 1)
+        """What ours answers before it is measured, at least as much as the quickest rival gets beside the round's own actions."""
+        sections = max(self.warm_rounds, math.ceil(max(self.rivals.values(), default=0) / self.actions) - 1)
         return [Section(f"warm{number}", self.actions) for number in range(1, sections + 1)]
 
     def measured(self) -> list[Section]:

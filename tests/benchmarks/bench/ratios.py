@@ -14,8 +14,8 @@ from infra.config import AT_LEAST_ONCE, EXACTLY_ONCE
 from tests.benchmarks.bench.exponents import exponent
 from tests.benchmarks.bench.legs import OURS, Leg, values
 
-ROWS, FIELDS, BLOBS = ("rows", "rows_2"), ("fields", "fields_2"), ("blobs", "blobs_2")
-FRAMEWORKS = ("quix", "quix_2", "bytewax", "pathway")
+ROWS, FIELDS, BLOBS = ("rows",), ("fields",), ("blobs",)
+FRAMEWORKS = ("quix", "bytewax", "pathway")
 INTERVALS = ("100ms", "250ms", "1s", "5s")
 """Checkpoint intervals of the curve; 1s is the default."""
 DRAIN, READS, FRESH, FRESH_LOADED = "drain", "feature reads", "freshness", "freshness beside load"

@@ -47,7 +47,7 @@ def some_legs() -> list[Leg]:
     return [
         *(a_drain(OURS, number, rate) for number, rate in enumerate((30_000, 20_000, 40_000))),
         *(a_drain("rows", number, rate) for number, rate in enumerate((1000, 1600))),
-        a_drain("rows_2", 0, 2000),
+        a_drain("rows", 2, 2000),
         a_drain("blobs", 0, 80_000),
         *(leg(latency(interval), OURS, 0, committed_p99=1000.0, **waits) for interval in INTERVALS),
         leg(READS, OURS, 0, rows_per_second=600_000.0),
@@ -59,7 +59,7 @@ def some_legs() -> list[Leg]:
 @pytest.mark.parametrize(
     ("name", "number", "is_met"),
     [
-        ("R1 rows", 10, False),  # our worst, 20,000, over the best of one and two processes, 2,000
+        ("R1 rows", 10, False),  # our worst, 20,000, over its best, 2,000
         ("R1 blobs", 0.25, False),
         ("R1 rate", 20_000, False),
         ("R4 p50", 9, False),
@@ -84,7 +84,7 @@ def test_what_was_not_measured_has_no_number(name: str) -> None:
 
 def test_a_rival_gets_only_actions_that_ours_answers_too_and_a_quick_one_more_than_ours() -> None:
     for size in (FULL, QUICK):
-        plan = Plan(size.actions, size.rivals, size.rounds, size.more_rounds)
+        plan = Plan(size.actions, size.rivals, size.rounds, size.more_rounds, size.warm_rounds)
         answered = size.actions + sum(section.actions for section in plan.warm())
         assert max(size.rivals.values()) <= answered
         assert len({section.name for section in plan.sections()}) == len(plan.sections())
