@@ -251,7 +251,7 @@ def flink_configuration(settings: Settings) -> dict[str, object]:
         "taskmanager.memory.process.size": flink.taskmanager_memory,
         "taskmanager.memory.managed.fraction": 0.1,
         "taskmanager.memory.jvm-metaspace.size": "320m",
-        "taskmanager.memory.task.off-heap.size": "128m",  # bundles on their way to and from the Python workers
+        "taskmanager.memory.task.off-heap.size": "128m",  # bundles and frames on their way to and from the Python workers
         "rest.address": flink.host,
         "rest.bind-address": flink.host,
         "rest.port": flink.rest_port,

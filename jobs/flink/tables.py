@@ -90,7 +90,11 @@ def iceberg_catalog(settings: Settings) -> str:
     """The lake under the name that PyIceberg uses too: both key their rows by it. Its tables refuse what a zombie of the sink commits."""
     catalog = {"type": "iceberg", "catalog-impl": "streamhouse.FencingCatalog", "warehouse": settings.lake.warehouse}
     if settings.lake.rest_uri:
-        catalog |= {"fenced-catalog-impl": "org.apache.iceberg.rest.RESTCatalog", "uri": settings.lake.rest_uri}
+        catalog |= {
+            "fenced-catalog-impl": "org.apache.iceberg.rest.RESTCatalog",
+            "uri": settings.lake.rest_uri,
+            "snapshot-loading-mode": "all",  # the fence compares with the snapshots of then
+        }
     else:
         catalog |= {
             "fenced-catalog-impl": "org.apache.iceberg.jdbc.JdbcCatalog",

@@ -88,7 +88,9 @@ def measured(settings: Settings, curves: Sequence[Curve], rounds: int, size: Siz
 
     """
     clickstream = open_clickstream(settings.root / "data" / "shop_clickstream.csv.gz")
-    turns = [(curve, value) for _ in range(rounds) for curve in curves for value in curve.values]
+    # there and back, so that what drifts does not always meet the same values
+    ways = [list if number % 2 == 0 else reversed for number in range(rounds)]
+    turns = [(curve, value) for way in ways for curve in curves for value in way(curve.values)]
     sections = [section for number in range(len(turns) + 1) for section in _sections(number, size)]
     bring_profiles(settings, clickstream, sections)
     side = flink_side(settings, "ours")

@@ -87,7 +87,7 @@ class Size:
     """For so long since the beginning, what was measured on a disturbed machine is measured again."""
 
 
-FULL = Size(  # a drain takes two and a half seconds or more on two cores of 2024, of which the clocks' ticks of 10 ms are little
+FULL = Size(  # a drain takes a second and a half or more on two cores of 2024, of which the clocks' ticks of 10 ms are little
     actions=150_000,
     rounds=5,
     more_rounds=1,
@@ -105,12 +105,12 @@ FULL = Size(  # a drain takes two and a half seconds or more on two cores of 202
     costs=costs.Plan(actions=150_000, submits=3, starts=1, rest_seconds=20),
     retry_seconds=600,
 )
-QUICK = Size(  # a second or more
+QUICK = Size(  # most of a second or more
     actions=60_000,
     rounds=1,
     more_rounds=0,
     warm_rounds=2,
-    rivals={"rows": 8_000, "fields": 150_000, "blobs": 180_000, "quix": 60_000, "bytewax": 90_000, "pathway": 110_000},
+    rivals={"rows": 8_000, "fields": 150_000, "blobs": 180_000, "quix": 90_000, "bytewax": 90_000, "pathway": 110_000},
     intervals=("100ms", DEFAULT),
     curve_rounds=1,
     latency_seconds=4,

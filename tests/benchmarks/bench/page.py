@@ -40,8 +40,10 @@ publish a prediction for each action. Beyond that they differ.</p>
 <tr><td class="text">actions</td><td class="text">a section of the clickstream</td>
 <td class="text">the same one; its beginning where they are slow, and more such sections, which ours answered before, where they are
 quick</td></tr>
-<tr><td class="text">warm-up</td><td class="text">twice the actions of a drain or more, as Java compiles meanwhile</td>
-<td class="text">2,000 actions</td></tr>
+<tr><td class="text">processes</td><td class="text">two workers beside one TaskManager</td>
+<td class="text">two that share out the partitions; Bytewax and Pathway one</td></tr>
+<tr><td class="text">warm-up</td><td class="text">the actions of five drains, of two in a quick run, as Java compiles meanwhile</td>
+<td class="text">2,000 actions; nothing of theirs is compiled as it runs</td></tr>
 <tr><td class="text">beside it</td><td class="text">registry, keeper and meter, which are not counted; no archive</td>
 <td class="text">our stack at rest, which is not counted</td></tr></table></div>"""
 _COLOURS = (CHAMPION, CANDIDATE, POSITIVE, NEGATIVE, "#5b8c2a", "#8d6bc7", "#c2a017")

@@ -44,7 +44,7 @@ class Rival:
 
 
 _BUT = "exactly once, but for the state"
-# two processes where the library lets them share out partitions, as ours has two workers in drains
+# two processes, as ours has two workers in drains; Bytewax and Pathway have one: a cluster of theirs was not tried
 RIVALS = {
     "rows": Rival("bare", ("rows",), "bare", "at least once", processes=2),
     "fields": Rival("bare", ("fields",), "bare", "at least once", processes=2),

@@ -92,7 +92,7 @@ def test_a_rival_begins_with_what_it_is_given_and_leaves_nothing(place: Settings
         client: Any = untyped
         assert set(client.keys()) == rows.keys()
         assert {key: client.dump(key) for key in rows} == rows
-    with rival_side(place, "blobs_2", "given-2", rows) as side:
+    with rival_side(place, "blobs", "given-2", rows) as side:
         answered(place, side, SECTIONS[0])
         assert things(place) > kept
     assert things(place) == kept

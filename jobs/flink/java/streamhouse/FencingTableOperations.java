@@ -1,7 +1,9 @@
 package streamhouse;
 
+import java.util.HashSet;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 
 import org.apache.iceberg.MetadataUpdate;
 import org.apache.iceberg.Snapshot;
@@ -29,6 +31,7 @@ import org.apache.iceberg.io.LocationProvider;
 final class FencingTableOperations implements TableOperations {
     private final TableOperations operations;
     private final String table;
+    private final Set<Long> own = new HashSet<>(); // tried since: one may be there, though the catalog's answer was lost
     private TableMetadata known; // as loaded, then as of the sink's last commit here
 
     FencingTableOperations(TableOperations operations, String table) {
@@ -43,12 +46,14 @@ final class FencingTableOperations implements TableOperations {
         for (MetadataUpdate change : metadata.changes()) {
             if (change instanceof MetadataUpdate.AddSnapshot added && isOfTheSink(added.snapshot())) {
                 refuseAfterAnother(added.snapshot(), base);
+                own.add(added.snapshot().snapshotId());
                 ofTheSink = true;
             }
         }
         operations.commit(base, metadata);
         if (ofTheSink) {
             known = metadata;
+            own.clear();
         }
     }
 
@@ -58,7 +63,7 @@ final class FencingTableOperations implements TableOperations {
         while (last != null && !(isOfTheSink(last) && isOfOneOperator(last, added))) {
             last = before(last, base);
         }
-        if (last != null && known.snapshot(last.snapshotId()) == null) {
+        if (last != null && known.snapshot(last.snapshotId()) == null && !own.contains(last.snapshotId())) {
             throw new ValidationException(
                     "%s: checkpoint %s of operator %s of job %s is refused: since this process asked which checkpoint was committed last,"
                             + " another one has committed checkpoint %s of the same operator (snapshot %d). One of the two was given up and"

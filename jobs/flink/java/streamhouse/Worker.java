@@ -73,6 +73,10 @@ final class Worker {
             thread("answers-asked", this::send);
             thread("answers-read", this::read);
         } catch (Throwable error) { // of memory and threads too: nobody else knows the process yet
+            synchronized (this) {
+                isOver = true;
+                notifyAll();
+            }
             end(started, accepted);
             throw error;
         } finally {
