@@ -24,7 +24,8 @@ WORKER = "jobs.flink.score_worker"
 """The module at this end."""
 FORMAT = 1
 """Of these frames; Java says its own, since a stack that is up keeps the Java that it began with."""
-_LENGTH = struct.Struct("<i")
+LENGTH = struct.Struct("<i")
+"""Of what stands before each frame, and of each count and format in it."""
 
 
 class Task(msgspec.Struct, frozen=True):
@@ -46,17 +47,17 @@ def read_task(frame: memoryview) -> Task:
         ValueError: Java writes frames of another format.
 
     """
-    (found,) = _LENGTH.unpack_from(frame)
+    (found,) = LENGTH.unpack_from(frame)
     if found != FORMAT:
         message = f"frames of format {found} from Flink, expected {FORMAT}: its Java is older or newer; run `./streamhouse down` and `up`"
         raise ValueError(message)
-    return msgspec.json.decode(frame[_LENGTH.size :], type=Task)
+    return msgspec.json.decode(frame[LENGTH.size :], type=Task)
 
 
 def read_asked(frame: memoryview) -> Records:
     """The records of a frame, without its length."""
-    n = _LENGTH.unpack_from(frame)[0]
-    at = _LENGTH.size
+    n = LENGTH.unpack_from(frame)[0]
+    at = LENGTH.size
     columns = []
     for dtype in ("<i4", "<i8", "<i8", "<i4", "<i4", "<i4"):
         column = np.frombuffer(frame, dtype, n, at)
@@ -75,20 +76,20 @@ def write_answered(kinds: NDArray[np.int8], keys: Sequence[bytes | None], values
     """The frame of n answers, with its length."""
     present = [key for key in keys if key is not None]
     body = [
-        _LENGTH.pack(len(values)),
+        LENGTH.pack(len(values)),
         kinds.tobytes(),
         np.array([-1 if key is None else len(key) for key in keys], "<i4").tobytes(),
         np.array(list(map(len, values)), "<i4").tobytes(),
         b"".join(present),
         b"".join(values),
     ]
-    return b"".join([_LENGTH.pack(sum(map(len, body))), *body])
+    return b"".join([LENGTH.pack(sum(map(len, body))), *body])
 
 
 def write_failed(why: str) -> bytes:
     """The frame that says why this worker cannot go on."""
-    body = _LENGTH.pack(-1) + why.encode("utf-8", "backslashreplace")
-    return _LENGTH.pack(len(body)) + body
+    body = LENGTH.pack(-1) + why.encode("utf-8", "backslashreplace")
+    return LENGTH.pack(len(body)) + body
 
 
 def _texts(frame: memoryview, at: int, lengths: NDArray[np.int32]) -> tuple[list[bytes | None], int]:

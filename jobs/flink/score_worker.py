@@ -11,7 +11,6 @@ from __future__ import annotations
 import gc
 import logging
 import socket
-import struct
 import sys
 import time
 import traceback
@@ -25,7 +24,7 @@ from infra.clock import system_clock
 from infra.config import load_settings
 from infra.contracts.changes import Changes, Followed
 from infra.contracts.framing import frame
-from jobs.flink.frames import Task, read_asked, read_task, write_answered, write_failed
+from jobs.flink.frames import LENGTH, Task, read_asked, read_task, write_answered, write_failed
 from jobs.offset_ranges import Ranges, holds
 from jobs.records import Records
 from jobs.schema_ids import SchemaIds
@@ -33,7 +32,6 @@ from jobs.scoring_parts import SOURCE_TOPIC, enricher, model, rules
 from jobs.scoring_path import answer as answer_records
 
 Answer = Callable[[Records], bytes]
-_LENGTH = struct.Struct("<i")
 
 
 def main() -> None:
@@ -94,8 +92,8 @@ def published(records: Records, answered: Mapping[int, Ranges]) -> NDArray[np.bo
 def _frames(connection: socket.socket) -> Iterator[memoryview]:
     """Each frame as it comes, without its length, until the other side ends; good until the next one is asked for."""
     buffer = bytearray(1 << 20)
-    while _fill(connection, memoryview(buffer)[: _LENGTH.size]):
-        length = _LENGTH.unpack_from(buffer)[0]
+    while _fill(connection, memoryview(buffer)[: LENGTH.size]):
+        length = LENGTH.unpack_from(buffer)[0]
         if length > len(buffer):
             buffer = bytearray(length)
         frame = memoryview(buffer)[:length]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,12 +11,10 @@ from typing import Any
 
 import psutil
 import pytest
-from py4j.java_gateway import GatewayParameters, JavaGateway, launch_gateway
+from py4j.java_gateway import JavaGateway
 from py4j.protocol import Py4JJavaError
 
-from infra.config import load_settings
-from infra.stack import jars, java_functions
-from infra.stack.services import flink_home, java_home
+from tests.flinks_java import flinks_java
 
 WORKER = """
 import json, os, signal, sys, time
@@ -107,26 +104,13 @@ class Flink:
 
 @pytest.fixture(scope="module")
 def flink(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flink]:
-    settings, folder = load_settings(), tmp_path_factory.mktemp("java")
-    jars.install(settings, ("ecj", "flink"))
-    lib = [*(flink_home() / "lib").glob("*.jar"), java_functions.made(settings, java_home() / "bin" / "java", flink_home() / "lib")]
-    port, token, process = launch_gateway(
-        classpath=":".join(map(str, lib)),
-        java_path=str(java_home() / "bin" / "java"),
-        javaopts=["-XX:+UseSerialGC", "-Xmx1g", f"-Djava.io.tmpdir={folder}"],
-        die_on_exit=True,
-        enable_auth=True,
-        redirect_stdout=subprocess.DEVNULL,
-        redirect_stderr=subprocess.DEVNULL,
-        return_proc=True,
-    )
+    folder = tmp_path_factory.mktemp("java")
     worker = folder / "worker.py"
     worker.write_text(WORKER, "utf-8")
-    gateway = JavaGateway(gateway_parameters=GatewayParameters(port=port, auth_token=token))
-    yield Flink(gateway, psutil.Process(process.pid), folder, worker)
-    gateway.shutdown()
-    process.stdin.close()  # with which it ends
-    process.wait(20)
+    with flinks_java(["-Xmx1g", f"-Djava.io.tmpdir={folder}"]) as (parameters, process):
+        gateway = JavaGateway(gateway_parameters=parameters)
+        yield Flink(gateway, psutil.Process(process.pid), folder, worker)
+        gateway.shutdown()
 
 
 def rows(table: Any) -> list[tuple[bool | None, bytes | None, bytes]]:

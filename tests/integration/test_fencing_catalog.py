@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,18 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from py4j.java_gateway import CallbackServerParameters, GatewayParameters, JavaGateway, launch_gateway
+from py4j.java_gateway import CallbackServerParameters, JavaGateway
 from py4j.protocol import Py4JJavaError
 from pyiceberg.exceptions import CommitFailedException
 from pyiceberg.table import CommitTableRequest
 
 from infra.config import Settings, load_settings
-from infra.stack import jars, java_functions
-from infra.stack.services import flink_home, java_home
 from jobs.flink.tables import iceberg_catalog
 from lakehouse import migrate
 from lakehouse.catalog import load_table, open_catalog
 from lakehouse.tables import TABLES
+from tests.flinks_java import flinks_java
 
 TABLE = "user_actions"
 
@@ -33,28 +31,13 @@ TABLE = "user_actions"
 @pytest.fixture(scope="module")
 def java() -> Iterator[JavaGateway]:
     """A Java with what Flink has in its lib folder, which calls back."""
-    settings = load_settings()
-    jars.install(settings, ("ecj", "flink"))
-    lib = [*(flink_home() / "lib").glob("*.jar"), *jars.installed(settings, "flink").glob("*.jar")]
-    lib.append(java_functions.made(settings, java_home() / "bin" / "java", flink_home() / "lib"))
-    port, token = launch_gateway(
-        classpath=":".join(map(str, lib)),
-        java_path=str(java_home() / "bin" / "java"),
-        javaopts=["-XX:+UseSerialGC"],
-        die_on_exit=True,
-        enable_auth=True,
-        redirect_stdout=subprocess.DEVNULL,
-        redirect_stderr=subprocess.DEVNULL,
-    )
-    gateway = JavaGateway(
-        gateway_parameters=GatewayParameters(port=port, auth_token=token),
-        callback_server_parameters=CallbackServerParameters(port=0),
-    )
-    callbacks = gateway.get_callback_server()
-    address = gateway.jvm.java.net.InetAddress.getByName(callbacks.get_listening_address())
-    gateway.java_gateway_server.resetCallbackClient(address, callbacks.get_listening_port())
-    yield gateway
-    gateway.shutdown()
+    with flinks_java() as (parameters, _):
+        gateway = JavaGateway(gateway_parameters=parameters, callback_server_parameters=CallbackServerParameters(port=0))
+        callbacks = gateway.get_callback_server()
+        address = gateway.jvm.java.net.InetAddress.getByName(callbacks.get_listening_address())
+        gateway.java_gateway_server.resetCallbackClient(address, callbacks.get_listening_port())
+        yield gateway
+        gateway.shutdown()
 
 
 @pytest.fixture(params=["sqlite", "rest"])
