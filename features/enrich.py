@@ -111,11 +111,8 @@ class Enricher:
         while True:
             try:
                 return self._once(batch, first_offsets, last_offsets)
-            except StoreEmpty:
+            except (StoreEmpty, RewoundError, OtherLayoutError):
                 self._doubt()  # rebuilt from the log on the next round
-            except (RewoundError, OtherLayoutError):
-                self._spoilt.update(first_offsets)
-                self._doubt()
             except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
                 if waited >= self._wait:
                     message = f"redis did not answer for {waited:.0f} s ({error}); scoring waits for it: see `./streamhouse status`"
@@ -152,8 +149,12 @@ class Enricher:
         return self._apply(batch, last_offsets)
 
     def _doubt(self) -> None:
-        """Look at every partition again before the next batch, also at those that it does not touch: other readers miss their rows too."""
-        self._doubted |= {partition: mark.progress + 1 for partition, mark in self._marks.items()}
+        """Look at every partition again before the next batch, also at those that it does not touch: other readers miss their rows too.
+
+        One that was only on its way back still has to come as far as it was, or what lies between is folded by nobody.
+        """
+        for partition, mark in self._marks.items():
+            self._doubted[partition] = max(self._doubted.get(partition, 0), mark.progress + 1)
         self._marks.clear()
 
     def _resume(self, partition: int, first: int) -> None:
@@ -178,9 +179,13 @@ class Enricher:
         names = list(index)
         partitions = np.zeros(len(names), np.int64)
         partitions[user] = batch.partition
-        histories, profiles = self._store.read(names, partitions)
-        actions = Actions(user, batch.offset, batch.time, batch.kind, batch.session)
-        rows, grown = fold(histories, actions)
+        try:
+            histories, profiles = self._store.read(names, partitions)
+            actions = Actions(user, batch.offset, batch.time, batch.kind, batch.session)
+            rows, grown = fold(histories, actions)
+        except (RewoundError, OtherLayoutError):
+            self._spoilt.update(last_offsets)
+            raise
         marks = {p: Mark(max(self._marks[p].progress, last), self._marks[p].compacted) for p, last in last_offsets.items()}
         grown, marks = self._merge(grown, marks)
         changed = np.flatnonzero(grown.headers["last_offset"] != histories.headers["last_offset"])

@@ -141,16 +141,18 @@ def test_an_older_run_that_wakes_up_late_writes_nothing(empty_redis: int) -> Non
     np.testing.assert_array_equal(ask(new, log, 20, 40), [expected(log, a) for a in log[20:]])
 
 
+def in_partition(partition: int, actions: list[Action]) -> Batch:
+    """The same actions as ever, of users of that partition."""
+    batch = batch_of(actions)
+    return replace(batch, users=[f"{user}-{partition}" for user in batch.users], partition=np.full(len(actions), partition, np.int64))
+
+
 def test_a_partition_without_new_actions_is_filled_again_too(empty_redis: int) -> None:
     log = random_log(random.Random(5), 30)
 
     def read(partition: int, first: int, end: int) -> Iterator[Batch]:
         if some := [a for a in log if first <= a.offset < end]:
             yield in_partition(partition, some)
-
-    def in_partition(partition: int, actions: list[Action]) -> Batch:
-        batch = batch_of(actions)
-        return replace(batch, users=[f"{user}-{partition}" for user in batch.users], partition=np.full(len(actions), partition, np.int64))
 
     worker = Enricher(OnlineStore("127.0.0.1", empty_redis), read, lambda _: 0, lambda _: None, wait_seconds=1.0)
     for partition in (0, 1):
@@ -162,6 +164,53 @@ def test_a_partition_without_new_actions_is_filled_again_too(empty_redis: int) -
     worker(in_partition(0, [late]), {0: late.offset}, {0: late.offset})
     assert before
     assert {key: client.hgetall(key) for key in client.keys("*-1*")} == before
+    client.close()
+
+
+@given(seed=st.integers(0, 2**32))
+def test_what_is_lost_again_while_two_partitions_are_filled_again_is_not_left_out(redis_port: int, seed: int) -> None:
+    """Small batches touch one partition alone, and the other one must be brought back all the way, however often it is begun."""
+    rng = random.Random(seed)
+    client: Any = redis.Redis(port=redis_port)
+    client.flushall()
+    logs = [random_log(rng, 60) for _ in range(2)]
+    troubles = 0
+
+    def happens() -> None:
+        kind = rng.random()
+        if kind < 0.3:
+            client.flushall()
+        elif kind < 0.7 and (keys := sorted(client.keys("*"))):  # another worker, or another program, over some
+            client.delete(*rng.sample(keys, rng.randint(1, len(keys))), *client.keys("*:partition:*"))
+        elif rows := sorted(client.keys("*u[0-9]*")):
+            client.set(rng.choice(rows), "not a row")
+
+    def read(partition: int, first: int, end: int) -> Iterator[Batch]:
+        nonlocal troubles
+        found = [a for a in logs[partition] if first <= a.offset < end]
+        for i in range(0, len(found), 7):
+            yield in_partition(partition, found[i : i + 7])
+            if troubles and rng.random() < 0.5:
+                troubles -= 1
+                happens()
+
+    positions = [0, 0]
+
+    def committed(partition: int) -> int:
+        at = positions[partition]
+        return logs[partition][at].offset if at < len(logs[partition]) else 0
+
+    worker = Enricher(OnlineStore("127.0.0.1", redis_port, timeout=1.0), read, committed, lambda _: None, wait_seconds=1.0)
+    while positions != [60, 60]:
+        partition = rng.choice([p for p in (0, 1) if positions[p] < 60])
+        log, begin = logs[partition], positions[partition]
+        part = log[begin : begin + rng.randint(1, 25)]
+        got = worker(in_partition(partition, part), {partition: part[0].offset}, {partition: part[-1].offset}).rows.values
+        np.testing.assert_array_equal(got, [expected(log, a) for a in part])
+        positions[partition] += len(part)
+        if rng.random() < 0.3:
+            troubles = rng.randint(0, 3)
+            happens()
     client.close()
 
 
