@@ -338,6 +338,7 @@ def main() -> None:
         # typer makes a status of the first; a C library that calls back into Python makes a SystemError of it
         if not interrupts.came or (isinstance(end, SystemExit) and end.code != _INTERRUPTED):
             raise
+        interrupts.ignore()  # one that was raised where Python can only print it comes again, though a C library told of it, too
         typer.echo("interrupted; what was done stays done, and the same command does the rest", err=True)
         sys.exit(128 + interrupts.came[0])
 

@@ -25,6 +25,12 @@ def heed() -> None:
     sys.unraisablehook = _unraisable
 
 
+def ignore() -> None:
+    """From now on none ends this process: it ends already, and another one would make a traceback of its last line."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _raise(number: int, _: FrameType | None) -> None:
     came.append(number)
     raise KeyboardInterrupt

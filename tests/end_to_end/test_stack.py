@@ -213,8 +213,8 @@ def test_down_after_an_interrupted_up_leaves_nothing(lone: Settings) -> None:
     starting = start(lone, "up")
     wait_for(lambda: bool(supervise.states(lone)))
     starting.send_signal(signal.SIGINT)
-    starting.communicate(timeout=60)
-    assert starting.returncode == 130
+    said, _ = starting.communicate(timeout=60)
+    assert starting.returncode == 130, said
     assert run(lone, "down")[0] == 0
     assert_nothing_left(lone)
 

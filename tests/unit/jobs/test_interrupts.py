@@ -61,6 +61,17 @@ def test_a_signal_ends_a_command_in_order_and_is_said_in_a_line(number: signal.S
     assert err == "interrupted; what was done stays done, and the same command does the rest\n"
 
 
+def test_one_that_comes_while_the_last_line_is_said_changes_nothing() -> None:
+    program = _BEGIN.format(body="signal.raise_signal(signal.SIGINT)").replace("import sys", "import signal, sys")
+    program = program.replace(
+        "cli.main()",
+        "say = cli.typer.echo\ncli.typer.echo = lambda *a, **k: (signal.raise_signal(signal.SIGINT), say(*a, **k))\ncli.main()",
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False, timeout=20)
+    said = "interrupted; what was done stays done, and the same command does the rest\n"
+    assert (done.stdout, done.stderr, done.returncode) == ("ended in order\n", said, 130)
+
+
 def test_what_a_shell_lets_its_background_ignore_is_ignored() -> None:
     program = _BEGIN.format(body='signal.raise_signal(signal.SIGINT); print("went on")').replace("import sys", "import signal, sys")
     ignoring = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
