@@ -193,12 +193,18 @@ def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> 
             if "location" in operation:
                 forget(settings, job.name)
                 return Path(operation["location"].removeprefix("file://").removeprefix("file:"))
-            cause = str(operation.get("failure-cause", {}).get("class", "unknown"))
-            message = f"job {job.name} made no savepoint ({cause}); see `./streamhouse logs taskmanager`"
+            message = f"job {job.name} made no savepoint ({_root_cause(operation)}); see `./streamhouse logs taskmanager`"
             raise StreamhouseError(message)
         time.sleep(0.2)
     message = f"job {job.name} made no savepoint within {timeout:.0f} s; the next start answers what is missing"
     raise StreamhouseError(message)
+
+
+def _root_cause(operation: dict[str, Any]) -> str:
+    """What Flink gives as the innermost reason of a failed operation: its classes wrap each other, and the outermost says nothing."""
+    cause = operation.get("failure-cause", {})
+    said = [line.removeprefix("Caused by: ").strip() for line in cause.get("stack-trace", "").splitlines() if not line.startswith("\t")]
+    return str(next((line for line in reversed(said) if line), cause.get("class", "unknown")))
 
 
 def cancel(settings: Settings, job: Job) -> None:

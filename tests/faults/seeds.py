@@ -25,8 +25,8 @@ KEPT = (
     Kept(
         Draw("wrong_type_in_redis", "at_random", pause=0.2, hurried=False, seed=13),
         "workers died of the text that another program wrote over a user's row, for ever; and when the worker that met it deleted it, Feast"
-        " stumbled over those of other partitions when it brought the profiles back; later, a partition that a small batch did not touch was"
-        " brought back only as far as it had come when the next text was met, and its users went on without what lay between",
+        " stumbled over those of other partitions when it brought the profiles back; later, a partition that a small batch did not touch"
+        " was brought back only as far as it had come when the next text was met, and its users went on without what lay between",
     ),
 )
 

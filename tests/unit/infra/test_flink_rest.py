@@ -9,6 +9,7 @@ import yaml
 
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
+from infra.stack import flink_rest
 from infra.stack.apart import free_ports
 from infra.stack.flink_rest import Job, cancel, checkpoint_address, checkpoint_folder, clear_checkpoints
 from infra.stack.services import flink_configuration
@@ -55,3 +56,23 @@ def test_a_job_that_cannot_be_cancelled_is_a_sentence(tmp_path: Path) -> None:
     nobody = load_settings({"STREAMHOUSE_STATE": str(tmp_path), "STREAMHOUSE_FLINK_REST_PORT": port})
     with pytest.raises(StreamhouseError, match="Flink's JobManager refused /jobs/a"):
         cancel(nobody, Job("a", "score_events", "RUNNING", 1.0))
+
+
+_TRACE = """java.util.concurrent.CompletionException: java.util.concurrent.CompletionException: outer
+\tat java.base/java.util.concurrent.CompletableFuture.encodeRelay(Unknown Source)
+Caused by: org.apache.flink.runtime.checkpoint.CheckpointException: Checkpoint expired before completing.
+\t... 8 more
+"""
+
+
+@pytest.mark.parametrize(
+    ("trace", "told"), [(_TRACE, "CheckpointException: Checkpoint expired before completing"), ("", "CompletionException")]
+)
+def test_why_there_is_no_savepoint_is_told_by_the_innermost_reason(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, trace: str, told: str
+) -> None:
+    failed = {"failure-cause": {"class": "java.util.concurrent.CompletionException", "stack-trace": trace}}
+    monkeypatch.setattr(flink_rest, "_post", lambda *_: {"request-id": "1"})
+    monkeypatch.setattr(flink_rest, "_get", lambda *_: {"status": {"id": "COMPLETED"}, "operation": failed})
+    with pytest.raises(StreamhouseError, match=rf"job score_events made no savepoint \([a-z.]*{told}.?\); see"):
+        flink_rest.stop_with_savepoint(settings, Job("a", "score_events", "RUNNING", 1.0))
