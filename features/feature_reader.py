@@ -8,8 +8,9 @@ at the very time of our row, which Feast's own writer leaves alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from typing import Any
 
 import hiredis
@@ -19,13 +20,14 @@ from numpy.typing import NDArray
 from features import feast_bytes as fb
 from features.activity import COUNTS, FEATURES
 from features.history import NEVER
-from features.online import ACTIVITY, NUMBERS, PACKED_FIELD, row_key
+from features.online import ACTIVITY, KEY_TAIL, NUMBERS, PACKED_FIELD, key_head, row_key
 from features.pipelined import Pipelined
 
 _TIME_FIELD = fb.timestamp_field(ACTIVITY)
 _FIELDS = [_TIME_FIELD, *(fb.field(ACTIVITY, name) for name in FEATURES)]
 _STEP = 1024  # users in one round trip: their commands and rows fit into what a socket holds
-_TAIL = b"\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(PACKED_FIELD), PACKED_FIELD, len(_TIME_FIELD), _TIME_FIELD)
+_PIECE = 64  # users whose commands are made while Redis looks up those before
+_TAIL = KEY_TAIL + b"\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(PACKED_FIELD), PACKED_FIELD, len(_TIME_FIELD), _TIME_FIELD)
 _SIZE = NUMBERS.itemsize
 _NOBODY = np.array([(NEVER, (0,) * len(COUNTS), (np.nan,) * (len(FEATURES) - len(COUNTS)))], NUMBERS).tobytes()
 
@@ -55,16 +57,15 @@ class FeatureReader:
         """
         parts, others = [], dict[int, bytes]()
         for start in range(0, len(users), _STEP):
-            keys = list(map(row_key, users[start : start + _STEP]))
-            replies = self._store.ask(b"".join([b"*4\r\n$5\r\nHMGET\r\n$%d\r\n%b%b" % (len(key), key, _TAIL) for key in keys]), len(keys))
+            step = users[start : start + _STEP]
             pieces = []
-            for i, (packed, time) in enumerate(replies):
+            for i, (packed, time) in enumerate(self._store.ask(partial(_commands, step), len(step)), start):
                 if packed is not None and packed[_SIZE:] == time:
                     pieces.append(packed[:_SIZE])
                 else:
                     pieces.append(_NOBODY)
                     if time is not None:
-                        others[start + i] = keys[i]
+                        others[i] = row_key(users[i])
             parts += pieces
         rows = np.frombuffer(b"".join(parts), NUMBERS)
         values = np.empty((len(rows), len(FEATURES)))
@@ -83,8 +84,22 @@ class FeatureReader:
         for start in range(0, len(places), _STEP):
             step = places[start : start + _STEP]
             commands: list[Any] = [("HMGET", keys[i], *_FIELDS) for i in step]  # hiredis' types know tuples of one
-            replies = self._store.ask(b"".join(map(hiredis.pack_command, commands)), len(commands))
+            replies = self._store.ask(partial(map, hiredis.pack_command, commands), len(commands))
             for i, (time, *fields) in zip(step, replies, strict=True):
                 moment = fb.read_timestamp(time)
                 row_time[i] = NEVER if moment is None else moment
                 values[i] = [np.nan if number is None else number for number in map(fb.read_number, fields)]
+
+
+def _commands(users: Sequence[str]) -> Iterator[bytes]:
+    """HMGET of each user's piece and timestamp."""
+    for start in range(0, len(users), _PIECE):
+        texts = [user.encode() for user in users[start : start + _PIECE]]
+        yield b"".join([part for text in texts for part in (_head(len(text)), text, _TAIL)])
+
+
+@lru_cache(maxsize=4096)
+def _head(length: int) -> bytes:
+    """What stands before a user id of so many bytes."""
+    before = key_head(length)
+    return b"*4\r\n$5\r\nHMGET\r\n$%d\r\n%b" % (len(before) + length + len(KEY_TAIL), before)

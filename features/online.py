@@ -48,8 +48,10 @@ _LOG_FIELD = b"_log:" + ACTIVITY.encode()  # partition:offset of the last applie
 _READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
 _WRITTEN_FIELDS = [_HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
 _ROW_FIELDS = [_LOG_FIELD, PACKED_FIELD, *_WRITTEN_FIELDS]
-_KEY_PREFIX, _KEY_SUFFIX = fb.key_prefix(JOIN_KEY), PROJECT.encode()
-_BEFORE_TEXT = [_KEY_PREFIX + fb.text_head(length) for length in range(4 * 128 + 1)]  # of every user id that a contract allows
+KEY_TAIL = PROJECT.encode()
+"""What stands in a row's key behind the user id."""
+_KEY_PREFIX = fb.key_prefix(JOIN_KEY)
+_KEY_HEADS = [_KEY_PREFIX + fb.text_head(length) for length in range(4 * 128 + 1)]  # of every user id that a contract allows
 _ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
 
 _ACQUIRE = """
@@ -354,8 +356,12 @@ def _written() -> str:
 def row_key(user: str) -> bytes:
     """Where Feast keeps the rows of a user, of every view."""
     text = user.encode()
-    before = _BEFORE_TEXT[len(text)] if len(text) < len(_BEFORE_TEXT) else _KEY_PREFIX + fb.text_head(len(text))
-    return before + text + _KEY_SUFFIX
+    return key_head(len(text)) + text + KEY_TAIL
+
+
+def key_head(length: int) -> bytes:
+    """What stands in a row's key before a user id of so many bytes."""
+    return _KEY_HEADS[length] if length < len(_KEY_HEADS) else _KEY_PREFIX + fb.text_head(length)
 
 
 def _mark(partition: int | str) -> str:

@@ -6,6 +6,7 @@ redis-py's own pipeline handles each command and each reply in Python, which tak
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hiredis
@@ -22,10 +23,11 @@ class Pipelined:
         self._socket: socket.socket | None = None
         self._reader = hiredis.Reader()
 
-    def ask(self, commands: bytes, count: int) -> list[Any]:
+    def ask(self, commands: Callable[[], Iterator[bytes]], count: int) -> list[Any]:
         """The replies to `count` commands, in their order. Commands that only read: they may be sent twice where a connection was lost.
 
-        Redis holds the replies until they are read, which is not before all commands are sent.
+        Each piece of them is sent as soon as it is made, so Redis works at it while the next one is made. It holds the replies until they
+        are read, which is not before all commands are sent.
 
         Raises:
             redis.TimeoutError, redis.ConnectionError: no answer.
@@ -63,11 +65,12 @@ class Pipelined:
             self._socket.close()
         self._socket, self._reader = None, hiredis.Reader()
 
-    def _asked(self, commands: bytes, count: int) -> list[Any]:
+    def _asked(self, commands: Callable[[], Iterator[bytes]], count: int) -> list[Any]:
         if self._socket is None:
             self._socket = socket.create_connection(self._where, self._timeout)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket.sendall(commands)
+        for piece in commands():
+            self._socket.sendall(piece)
         replies: list[Any] = []
         read = self._reader.gets
         while len(replies) < count:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hiredis
@@ -12,9 +13,9 @@ import redis
 from features.pipelined import Pipelined
 
 
-def gets(*keys: str) -> bytes:
+def gets(*keys: str) -> Callable[[], Iterator[bytes]]:
     commands: list[Any] = [("GET", key) for key in keys]  # hiredis' types know tuples of one
-    return b"".join(map(hiredis.pack_command, commands))
+    return lambda: map(hiredis.pack_command, commands)
 
 
 def test_replies_come_in_the_order_of_their_commands_however_many(empty_redis: int) -> None:
