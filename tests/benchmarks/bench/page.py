@@ -41,7 +41,7 @@ publish a prediction for each action. Beyond that they differ.</p>
 <td class="text">the same one; its beginning where they are slow, and more such sections, which ours answered before, where they are
 quick</td></tr>
 <tr><td class="text">processes</td><td class="text">two workers beside one TaskManager</td>
-<td class="text">two that share out the partitions; Bytewax and Pathway one</td></tr>
+<td class="text">two that share out the partitions; Pathway one</td></tr>
 <tr><td class="text">warm-up</td><td class="text">the actions of five drains, of two in a quick run, as Java compiles meanwhile</td>
 <td class="text">2,000 actions; nothing of theirs is compiled as it runs</td></tr>
 <tr><td class="text">beside it</td><td class="text">registry, keeper and meter, which are not counted; no archive</td>

@@ -20,7 +20,7 @@ from bytewax.connectors.kafka import KafkaSink, KafkaSinkMessage, KafkaSource
 from bytewax.dataflow import Dataflow
 from bytewax.recovery import RecoveryConfig, init_db_dir
 
-from tests.benchmarks.rivals.clients import ready, told, when_input_ends
+from tests.benchmarks.rivals.clients import partitions, ready, told, when_input_ends
 from tests.benchmarks.rivals.states import Blobs, States
 from tests.benchmarks.rivals.work import Work, decode
 
@@ -29,12 +29,19 @@ _EPOCH = timedelta(seconds=1)
 _WORKERS = 1  # two are threads that share the interpreter's lock: a quarter more CPU for each action, and no faster
 
 
-class Told(KafkaSource):
-    """Says when all partitions are assigned."""
+class Shared(KafkaSource):
+    """Reads the partitions of this process, and says when all of them are assigned.
 
-    def __init__(self, partitions: int, **arguments: Any) -> None:
+    Two flows side by side, as nothing goes from one partition to another: a cluster would only add that its processes wait for each other.
+    """
+
+    def __init__(self, partitions: list[int], **arguments: Any) -> None:
         super().__init__(**arguments)
-        self._missing = partitions
+        self._partitions, self._missing = partitions, len(partitions)
+
+    def list_parts(self) -> list[str]:
+        """As the source names them: partition and topic."""
+        return [part for part in super().list_parts() if int(part.split("-", 1)[0]) in self._partitions]
 
     def build_part(self, step_id: str, for_part: str, resume_state: int | None) -> Any:
         """Count what is built."""
@@ -66,8 +73,8 @@ def flow(task: dict[str, Any]) -> Dataflow:
     kafka = dict(task["kafka"])
     brokers = kafka.pop("bootstrap.servers").split(",")
     made = Dataflow("rival")
-    source = Told(
-        task["partitions"],
+    source = Shared(
+        partitions(task),
         brokers=brokers,
         topics=[task["source"]],
         # each partition has a consumer of its own: without statistics each second, which only feed a gauge

@@ -44,14 +44,14 @@ class Rival:
 
 
 _BUT = "exactly once, but for the state"
-# two processes, as ours has two workers in drains; Bytewax and Pathway have one: a cluster of theirs was not tried
+# two processes, as ours has two workers in drains; Pathway has one: what it persists does not follow where a group shares partitions anew
 RIVALS = {
     "rows": Rival("bare", ("rows",), "bare", "at least once", processes=2),
     "fields": Rival("bare", ("fields",), "bare", "at least once", processes=2),
     "blobs": Rival("bare", ("blobs",), "bare", "at least once", processes=2),
     "quix_rows": Rival("quix", ("rows",), "quix", _BUT),
     "quix": Rival("quix", ("batches",), "quix", _BUT, processes=2),
-    "bytewax": Rival("bytewax_flow", (), "bytewax", "at least once"),
+    "bytewax": Rival("bytewax_flow", (), "bytewax", "at least once", processes=2),
     "pathway": Rival("pathway_flow", (), "pathway", "at least once"),
 }
 
