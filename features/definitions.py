@@ -13,7 +13,7 @@ from feast.types import Bytes, Float64, Int64, String
 
 from features import made_from
 from features.activity import COUNTED, FEATURES, SECONDS, WINDOWS
-from features.online import ACTIVITY, JOIN_KEY, PROFILE, PROFILE_FEATURES
+from features.online_keys import ACTIVITY, JOIN_KEY, PROFILE, PROFILE_FEATURES
 from features.profile import TIME_TO_LIVE
 from infra.config import Settings
 

@@ -113,18 +113,27 @@ class Enricher:
                 return self._once(batch, first_offsets, last_offsets)
             except (StoreEmpty, RewoundError, OtherLayoutError):
                 self._doubt()  # rebuilt from the log on the next round
+                continue
+            except StoreFull:
+                if waited >= self._wait:
+                    raise
             except (redis.ConnectionError, redis.TimeoutError, redis.BusyLoadingError) as error:
                 if waited >= self._wait:
                     message = f"redis did not answer for {waited:.0f} s ({error}); scoring waits for it: see `./streamhouse status`"
                     raise RedisAway(message) from error
-                self._doubt()  # it may come back with less than it had
-                self._sleep(pause)
-                waited, pause = waited + pause, min(2 * pause, 2.0)
-            except StoreFull:
-                if waited >= self._wait:
-                    raise
-                self._sleep(pause)
-                waited, pause = waited + pause, min(2 * pause, 2.0)
+            self._doubt()  # it may come back with less than it had, and a partition may be half brought back
+            self._sleep(pause)
+            waited, pause = waited + pause, min(2 * pause, 2.0)
+
+    def begin(self) -> None:
+        """Take this run's place behind all that began before it: its first batch does, too, but may come late.
+
+        Raises:
+            redis.RedisError: Redis is away.
+
+        """
+        if self._store.token == 0:
+            self._store.open()
 
     def start_over(self, partition: int) -> None:
         """Forget a partition of the store: the next batch begins its histories anew. For rebuilds, never for the stream.
@@ -133,15 +142,13 @@ class Enricher:
             LeaseLost: a later run owns it.
 
         """
-        if self._store.token == 0:
-            self._store.open()
+        self.begin()
         self._store.acquire(partition)
         self._store.forget(partition)
         self._marks[partition] = Mark(-1, 0)
 
     def _once(self, batch: Batch, first_offsets: dict[int, int], last_offsets: dict[int, int]) -> Enriched:
-        if self._store.token == 0:
-            self._store.open()
+        self.begin()
         for partition, first in {**self._doubted, **first_offsets}.items():
             if partition not in self._marks:
                 self._resume(partition, first)

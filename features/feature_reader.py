@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from features import feast_bytes as fb
 from features.activity import COUNTS, FEATURES
 from features.history import NEVER
-from features.online import ACTIVITY, KEY_TAIL, NUMBERS, PACKED_FIELD, key_head, row_key
+from features.online import NUMBERS, PACKED_FIELD
+from features.online_keys import ACTIVITY, KEY_TAIL, key_head, row_key
 from features.pipelined import Pipelined
 
 _TIME_FIELD = fb.timestamp_field(ACTIVITY)

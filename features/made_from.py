@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from features.activity import COUNTED, COUNTS, KINDS
 from features.activity import FEATURES as ACTIVITIES
-from features.online import ACTIVITY, PROFILE, PROFILE_FEATURES
+from features.online_keys import ACTIVITY, PROFILE, PROFILE_FEATURES
 
 TOPIC, EVENT = "user-actions", "UserAction"
 """Whose actions are folded."""

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.history import Histories, pack, partition_of_history, unpack
-from features.online import PROFILE_FEATURES, Mark, Profiles
+from features.online import Mark, Profiles
+from features.online_keys import PROFILE_FEATURES
 
 
 class MemoryStore:

@@ -2,8 +2,9 @@
 
 Per (view, partition) one small hash says who may write and how far the view has come:
 `lease` the token of the run that owns it, `progress` the last offset folded, `compacted` the offset below which histories
-have been merged. Every row is written by one Lua script that compares lease, partition and offset first, so a paused worker
-that wakes up late, or an orphan, cannot overwrite a newer history. The hash also tells an empty store from one without users.
+have been merged, `writes` how often the owner wrote, by which it notices a Redis that came back with less. Every row is written by one
+Lua script that compares lease, writes, partition and offset first, so a paused worker that wakes up late, or an orphan, cannot overwrite
+a newer history. The hash also tells an empty store from one without users.
 """
 
 from __future__ import annotations
@@ -22,17 +23,10 @@ from numpy.typing import NDArray
 from features import feast_bytes as fb
 from features.activity import COUNTS, FEATURES, SECONDS
 from features.fold import current
+from features.foreign_rows import clear_foreign
 from features.history import Histories, pack, unpack
+from features.online_keys import ACTIVITY, PROFILE, PROFILE_FEATURES, any_row, mark_key, row_key
 from infra.errors import StreamhouseError
-
-PROJECT = "streamhouse"
-JOIN_KEY = "user_id"
-ACTIVITY = "user_activity"
-PROFILE = "user_profile"
-PROFILE_FEATURES = ("channel", "cohort")
-
-MATERIALIZED = f"{PROJECT}:{PROFILE}:materialized"
-"""A key that is there as long as the profiles are: they share the store."""
 
 _HISTORY = fb.field(ACTIVITY, "history")
 _ACTIVITY_TIME = fb.timestamp_field(ACTIVITY)
@@ -48,28 +42,24 @@ _LOG_FIELD = b"_log:" + ACTIVITY.encode()  # partition:offset of the last applie
 _READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
 _WRITTEN_FIELDS = [_HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
 _ROW_FIELDS = [_LOG_FIELD, PACKED_FIELD, *_WRITTEN_FIELDS]
-KEY_TAIL = PROJECT.encode()
-"""What stands in a row's key behind the user id."""
-_KEY_PREFIX = fb.key_prefix(JOIN_KEY)
-_KEY_HEADS = [_KEY_PREFIX + fb.text_head(length) for length in range(4 * 128 + 1)]  # of every user id that a contract allows
 _ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
 
 _ACQUIRE = """
 local held = redis.call('HGET', KEYS[1], 'lease')
 if held and tonumber(held) > tonumber(ARGV[1]) then return redis.error_reply('LEASE held by '..held) end
 redis.call('HSET', KEYS[1], 'lease', ARGV[1])
-return redis.call('HMGET', KEYS[1], 'progress', 'compacted')
+return redis.call('HMGET', KEYS[1], 'progress', 'compacted', 'writes')
 """
 
 # KEYS: marks, then rows; ARGV: how many marks, then the fields of a row. One reply for all: a client reads it at once
 _READ = """
 local marks, found = tonumber(ARGV[1]), {}
-for i = 1, marks do found[i] = redis.call('HMGET', KEYS[i], 'lease', 'progress') end
+for i = 1, marks do found[i] = redis.call('HMGET', KEYS[i], 'lease', 'writes') end
 for i = marks + 1, #KEYS do found[i] = redis.call('HMGET', KEYS[i], unpack(ARGV, 2)) end
 return found
 """
 
-# ARGV: token, partition, progress as this run left it, progress (with the last rows only), compacted (before any merged row), a row's
+# ARGV: token, partition, writes so far as this run knows, progress (with the last rows only), compacted (before any merged row), a row's
 # field names in their order, then per row: key, offset, history and timestamp as Feast has them, and its numbers in one piece, as NUMBERS
 # says: kept so too, for readers of ours, with the timestamp that they go with. Feast's bytes of the numbers are made here, so that a row
 # is five texts on its way and not fifty
@@ -77,7 +67,7 @@ _WRITE = """
 local held = redis.call('HGET', KEYS[1], 'lease')
 if not held then return redis.error_reply('EMPTY') end
 if held ~= ARGV[1] then return redis.error_reply('LEASE held by '..held) end
-if tonumber(redis.call('HGET', KEYS[1], 'progress') or '-1') < tonumber(ARGV[3]) then return redis.error_reply('REWOUND') end
+if (redis.call('HGET', KEYS[1], 'writes') or '0') ~= ARGV[3] then return redis.error_reply('REWOUND') end
 redis.call('HSET', KEYS[1], 'compacted', ARGV[5])
 local char, sub, floor, numbers = string.char, string.sub, math.floor, struct.unpack
 local int64 = {}  -- of each count that was met, its Value.int64_val
@@ -115,6 +105,7 @@ for i = 6 + FIELDS, #ARGV, 5 do
   redis.call(unpack(row))
 end
 if ARGV[4] ~= '' then redis.call('HSET', KEYS[1], 'progress', ARGV[4]) end
+redis.call('HINCRBY', KEYS[1], 'writes', 1)
 return 'OK'
 """
 
@@ -176,7 +167,7 @@ class OnlineStore:
         self._read = self._redis.register_script(_READ)
         self._write = self._redis.register_script(_written())
         self._forget = self._redis.register_script(_FORGET)
-        self._progress: dict[int, int] = {}  # partition -> progress as this run last saw or wrote it
+        self._writes: dict[int, int] = {}  # partition -> how many there were, as this run last saw or made it
         self.token = 0
 
     def open(self) -> None:
@@ -200,10 +191,9 @@ class OnlineStore:
             LeaseLost: a later run holds it.
 
         """
-        progress, compacted = self._script(self._acquire, partition, [self.token])
-        mark = Mark(int(progress) if progress is not None else -1, int(compacted) if compacted is not None else 0)
-        self._progress[partition] = mark.progress
-        return mark
+        progress, compacted, writes = self._script(self._acquire, partition, [self.token])
+        self._writes[partition] = int(writes or 0)
+        return Mark(int(progress) if progress is not None else -1, int(compacted) if compacted is not None else 0)
 
     def read(self, users: Sequence[str], partitions: NDArray[np.int64]) -> tuple[Histories, Profiles]:
         """Histories and profiles of distinct `users`; `partitions` (U,) where each one's actions lie. One round trip.
@@ -213,17 +203,17 @@ class OnlineStore:
 
         """
         owned = np.unique(partitions).tolist()
-        keys: list[bytes] = [*(_mark(partition).encode() for partition in owned), *map(row_key, users)]
+        keys: list[bytes] = [*(mark_key(partition).encode() for partition in owned), *map(row_key, users)]
         try:
             replies = self._read(keys=keys, args=[len(owned), *_READ_FIELDS])
         except redis.ResponseError as error:
             if "WRONGTYPE" in str(error):
                 self._clear()
             raise
-        for partition, (lease, progress) in zip(owned, replies, strict=False):
+        for partition, (lease, writes) in zip(owned, replies, strict=False):
             self._check(partition, lease)
             # a client reconnects in silence, and Redis may have lost its last writes meanwhile
-            if int(progress or -1) < self._progress.get(partition, -1):
+            if int(writes or 0) != self._writes.get(partition, 0):
                 raise StoreEmpty(_rewound(partition))
         rows = replies[len(owned) :]
         histories = unpack([fb.read_bytes(row[0]) for row in rows], partitions)
@@ -255,12 +245,12 @@ class OnlineStore:
             for chunk in chunks:
                 done = chunk is chunks[-1]
                 mark = marks[partition]
-                known = self._progress.get(partition, -1)
-                arguments: list[object] = [self.token, partition, known, mark.progress if done else "", mark.compacted, *_WRITTEN_FIELDS]
+                writes = self._writes.get(partition, 0)
+                arguments: list[object] = [self.token, partition, writes, mark.progress if done else "", mark.compacted, *_WRITTEN_FIELDS]
                 for i in chunk:
                     arguments += told[i]
                 self._script(self._write, partition, arguments)
-            self._progress[partition] = mark.progress
+                self._writes[partition] = writes + 1
 
     def forget(self, partition: int) -> int:
         """Delete a partition's progress and then its rows, under the lease; before a rebuild. Answers the number of rows.
@@ -273,33 +263,21 @@ class OnlineStore:
         """
         arguments: list[object] = [self.token, partition, *_ROW_FIELDS]
         self._script(self._forget, partition, arguments)
-        self._progress[partition] = -1
-        gone, keys = 0, self._redis.scan_iter(match=_glob(_KEY_PREFIX) + b"*", count=1000)
+        gone, keys = 0, self._redis.scan_iter(match=any_row(), count=1000)
         while some := list(islice(keys, _ROWS_PER_WRITE)):
             gone += self._script(self._forget, partition, arguments, some)
         return gone
 
     def _clear(self) -> None:
-        """Delete what another program wrote in place of rows, all of it: Feast's own writer would stumble over the rest.
-
-        Which partitions those users are of, nobody knows any more; so the marks go, as with a store that lost data, and each
-        partition is folded again by the run that owns it. A user's row holds the profile, too.
+        """Delete what another program wrote in place of rows, and begin the histories anew.
 
         Raises:
             StoreEmpty: always.
 
         """
-        foreign: list[bytes] = []
-        keys = self._redis.scan_iter(match=_glob(_KEY_PREFIX) + b"*", count=1000)
-        while some := list(islice(keys, 1000)):
-            pipe = self._redis.pipeline(transaction=False)
-            for key in some:
-                pipe.type(key)
-            foreign += [key for key, kind in zip(some, pipe.execute(), strict=True) if kind != b"hash"]
-        marks = list(self._redis.scan_iter(match=_mark("*")))
-        self._redis.delete(MATERIALIZED, *foreign, *marks)
-        self._progress.clear()
-        message = f"another program wrote over {len(foreign)} rows or over a mark of the online store; the log is folded again"
+        gone = clear_foreign(self._redis)
+        self._writes.clear()
+        message = f"another program wrote over {gone} rows or marks of the online store; the log is folded again"
         raise StoreEmpty(message)
 
     def _script(
@@ -310,7 +288,7 @@ class OnlineStore:
         rows: Sequence[bytes] = (),
     ) -> Any:  # noqa: ANN401 - what the script answers
         try:
-            reply = script(keys=[_mark(partition), *rows], args=arguments)
+            reply = script(keys=[mark_key(partition), *rows], args=arguments)
         except redis.ResponseError as error:
             reason = str(error)
             if "OOM" in reason:
@@ -351,22 +329,3 @@ def _written() -> str:
     for name, size in sizes.items():
         script = re.sub(rf"\b{name}\b", str(size), script)
     return script
-
-
-def row_key(user: str) -> bytes:
-    """Where Feast keeps the rows of a user, of every view."""
-    text = user.encode()
-    return key_head(len(text)) + text + KEY_TAIL
-
-
-def key_head(length: int) -> bytes:
-    """What stands in a row's key before a user id of so many bytes."""
-    return _KEY_HEADS[length] if length < len(_KEY_HEADS) else _KEY_PREFIX + fb.text_head(length)
-
-
-def _mark(partition: int | str) -> str:
-    return f"{PROJECT}:{ACTIVITY}:partition:{partition}"
-
-
-def _glob(prefix: bytes) -> bytes:
-    return b"".join(b"\\" + bytes([byte]) if byte in b"*?[]\\^-" else bytes([byte]) for byte in prefix)

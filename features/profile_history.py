@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from features.as_of import Asked, Known, as_of
-from features.online import PROFILE_FEATURES, Profiles
+from features.online import Profiles
+from features.online_keys import PROFILE_FEATURES
 
 _NO_KEY = -1
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from features.enrich import Batch, Enriched, Enricher, Store
 from features.fold import FeatureRows
 from features.history import NEVER
-from features.online import PROFILE_FEATURES
+from features.online_keys import PROFILE_FEATURES
 from features.profile_history import ProfileHistory, profile_history
 from infra.config import Settings
 from infra.contracts.events import Rejected
+from infra.errors import StreamhouseError
 from jobs.archived_log import archived
 from jobs.records import Records, Rules, offset_ranges
 from jobs.scoring_path import Accepted, accept
@@ -106,4 +107,5 @@ def milliseconds(times: pa.ChunkedArray) -> NDArray[np.int64]:
 
 
 def _no_log(partition: int, first: int, end: int) -> Iterator[Batch]:
-    yield from ()
+    message = f"the store lost partition {partition} while the log was folded into it, up to offset {first}; run the command again"
+    raise StreamhouseError(message)

@@ -15,7 +15,7 @@ import orjson
 from numpy.typing import NDArray
 
 from features.history import NEVER
-from features.online import ACTIVITY, PROFILE
+from features.online_keys import ACTIVITY, PROFILE
 from infra.contracts.codec import rfc3339_texts
 from jobs.dead_letter import SOURCE, answer_ids
 

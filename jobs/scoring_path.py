@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from features.activity import FEATURES, KIND_OF_ACTION, OTHER
 from features.enrich import Batch, Enriched, session_hash
-from features.online import ACTIVITY, PROFILE
+from features.online_keys import ACTIVITY, PROFILE
 from features.profile import ProfileValues, profiles_at
 from infra.contracts.codec import check_event_time, event_milliseconds
 from infra.contracts.events import Rejected, UserAction, UserActionData

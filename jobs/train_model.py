@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from features.activity import FEATURES
-from features.online import PROFILE_FEATURES
+from features.online_keys import PROFILE_FEATURES
 from features.profile import profiles_at
 from infra.config import Settings, load_settings
 from infra.contracts.events import SHAPE

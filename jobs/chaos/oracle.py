@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from features.enrich import Batch, Enricher
 from features.history import Histories
 from features.memory_store import MemoryStore
-from features.online import PROFILE_FEATURES, Profiles
+from features.online import Profiles
+from features.online_keys import PROFILE_FEATURES
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from jobs.chaos.reader import ACTIONS

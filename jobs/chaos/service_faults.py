@@ -14,7 +14,7 @@ from typing import Any
 import redis
 
 from features.feast_bytes import entity_key
-from features.online import JOIN_KEY, PROJECT
+from features.online_keys import JOIN_KEY, PROJECT
 from infra.config import Settings
 from infra.stack import flink_rest
 from jobs.chaos.actions import USERS, user_name

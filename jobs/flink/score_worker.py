@@ -8,6 +8,7 @@ other is a batch. It ends with the socket; what keeps it from going on is said t
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import socket
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
+import redis
 from numpy.typing import NDArray
 
 from infra.clock import system_clock
@@ -62,6 +64,8 @@ def answers(task: Task) -> Answer:
     schema_ids = SchemaIds(settings, SOURCE_TOPIC, system_clock, time.sleep)
     source_rules, scorer = rules(Followed(Changes(settings)), schema_ids), model(settings)
     enrich = enricher(settings, time.sleep, source_rules)
+    with contextlib.suppress(redis.RedisError):  # its first batch waits for it
+        enrich.begin()
     published_before = {partition: np.array(ranges, np.int64).reshape(-1, 2) for partition, ranges in task.answered.items()}
     gc.collect()
     gc.freeze()  # what start-up left is never garbage; a full collection over it takes tens of milliseconds

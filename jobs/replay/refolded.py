@@ -17,7 +17,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from features.enrich import Enriched
-from features.online import ACTIVITY, PROFILE, PROFILE_FEATURES, Profiles
+from features.online import Profiles
+from features.online_keys import ACTIVITY, PROFILE, PROFILE_FEATURES
 from features.profile import profiles_at
 from features.profile_history import ProfileHistory
 from infra.contracts.codec import event_milliseconds

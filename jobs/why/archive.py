@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from features.online import PROFILE_FEATURES
+from features.online_keys import PROFILE_FEATURES
 from features.profile_history import ProfileHistory
 from infra.config import Settings
 from infra.contracts.events import SHAPE

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from features.contributions import contributions
-from features.online import PROFILE_FEATURES
+from features.online_keys import PROFILE_FEATURES
 from features.profile_history import ProfileHistory
 from infra.contracts.codec import event_milliseconds, rfc3339
 from jobs.published_models import Identity

@@ -14,7 +14,7 @@ from typing import TypeVar
 import psutil
 import redis
 
-from features.online import row_key
+from features.online_keys import row_key
 from infra.config import Settings
 from infra.contracts import topics
 from infra.contracts.load import load_contracts

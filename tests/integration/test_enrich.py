@@ -15,9 +15,12 @@ from hypothesis import strategies as st
 
 from features import feast_bytes as fb
 from features.activity import FEATURES
-from features.enrich import Batch, Enricher, Log, RedisAway
+from features.enrich import Batch, Enriched, Enricher, Log, RedisAway
 from features.history import LAYOUT
-from features.online import ACTIVITY, JOIN_KEY, MATERIALIZED, PROJECT, LeaseLost, Mark, OnlineStore, StoreEmpty, StoreFull
+from features.online import LeaseLost, Mark, OnlineStore, StoreEmpty, StoreFull
+from features.online_keys import ACTIVITY, JOIN_KEY, MATERIALIZED, PROFILE, PROJECT, row_key
+from infra.errors import StreamhouseError
+from jobs.folded_archive import offline_enricher
 from tests.unit.features.by_definition import Action, features_at
 from tests.unit.features.test_fold import as_arrays, random_log
 
@@ -214,6 +217,126 @@ def test_what_is_lost_again_while_two_partitions_are_filled_again_is_not_left_ou
     client.close()
 
 
+@pytest.mark.parametrize("filled", [0, 1], ids=["the batch's", "another"])
+def test_a_redis_that_is_full_for_a_moment_while_a_partition_is_filled_again(empty_redis: int, filled: int) -> None:
+    log, full = random_log(random.Random(3), 40), list[bool]()
+    client: Any = redis.Redis(port=empty_redis)
+
+    def read(partition: int, first: int, end: int) -> Iterator[Batch]:
+        found = [a for a in log if first <= a.offset < end]
+        for i in range(0, len(found), 7):
+            yield in_partition(partition, found[i : i + 7])
+            if partition == filled and not full:
+                full.append(client.config_set("maxmemory", 1))
+
+    def emptier(seconds: float) -> None:
+        client.config_set("maxmemory", 0)
+
+    worker = Enricher(OnlineStore("127.0.0.1", empty_redis), read, lambda _: 0, emptier, wait_seconds=1.0)
+
+    def answer(partition: int, begin: int, end: int) -> None:
+        part = log[begin:end]
+        got = worker(in_partition(partition, part), {partition: part[0].offset}, {partition: part[-1].offset}).rows.values
+        np.testing.assert_array_equal(got, [expected(log, a) for a in part])
+
+    try:
+        answer(0, 0, 30)
+        answer(1, 0, 30)
+        client.flushall()
+        answer(0, 30, 40)
+        answer(1, 30, 40)
+    finally:
+        client.config_set("maxmemory", 0)
+        client.close()
+    assert full
+
+
+def test_a_rebuild_whose_store_loses_data_ends_instead_of_going_on_with_nothing(empty_redis: int) -> None:
+    log = random_log(random.Random(3), 40)
+    rebuild = offline_enricher(OnlineStore("127.0.0.1", empty_redis))
+    rebuild.start_over(0)
+    ask(rebuild, log, 0, 20)
+    with redis.Redis(port=empty_redis) as client:
+        client.flushall()
+    with pytest.raises(StreamhouseError, match="the store lost partition 0 while the log was folded into it, up to offset"):
+        ask(rebuild, log, 20, 40)
+
+
+def test_a_redis_that_comes_back_with_less_between_two_parts_of_a_write(empty_redis: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("features.online._ROWS_PER_WRITE", 1)
+    log, writes = random_log(random.Random(3), 60), list[object]()
+    client: Any = redis.Redis(port=empty_redis)
+    store = OnlineStore("127.0.0.1", empty_redis)
+    worker = Enricher(store, a_log(log), lambda _: 0, lambda _: None, wait_seconds=1.0)
+    ask(worker, log, 0, 20)
+    older = {key: client.dump(key) for key in client.keys("*")}
+    write = store._write
+
+    def written_and_lost(**arguments: Any) -> object:
+        writes.append(write(**arguments))
+        if len(writes) == 1:
+            client.flushall()
+            for key, content in older.items():
+                client.restore(key, 0, content)
+        return writes[-1]
+
+    monkeypatch.setattr(store, "_write", written_and_lost)
+    np.testing.assert_array_equal(ask(worker, log, 20, 40), [expected(log, a) for a in log[20:40]])
+    np.testing.assert_array_equal(ask(worker, log, 40, 60), [expected(log, a) for a in log[40:60]])
+    assert len(writes) > 2
+    client.close()
+
+
+def test_what_another_worker_brought_back_is_not_deleted_by_one_that_looked_before(
+    empty_redis: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two meet foreign rows at once: one has cleared them and is bringing profiles back when the other one, which looked, deletes."""
+    log = random_log(random.Random(3), 40)
+    client: Any = redis.Redis(port=empty_redis)
+    user, foreign = row_key("u0-0"), row_key("u0-1")
+
+    def read(partition: int, first: int, end: int) -> Iterator[Batch]:
+        if some := [a for a in log if first <= a.offset < end]:
+            yield in_partition(partition, some)
+
+    def restore() -> None:
+        if not client.exists(MATERIALIZED):
+            client.hset(user, fb.timestamp_field(PROFILE), fb.timestamp(1000))
+            if late:
+                late.pop()()
+            client.set(MATERIALIZED, "now")
+
+    late = list[Callable[[], object]]()
+    stores = [OnlineStore("127.0.0.1", empty_redis) for _ in range(2)]
+    workers = [Enricher(store, read, lambda _: 0, lambda _: None, 1.0, restore) for store in stores]
+
+    def answer(partition: int, begin: int, end: int) -> Enriched:
+        part = log[begin:end]
+        return workers[partition](in_partition(partition, part), {partition: part[0].offset}, {partition: part[-1].offset})
+
+    for partition in (0, 1):
+        answer(partition, 0, 20)
+    for key in (user, foreign):
+        client.delete(key)
+        client.set(key, "not a row")
+    evaluated = stores[0]._redis.eval
+
+    def evaluated_late(*arguments: Any) -> object:
+        late.append(lambda: evaluated(*arguments))
+        monkeypatch.undo()
+        answer(1, 20, 30)
+        return 0
+
+    monkeypatch.setattr(stores[0]._redis, "eval", evaluated_late)
+    got = answer(0, 20, 40)
+    np.testing.assert_array_equal(got.rows.values, [expected(log, a) for a in log[20:40]])
+    np.testing.assert_array_equal(answer(1, 30, 40).rows.values, [expected(log, a) for a in log[30:40]])
+    assert not late
+    users = list(dict.fromkeys(f"u{a.user}-0" for a in log[20:40]))
+    assert got.profiles.known[users.index("u0-0")] == 1000
+    client.close()
+
+
 def test_histories_of_another_layout_are_folded_again_from_the_log(empty_redis: int) -> None:
     log = random_log(random.Random(7), 40)
     ask(a_worker(empty_redis, log, lambda: 0), log, 0, 30)
@@ -248,7 +371,7 @@ def test_a_write_into_a_redis_that_lost_its_last_writes_is_refused(empty_redis: 
     ask(worker, log, 0, 40)
     histories, _ = store.read(["u0"], np.zeros(1, np.int64))
     client: Any = redis.Redis(port=empty_redis)
-    client.hset("streamhouse:user_activity:partition:0", "progress", log[10].offset)
+    client.hincrby("streamhouse:user_activity:partition:0", "writes", -1)
     client.close()
     with pytest.raises(StoreEmpty, match="came back with less of partition 0"):
         store.write(["u0"], histories, np.zeros(1, np.int64), {0: Mark(log[-1].offset + 1, 0)})

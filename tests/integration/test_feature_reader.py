@@ -92,7 +92,7 @@ def test_of_nobody_there_are_no_rows(reader: FeatureReader) -> None:
 
 
 def test_what_is_no_row_is_an_error(empty_redis: int, reader: FeatureReader) -> None:
-    from features.online import row_key
+    from features.online_keys import row_key
 
     redis.Redis(port=empty_redis).set(row_key("user"), b"text")
     with pytest.raises(redis.ResponseError, match="WRONGTYPE"):

@@ -18,7 +18,8 @@ import redis
 from features.activity import FEATURES
 from features.enrich import Batch, Enricher
 from features.memory_store import MemoryStore
-from features.online import ACTIVITY, OnlineStore
+from features.online import OnlineStore
+from features.online_keys import ACTIVITY
 from infra.config import ROOT, Settings, load_settings
 from infra.contracts.load import load_contracts
 from infra.contracts.partitioner import partition_of

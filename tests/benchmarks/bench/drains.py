@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from features.online import row_key
+from features.online_keys import row_key
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from jobs.clickstream import Clickstream, Row

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from features.activity import FEATURES
 from features.apply import apply, feature_store
 from features.feature_reader import FeatureReader
-from features.online import ACTIVITY, JOIN_KEY
+from features.online_keys import ACTIVITY, JOIN_KEY
 from infra.clock import system_clock
 from infra.config import Settings
 from infra.contracts.codec import rfc3339

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from features.activity import FEATURES
-from features.online import ACTIVITY
+from features.online_keys import ACTIVITY
 from jobs.published_models import model_of
 from jobs.scoring_path import Model
 from models.inputs import Column

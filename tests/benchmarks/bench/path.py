@@ -14,7 +14,7 @@ import redis
 from numpy.typing import NDArray
 
 from features.enrich import Enricher
-from features.online import MATERIALIZED, row_key
+from features.online_keys import MATERIALIZED, row_key
 from infra.clock import system_clock
 from infra.config import load_settings
 from infra.contracts.codec import rfc3339

@@ -6,7 +6,7 @@ from typing import Any
 
 from features import feast_bytes as fb
 from features.activity import COUNTED, KIND_OF_ACTION, PURCHASE
-from features.online import JOIN_KEY, PROFILE, PROFILE_FEATURES, PROJECT
+from features.online_keys import JOIN_KEY, PROFILE, PROFILE_FEATURES, PROJECT
 from infra.config import Settings
 from infra.contracts.load import load_contracts
 from jobs.scoring_parts import SOURCE_TOPIC, models_folder

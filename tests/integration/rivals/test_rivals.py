@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from features import feast_bytes as fb
-from features.online import JOIN_KEY, MATERIALIZED, PROFILE, PROJECT
+from features.online_keys import JOIN_KEY, MATERIALIZED, PROFILE, PROJECT
 from infra.config import ROOT, Settings
 from infra.contracts.load import load_contracts
 from jobs.clickstream import Row, open_clickstream

@@ -16,7 +16,8 @@ from features.activity import FEATURES
 from features.enrich import Batch, Enriched
 from features.fold import FeatureRows
 from features.history import NEVER
-from features.online import PROFILE_FEATURES, Profiles
+from features.online import Profiles
+from features.online_keys import PROFILE_FEATURES
 from infra.config import load_settings
 from infra.contracts.contract import LETTER_ENVELOPE_BYTES
 from infra.contracts.load import load_contracts

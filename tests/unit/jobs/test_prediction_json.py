@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from features.history import NEVER
-from features.online import ACTIVITY, PROFILE
+from features.online_keys import ACTIVITY, PROFILE
 from infra.contracts.codec import rfc3339
 from jobs.dead_letter import SOURCE, answer_id
 from jobs.prediction_json import FLAG_LISTS, FLAGS, Columns, prediction_json

@@ -13,7 +13,7 @@ from typing import Any
 import orjson
 import pytest
 
-from features.online import row_key
+from features.online_keys import row_key
 from infra.config import load_settings
 from jobs.clickstream import Row
 from tests.benchmarks.bench.calm import Calibration, Calm, Watch, _Used, piece_of_work

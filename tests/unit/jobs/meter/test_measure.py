@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.memory_store import MemoryStore
-from features.online import PROFILE_FEATURES
+from features.online_keys import PROFILE_FEATURES
 from features.profile_history import ProfileHistory, profile_history
 from infra.config import load_settings
 from infra.contracts.in_effect import BEGINNING, InEffect, Revision, described

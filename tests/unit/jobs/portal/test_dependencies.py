@@ -15,7 +15,7 @@ from features.activity import FEATURES
 from features.fold import Actions, fold
 from features.history import unpack
 from features.made_from import EVENT, MADE_FROM, TOPIC, tag
-from features.online import ACTIVITY
+from features.online_keys import ACTIVITY
 from infra.config import load_settings
 from infra.contracts.contract import Example, Topic
 from infra.contracts.fields import fields_of
