@@ -6,7 +6,9 @@ import contextlib
 import json
 import os
 import signal
+import socketserver
 import subprocess
+import threading
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -15,7 +17,8 @@ import psutil
 import pytest
 
 from infra.config import Settings
-from infra.stack import doctor, flink_client, flink_rest, health, supervise
+from infra.errors import StreamhouseError
+from infra.stack import doctor, flink_client, flink_rest, health, stack, supervise
 from infra.stack.report import Report, status
 from infra.stack.services import services
 from infra.stack.sockets import supervisor_socket
@@ -216,6 +219,28 @@ def test_down_after_an_interrupted_up_leaves_nothing(lone: Settings) -> None:
     said, _ = starting.communicate(timeout=60)
     assert starting.returncode == 130, said
     assert run(lone, "down")[0] == 0
+    assert_nothing_left(lone)
+
+
+class Pong(socketserver.BaseRequestHandler):
+    """Another's Redis, as far as a look at it goes."""
+
+    def handle(self) -> None:
+        while self.request.recv(64):
+            self.request.sendall(b"+PONG\r\n")
+
+
+def test_up_takes_no_other_for_its_own(lone: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two clones that start at once find the same ports free; whoever listens second must not work with what the first one has."""
+    down(lone, print, savepoints=False)
+    monkeypatch.setattr(stack, "ports_taken", lambda *_: iter(()))
+    with socketserver.ThreadingTCPServer(("127.0.0.1", lone.redis.port), Pong) as other:
+        other.daemon_threads = True
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        with pytest.raises(StreamhouseError, match=rf"port {lone.redis.port} of redis is held by process {os.getpid()}"):
+            up(lone, print)
+        other.shutdown()
+    down(lone, print)
     assert_nothing_left(lone)
 
 

@@ -7,4 +7,6 @@ import typer
 from tests.benchmarks.bench.command import main
 
 if __name__ == "__main__":
-    typer.run(main)
+    app = typer.Typer(add_completion=False)
+    app.command()(main)
+    app(prog_name="./streamhouse bench")

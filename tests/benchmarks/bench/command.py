@@ -257,7 +257,9 @@ def main(
         Path | None,
         typer.Option(help="where bench.json and bench.html are written, or bench-quick.*, bench-part.* [default: .streamhouse/bench]"),
     ] = None,
-    only: Annotated[str, typer.Option(help=f"parts to measure, of {', '.join(PARTS)} [default: all; quick: all but costs]")] = "",
+    only: Annotated[
+        str, typer.Option(help=f"parts, with commas between them, of {', '.join(PARTS)} [default: all; quick: all but costs]")
+    ] = "",
 ) -> None:
     """Measure this project beside its rivals, on a stack of its own. Example: ./streamhouse bench --quick"""
     console = Console(width=None if sys.stdout.isatty() else 140)
@@ -300,7 +302,9 @@ def main(
         raise typer.Exit(128 + interrupts.came[0]) from error
     console.print(shown(made))
     behind = ", ".join(ratio.name for ratio, _ in made.behind())
-    console.print(f"behind our targets: {behind}" if behind else "behind our targets in nothing that was measured")
+    console.print(f"behind our targets: {behind or 'in nothing that this run decided'}")
+    if undecided := ", ".join(ratio.name for ratio in made.undecided()):
+        console.print(f"undecided, not measured or on a disturbed machine: {undecided}")
     console.print(where, highlight=False)
 
 

@@ -232,18 +232,24 @@ def _under_load(settings: Settings, clickstream: Clickstream, plan: Plan) -> dic
 def _disk(settings: Settings) -> dict[str, Any]:
     """Archive what lies in the topics to its end, and then weigh everything that the state folder holds of it.
 
-    `actions`: how many it was, and `archive_cpu_seconds` what that took by group of processes, the job's start with it. Bytes by topic,
-    by table, and of the rest; `users`: keys in the online store.
+    `actions`: how many it was, and `archive_cpu_seconds` what that took by group of processes, the job's start with it; `archive_steady`
+    the same of those `actions` that were left when a commit was first seen. Bytes by topic, by table, and of the rest; `users`: keys in
+    the online store.
     """
     stop(settings, SCORER)  # it has CPU of its own also where it waits
     submit(load_settings({**settings.environment, **ARCHIVED_WITH}), ARCHIVER)
     meter = Meter(lambda: stack_groups(settings))
+    steady: Meter | None = None
+    left = 0
     deadline = time.monotonic() + _PATIENCE
-    while _waits_for_the_archive(settings):
+    while (waiting := _waiting(settings)) is None or any(waiting.values()):
+        if waiting is not None and steady is None:
+            steady, left = Meter(lambda: stack_groups(settings)), waiting.get("user-actions", 0)
         if time.monotonic() > deadline:
             message = f"the archive did not come to its end within {_PATIENCE:.0f} s; see `./streamhouse logs taskmanager`"
             raise StreamhouseError(message)
-        time.sleep(1)
+        time.sleep(0.5)
+    of_steady = {} if steady is None else steady.cpu_seconds()
     time.sleep(_UPKEEP_SECONDS)  # a merge and what it lets go of
     used = meter.cpu_seconds()
     stop(settings, ARCHIVER)
@@ -251,6 +257,7 @@ def _disk(settings: Settings) -> dict[str, Any]:
     return {
         "actions": tables["user-actions"]["rows"],
         "archive_cpu_seconds": used,
+        "archive_steady": {"actions": left, "cpu_seconds": of_steady},
         "kafka_bytes": topics_bytes(settings.state / "kafka" / "data"),
         "tables": {topic: figures for topic, figures in tables.items() if figures["rows"]},
         "catalog_bytes": sum(taken(file) for file in settings.lake.folder.glob("catalog.db*")),
@@ -260,9 +267,13 @@ def _disk(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _waits_for_the_archive(settings: Settings) -> bool:
-    lags = [there.lag for there in groups.lags(settings) if there.group == ARCHIVER]
-    return not lags or any(lags)
+def _waiting(settings: Settings) -> dict[str, int] | None:
+    """By topic, how many records the archive has not committed; None: it has committed nothing yet."""
+    found: dict[str, int] = {}
+    for there in groups.lags(settings):
+        if there.group == ARCHIVER:
+            found[there.topic] = found.get(there.topic, 0) + there.lag
+    return found or None
 
 
 def _table(settings: Settings, name: str) -> dict[str, int]:

@@ -75,6 +75,10 @@ class Report:
         """Where we are behind our target."""
         return [(ratio, value) for ratio, value in self.results() if value is not None and not value.disturbed and not ratio.is_met(value)]
 
+    def undecided(self) -> list[Ratio]:
+        """Those that no number decides: they were not measured, or on a disturbed machine."""
+        return [ratio for ratio, value in self.results() if value is None or value.disturbed]
+
     def sides(self) -> list[str]:
         """Who was drained, ours first."""
         return list(dict.fromkeys(leg.side for leg in self.counted if leg.part == DRAIN))
@@ -147,15 +151,15 @@ def said_of(value: Value | None, *, is_met: bool) -> str:
         return "not measured"
     if value.disturbed:
         return "disturbed"
-    return ("met" if is_met else "not met") + (f" in {value.runs}" if value.runs < ENOUGH else "")
+    return ("met" if is_met else "not met") + (f", of {value.runs} run{'' if value.runs == 1 else 's'}" if value.runs < ENOUGH else "")
 
 
 def _behind(report: Report) -> str:
-    behind = report.behind()
-    if not behind:
-        return "<h2>Where we are behind</h2><p>Nowhere in this run, among what it measured.</p>"
+    behind, undecided = report.behind(), report.undecided()
     items = [f"<li>{escape(r.name)}, {escape(r.what)}: {text(v.number, r.target)}{r.unit}, wanted {r.wanted}</li>" for r, v in behind]
-    return f"<h2>Where we are behind</h2><ul>{''.join(items)}</ul>"
+    listed = f"<ul>{''.join(items)}</ul>" if items else "<p>In nothing that this run decided.</p>"
+    left = f"<p>Undecided, not measured or on a disturbed machine: {escape(', '.join(r.name for r in undecided))}.</p>" if undecided else ""
+    return f"<h2>Where we are behind</h2>{listed}{left}"
 
 
 def _plots(report: Report) -> list[str]:

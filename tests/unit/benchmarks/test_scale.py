@@ -9,7 +9,9 @@ import pytest
 
 from infra.config import ROOT
 from infra.errors import StreamhouseError
-from tests.benchmarks.scale import Assumed, Measured, brokers, filled, lanes, limits, measured, partitions, sizing, tables
+from tests.benchmarks.action_costs import Measured, measured
+from tests.benchmarks.scale import filled, tables
+from tests.benchmarks.sizing import Assumed, brokers, lanes, limits, partitions, sizing
 
 M = Measured(
     rate=20_000,
@@ -94,7 +96,8 @@ def legs() -> list[dict[str, Any]]:
         "users": 10,
         "kafka_bytes": {"user-actions": 200_000, "predictions": 300_000},
         "tables": {"user-actions": table, "predictions": {**table, "data_bytes": 100_000}},
-        "archive_cpu_seconds": {"broker": 0.002, "taskmanager": 0.06, "python workers": 0.03, "keeper": 0.5},
+        "archive_cpu_seconds": {"broker": 9.0, "taskmanager": 9.0, "python workers": 9.0, "keeper": 0.5},
+        "archive_steady": {"actions": 100_000, "cpu_seconds": {"broker": 0.2, "taskmanager": 6.0, "python workers": 3.0, "keeper": 0.5}},
         "redis_bytes": 10_000,
         "aof_rewritten_bytes": 8000,
     }
@@ -111,6 +114,18 @@ def test_what_a_bench_measured_is_read_from_the_runs_that_count() -> None:
     found = measured(legs(), "x")
     assert found.archived_us == pytest.approx(M.archived_us)
     assert replace(found, said="a bench", archived_us=M.archived_us) == M
+
+
+def test_an_archive_that_was_through_by_its_first_commit_counts_with_its_start() -> None:
+    told = legs()
+    told[3]["figures"]["archive_steady"] = {"actions": 0, "cpu_seconds": {}}
+    assert measured(told, "x").archived_us["taskmanager"] == pytest.approx(9000.0)
+
+
+def test_no_slot_of_the_archive_is_idle() -> None:
+    slow = replace(M, archived_us={**M.archived_us, "taskmanager": 300.0})
+    assert number("Flink", "slots of archive_topics", slow) == "600"
+    assert partitions(slow, A) == 1024
 
 
 def test_a_bench_without_costs_says_what_to_run() -> None:

@@ -131,7 +131,7 @@ def test_what_only_disturbed_legs_tell_has_a_number_and_decides_nothing() -> Non
 
 
 def test_a_verdict_of_few_runs_says_how_many_and_a_part_of_a_run_that_it_is_one() -> None:
-    assert ">met in 1<" in page(a_report())
+    assert ">met, of 1 run<" in page(a_report())
     legs = some_legs() * 5
     whole = page(Report("./streamhouse bench", {}, {}, legs, legs, 60.0))
     assert ">met<" in whole
