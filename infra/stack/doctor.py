@@ -120,6 +120,15 @@ def ports_taken(settings: Settings, wanted: list[Service]) -> Iterator[str]:
             seen[port] = setting
 
 
+def ports_of_others(settings: Settings, wanted: list[Service]) -> Iterator[str]:
+    """Whose ports of these services are not this stack's, while it runs: somebody took them before its own processes could listen."""
+    ours = {process.pid for process in supervise.own_processes(settings)}
+    for service in wanted:
+        for port in service.ports:
+            if (pid := health.listener(port)) is not None and pid not in ours:
+                yield f"port {port} of {service.name} is held by {health.holder(port)}, which is not of this stack"
+
+
 def _supervisor(settings: Settings) -> Iterator[str]:
     if (left := supervise.own_processes(settings)) and not supervise.states(settings):
         yield f"the supervisor does not answer, and {len(left)} processes run unwatched; run `./streamhouse up`, it starts them anew"

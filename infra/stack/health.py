@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable
@@ -106,13 +107,21 @@ def is_open(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def holder(port: int) -> str:
-    """Who listens on a port, as far as the system tells."""
+def listener(port: int) -> int | None:
+    """The process that listens on a port, as far as the system tells."""
     try:
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
-                process = psutil.Process(connection.pid)
-                return f"process {process.pid} ({process.name()})"
-    except (psutil.AccessDenied, psutil.NoSuchProcess):
+                return int(connection.pid)
+    except psutil.AccessDenied:
         pass
+    return None
+
+
+def holder(port: int) -> str:
+    """Who listens on a port, as far as the system tells, in words."""
+    pid = listener(port)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if pid is not None:
+            return f"process {pid} ({psutil.Process(pid).name()})"
     return "another program"

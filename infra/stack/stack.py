@@ -13,8 +13,8 @@ from filelock import FileLock
 from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import class_archive, flink_process, flink_rest, health, jars, supervise
-from infra.stack.doctor import memory, ports_taken, state_folder
-from infra.stack.services import java_home, services, write_files
+from infra.stack.doctor import memory, ports_of_others, ports_taken, state_folder
+from infra.stack.services import Service, java_home, services, write_files
 
 UP_SECONDS = 240
 _HOPELESS = 25  # looks at a service between two attempts to start it, about 0.3 s each
@@ -49,9 +49,17 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
             _format_broker(settings)
             supervise.start(settings, wanted)
         wait_for(settings, [service.name for service in wanted], report)
+        # free when this was begun, and taken by another stack before ours could listen: what answered is the other's
+        for fault in ports_of_others(settings, wanted):
+            message = f"{fault}; run `./streamhouse down`, then end it or choose other ports (`./streamhouse doctor` names their settings)"
+            raise StreamhouseError(message)
         for state in supervise.states(settings):
             if state.name in flink_process.NAMES:
                 flink_process.keep_command(settings, state.name, state.pid)
+
+
+def _of_jobs(settings: Settings) -> list[Service]:
+    return [service for service in services(settings) if service.name == "jobmanager"]
 
 
 def wait_for(settings: Settings, names: list[str], report: Callable[[str], None]) -> None:
@@ -118,7 +126,8 @@ def _format_broker(settings: Settings) -> None:
 
 def down(settings: Settings, report: Callable[[str], None], *, savepoints: bool = True) -> None:
     """Stop each job with a savepoint, then every service that `up` started; afterwards no process of this state folder is left."""
-    if (settings.stack.runs_elsewhere or supervise.states(settings)) and savepoints and health.answers(settings, "jobmanager"):
+    has_jobs = settings.stack.runs_elsewhere or (supervise.states(settings) and not any(ports_of_others(settings, _of_jobs(settings))))
+    if has_jobs and savepoints and health.answers(settings, "jobmanager"):
         for job in flink_rest.jobs(settings, details=True):
             if job.state == "RUNNING":
                 try:
