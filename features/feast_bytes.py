@@ -91,7 +91,7 @@ def read_bytes(value: bytes | None) -> bytes | None:
     if not value:
         return None
     position = 1
-    while value[position] & 0x80:
+    while value[position : position + 1] >= b"\x80":
         position += 1
     return value[position + 1 :]
 

@@ -35,7 +35,7 @@ LAYOUT = 1
 
 
 class OtherLayoutError(Exception):
-    """Stored histories have another layout; they are folded again from the log."""
+    """Stored histories have another layout, or are damaged; they are folded again from the log."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ def unpack(blobs: list[bytes | None], partitions: NDArray[np.int64]) -> Historie
     """Read stored histories; None is a user without one. `partitions` (U,): where a new user's actions lie.
 
     Raises:
-        OtherLayoutError: a history that another version of this program wrote.
+        OtherLayoutError: a history that another version of this program wrote, or that is no history.
 
     """
     headers = empty_headers(partitions)
@@ -71,6 +71,9 @@ def unpack(blobs: list[bytes | None], partitions: NDArray[np.int64]) -> Historie
     present = [i for i, blob in enumerate(blobs) if blob]
     if present:
         held = [blob for blob in blobs if blob]
+        if any((len(blob) - size) % ENTRY.itemsize or len(blob) < size for blob in held):
+            message = "a stored history is cut off, or somebody else's"
+            raise OtherLayoutError(message)
         headers[present] = np.frombuffer(b"".join([blob[:size] for blob in held]), HEADER)
         if (headers["layout"] != LAYOUT).any():
             message = f"stored histories have layout {int(headers['layout'].max())}, this program reads {LAYOUT}"

@@ -24,7 +24,7 @@ from features import feast_bytes as fb
 from features.activity import COUNTS, FEATURES, SECONDS
 from features.fold import current
 from features.foreign_rows import clear_foreign
-from features.history import Histories, pack, unpack
+from features.history import Histories, OtherLayoutError, pack, unpack
 from features.online_keys import ACTIVITY, PROFILE, PROFILE_FEATURES, any_row, mark_key, row_key
 from infra.errors import StreamhouseError
 
@@ -39,7 +39,7 @@ PACKED_FIELD = b"_packed:%b:%08x" % (ACTIVITY.encode(), zlib.crc32(repr((FEATURE
 row, somebody else wrote the row since.
 """
 _LOG_FIELD = b"_log:" + ACTIVITY.encode()  # partition:offset of the last applied action, compared by the script
-_READ_FIELDS = [_HISTORY, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
+_READ_FIELDS = [_HISTORY, _LOG_FIELD, fb.timestamp_field(PROFILE), *(fb.field(PROFILE, name) for name in PROFILE_FEATURES)]
 _WRITTEN_FIELDS = [_HISTORY, _ACTIVITY_TIME, *_COUNT_FIELDS, *_SECONDS_FIELDS]
 _ROW_FIELDS = [_LOG_FIELD, PACKED_FIELD, *_WRITTEN_FIELDS]
 _ROWS_PER_WRITE = 250  # keeps Redis from standing still for long inside one script
@@ -200,6 +200,7 @@ class OnlineStore:
 
         Raises:
             StoreEmpty, LeaseLost: as of the moment of the read.
+            OtherLayoutError: a history is none that this program wrote, or it is gone from a row that was folded.
 
         """
         owned = np.unique(partitions).tolist()
@@ -216,9 +217,13 @@ class OnlineStore:
             if int(writes or 0) != self._writes.get(partition, 0):
                 raise StoreEmpty(_rewound(partition))
         rows = replies[len(owned) :]
-        histories = unpack([fb.read_bytes(row[0]) for row in rows], partitions)
-        known = np.array([-1 if row[1] is None else fb.read_timestamp(row[1]) for row in rows], np.int64)
-        columns = {name: [fb.read_string(row[2 + i]) for row in rows] for i, name in enumerate(PROFILE_FEATURES)}
+        blobs = [fb.read_bytes(row[0]) for row in rows]
+        if any(row[1] is not None and not blob for row, blob in zip(rows, blobs, strict=True)):
+            message = "a user's row is there without its history"
+            raise OtherLayoutError(message)
+        histories = unpack(blobs, partitions)
+        known = np.array([-1 if row[2] is None else fb.read_timestamp(row[2]) for row in rows], np.int64)
+        columns = {name: [fb.read_string(row[3 + i]) for row in rows] for i, name in enumerate(PROFILE_FEATURES)}
         return histories, Profiles(known, columns)
 
     def write(self, users: Sequence[str], histories: Histories, rows: NDArray[np.int64], marks: Mapping[int, Mark]) -> None:

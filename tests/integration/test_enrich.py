@@ -350,6 +350,22 @@ def test_histories_of_another_layout_are_folded_again_from_the_log(empty_redis: 
     np.testing.assert_array_equal(got, [expected(log, a) for a in log[20:]])
 
 
+@pytest.mark.parametrize("damage", ["cut off", "one byte", "empty", "gone"])
+def test_a_damaged_history_is_folded_again_from_the_log(empty_redis: int, damage: str) -> None:
+    log = random_log(random.Random(7), 40)
+    worker = a_worker(empty_redis, log, lambda: 0)
+    ask(worker, log, 0, 30)
+    client: Any = redis.Redis(port=empty_redis)
+    row, name = row_key("u0"), fb.field(ACTIVITY, "history")
+    held = client.hget(row, name)
+    if damage == "gone":
+        client.hdel(row, name)
+    else:
+        client.hset(row, name, {"cut off": held[:-7], "one byte": b"x", "empty": b""}[damage])
+    np.testing.assert_array_equal(ask(worker, log, 30, 40), [expected(log, a) for a in log[30:]])
+    client.close()
+
+
 def test_a_redis_that_lost_its_last_writes_is_noticed(empty_redis: int) -> None:
     log = random_log(random.Random(3), 60)
     worker = a_worker(empty_redis, log, lambda: 0)
