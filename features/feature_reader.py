@@ -27,7 +27,7 @@ from features.pipelined import Pipelined
 _TIME_FIELD = fb.timestamp_field(ACTIVITY)
 _FIELDS = [_TIME_FIELD, *(fb.field(ACTIVITY, name) for name in FEATURES)]
 _STEP = 1024  # users in one round trip: their commands and rows fit into what a socket holds
-_PIECE = 64  # users whose commands are made while Redis looks up those before
+_PIECE = 32  # users whose commands are made while Redis looks up those before
 _TAIL = KEY_TAIL + b"\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(PACKED_FIELD), PACKED_FIELD, len(_TIME_FIELD), _TIME_FIELD)
 _SIZE = NUMBERS.itemsize
 _NOBODY = np.array([(NEVER, (0,) * len(COUNTS), (np.nan,) * (len(FEATURES) - len(COUNTS)))], NUMBERS).tobytes()
