@@ -314,7 +314,9 @@ def bench(context: typer.Context) -> None:
     from jobs.check import called
 
     settings = load_settings()
-    raise typer.Exit(called(settings, [sys.executable, "-P", "-m", "tests.benchmarks.bench", *context.args], Path.cwd()))
+    status = called(settings, [sys.executable, "-P", "-m", "tests.benchmarks.bench", *context.args], Path.cwd())
+    interrupts.came.clear()  # what that means, it has said itself
+    raise typer.Exit(status)
 
 
 def _addresses(settings: Settings) -> None:

@@ -19,6 +19,7 @@ from filelock import FileLock, Timeout
 from features.materialize import materialize_profiles
 from infra.config import Settings, load_settings
 from infra.errors import StreamhouseError
+from jobs import interrupts
 from jobs.clickstream import Clickstream
 from lakehouse.append import overwrite
 from tests.benchmarks.actions import Section, section_profiles
@@ -39,15 +40,24 @@ def stack(changed: Mapping[str, str], *, here: bool) -> Iterator[Settings]:
     if here and changed:
         message = "--set cannot change a stack that is up: set it as STREAMHOUSE_KEY=VALUE for `./streamhouse up`, or leave out --here"
         raise StreamhouseError(message)
+    interrupts.heed()
     # what apply and Feast print is none of the report
     with contextlib.redirect_stdout(sys.stderr), contextlib.ExitStack() as ends:
         if not here:
-            ends.enter_context(_alone(load_settings()))
-        yield load_settings() if here else ends.enter_context(fresh_stack("benchmark", keep=False, **changed))
+            ends.enter_context(alone(load_settings()))
+        settings = load_settings() if here else ends.enter_context(fresh_stack("benchmark", keep=False, **changed))
+        ends.callback(interrupts.ignore)  # one more while the stack ends would leave it running
+        yield settings
 
 
 @contextlib.contextmanager
-def _alone(settings: Settings) -> Iterator[None]:
+def alone(settings: Settings) -> Iterator[None]:
+    """One benchmark at a time.
+
+    Raises:
+        StreamhouseError: another one runs.
+
+    """
     try:
         with FileLock(settings.installed / "benchmark.lock", timeout=0):
             yield

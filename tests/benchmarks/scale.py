@@ -106,8 +106,11 @@ def main(
     except FileNotFoundError as error:
         print(f"error: {error.filename}: no such file; run `./streamhouse bench --only drain,costs`", file=sys.stderr)
         raise typer.Exit(1) from error
-    except KeyError as error:
-        print(f"error: expected what a bench writes, got no {error}; run `./streamhouse bench --only drain,costs` anew", file=sys.stderr)
+    except (KeyError, TypeError) as error:
+        print(
+            f"error: expected what a bench writes, got something else ({error}); run `./streamhouse bench --only drain,costs` anew",
+            file=sys.stderr,
+        )
         raise typer.Exit(1) from error
     except (StreamhouseError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -33,12 +33,14 @@ from confluent_kafka import Consumer, TopicPartition
 from rich.console import Console
 from rich.table import Table
 
-from infra.config import ROOT, Settings
+from infra.config import ROOT, Settings, load_settings
 from infra.errors import StreamhouseError
 from infra.stack import flink_rest, supervise
 from infra.stack.apart import clear, settings_apart
+from jobs import interrupts
 from jobs.answered import PREDICTIONS
 from jobs.submit import SCORER
+from tests.benchmarks.place import alone
 from tests.benchmarks.processes import Meter, stack_groups
 from tests.end_to_end.actions import minutes, send
 
@@ -193,13 +195,16 @@ def _stack(clone: Path) -> Iterator[Settings]:
                 raise StreamhouseError(message)
         yield settings
     finally:
+        interrupts.ignore()  # one more while the stack ends would leave it running
         clear(settings)
 
 
 def run(clones: dict[str, Path], rounds: int, pause: float, step: Callable[[str], None]) -> dict[str, list[Start]]:
     """Starts by version, the first of each on a cold TaskManager."""
     starts: dict[str, list[Start]] = {name: [] for name in clones}
+    interrupts.heed()
     with contextlib.ExitStack() as ends:
+        ends.enter_context(alone(load_settings()))
         stacks = {name: ends.enter_context(_stack(clone)) for name, clone in clones.items()}
         for number in range(rounds + 1):
             for name, clone in clones.items():
@@ -252,7 +257,7 @@ def show(starts: dict[str, list[Start]], console: Console) -> None:
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="starts that count, after a cold one")] = 5,
+    rounds: Annotated[int, typer.Option(help="starts that count, after a cold one", min=1)] = 5,
     before: Annotated[Path | None, typer.Option(help="a clone with another version, to take turns with")] = None,
     pause: Annotated[float, typer.Option(help="seconds between two starts")] = 5.0,
     json_file: Annotated[Path | None, typer.Option("--json", help="write every start to this file")] = None,

@@ -197,9 +197,9 @@ def report(settings: Settings, found: Found, command: str, *, is_whole: bool) ->
     )
 
 
-def name_of(*, quick: bool, is_whole: bool) -> str:
-    """Of the files: those of a whole run are not overwritten by one that says less."""
-    return "bench" if is_whole else "bench-quick" if quick else "bench-part"
+def name_of(*, quick: bool, has_all: bool) -> str:
+    """Of the files: those of a run of all that it has are not overwritten by one that says less."""
+    return "bench-part" if not has_all else "bench-quick" if quick else "bench"
 
 
 def write(folder: Path, name: str, made: Report) -> None:
@@ -258,18 +258,18 @@ def main(
         typer.Option(help="where bench.json and bench.html are written, or bench-quick.*, bench-part.* [default: .streamhouse/bench]"),
     ] = None,
     only: Annotated[
-        str, typer.Option(help=f"parts, with commas between them, of {', '.join(PARTS)} [default: all; quick: all but costs]")
-    ] = "",
+        str | None, typer.Option(help=f"parts, with commas between them, of {', '.join(PARTS)} [default: all; quick: all but costs]")
+    ] = None,
 ) -> None:
     """Measure this project beside its rivals, on a stack of its own. Example: ./streamhouse bench --quick"""
     console = Console(width=None if sys.stdout.isatty() else 140)
     interrupts.heed()
-    parts = [part.strip() for part in only.split(",")] if only else [*(QUICK_PARTS if quick else PARTS)]
+    parts = [*(QUICK_PARTS if quick else PARTS)] if only is None else [part.strip() for part in only.split(",")]
     command = "./streamhouse bench" + (" --quick" if quick else "") + (f" --only {only}" if only else "")
-    size, is_whole = QUICK if quick else FULL, not quick and set(parts) == set(PARTS)
+    size, has_all, where = QUICK if quick else FULL, set(parts) == set(QUICK_PARTS if quick else PARTS), ""
     try:
         if unknown := [part for part in parts if part not in PARTS]:
-            message = f"--only {unknown[0]}: expected some of {', '.join(PARTS)}, with commas between them"
+            message = f"--only {unknown[0]!r}: expected some of {', '.join(PARTS)}, with commas between them"
             raise StreamhouseError(message)
         here = load_settings()
         folder = out or here.installed / "bench"
@@ -285,11 +285,13 @@ def main(
                 run(settings, size, parts, found)
                 found.is_complete = True
             finally:  # before the stack ends, and whatever happened
-                is_whole = is_whole and found.is_complete
-                made, name = report(settings, found, command, is_whole=is_whole), name_of(quick=quick, is_whole=is_whole)
-                write(folder, name, made)
-                where = f"the page: {_short(folder / name)}.html; every number: {_short(folder / name)}.json"
-                if not found.is_complete:
+                interrupts.ignore()
+                has_all = has_all and found.is_complete
+                made, name = report(settings, found, command, is_whole=has_all and not quick), name_of(quick=quick, has_all=has_all)
+                if found.legs:
+                    write(folder, name, made)
+                    where = f"the page: {_short(folder / name)}.html; every number: {_short(folder / name)}.json"
+                if where and not found.is_complete:
                     print(where, file=sys.stderr)
     except (StreamhouseError, OSError, KafkaException, redis.RedisError) as error:
         print(f"error: {error}", file=sys.stderr)
@@ -298,7 +300,7 @@ def main(
     except (KeyboardInterrupt, SystemError) as error:  # a C library that calls back into Python makes the second of the first
         if not interrupts.came:
             raise
-        print("interrupted; what was measured until then is written", file=sys.stderr)
+        print(f"interrupted{'; what was measured until then is written' if where else ' before anything was measured'}", file=sys.stderr)
         raise typer.Exit(128 + interrupts.came[0]) from error
     console.print(shown(made))
     behind = ", ".join(ratio.name for ratio, _ in made.behind())

@@ -34,6 +34,7 @@ from infra.stack.services import TASKMANAGERS
 from jobs.archive_columns import ARCHIVED
 from jobs.archive_topics import NAME as ARCHIVER
 from jobs.clickstream import Clickstream, Row
+from jobs.scoring_parts import SOURCE_TOPIC
 from jobs.submit import SCORER, submit
 from lakehouse.catalog import load_table, open_catalog
 from tests.benchmarks.actions import Section, section_rows
@@ -233,18 +234,20 @@ def _disk(settings: Settings) -> dict[str, Any]:
     """Archive what lies in the topics to its end, and then weigh everything that the state folder holds of it.
 
     `actions`: how many it was, and `archive_cpu_seconds` what that took by group of processes, the job's start with it; `archive_steady`
-    the same of those `actions` that were left when a commit was first seen. Bytes by topic, by table, and of the rest; `users`: keys in
-    the online store.
+    the same of those `actions` that were left after the first commit that held some. Bytes by topic, by table, and of the rest; `users`:
+    keys in the online store.
     """
     stop(settings, SCORER)  # it has CPU of its own also where it waits
     submit(load_settings({**settings.environment, **ARCHIVED_WITH}), ARCHIVER)
     meter = Meter(lambda: stack_groups(settings))
     steady: Meter | None = None
-    left = 0
+    most = left = 0
     deadline = time.monotonic() + _PATIENCE
     while (waiting := _waiting(settings)) is None or any(waiting.values()):
-        if waiting is not None and steady is None:
-            steady, left = Meter(lambda: stack_groups(settings)), waiting.get("user-actions", 0)
+        left_now = 0 if waiting is None else waiting.get(SOURCE_TOPIC, 0)
+        if steady is None and left_now < most:
+            steady, left = Meter(lambda: stack_groups(settings)), left_now
+        most = max(most, left_now)
         if time.monotonic() > deadline:
             message = f"the archive did not come to its end within {_PATIENCE:.0f} s; see `./streamhouse logs taskmanager`"
             raise StreamhouseError(message)

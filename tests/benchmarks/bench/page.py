@@ -23,7 +23,9 @@ ENOUGH = 5
 """Runs that a verdict needs; one of fewer says how many."""
 _WORK = """<h2>What each side does</h2>
 <p class="told">All read the same bytes, keep the same features of each user in a Redis of their own, score with the same ONNX file, and
-publish a prediction for each action. Beyond that they differ.</p>
+publish a prediction for each action. A run in which an action is not answered exactly once ends there and counts nothing; so does one
+in which a score differs by more than 0.000001 from that of a rival, which folds all earlier actions of the user by itself. Beyond that they
+differ.</p>
 <div class="wide"><table><tr><th class="text"></th><th class="text">ours</th><th class="text">rivals</th></tr>
 <tr><td class="text">input</td><td class="text">checked by its contract; what is bad becomes a dead letter</td>
 <td class="text">trusted, in time order</td></tr>

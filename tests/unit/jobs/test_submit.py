@@ -11,6 +11,9 @@ import pytest
 
 from infra.config import ROOT, Settings, load_settings
 from infra.errors import StreamhouseError
+from infra.stack import brakes, flink_rest
+from jobs import submit as submitting
+from jobs import tried_model
 from jobs.submit import ALL_JOBS, outcome, submit_all
 from tests.unit.models.builders import a_folder
 
@@ -60,6 +63,29 @@ def test_a_client_that_ended_before_a_job_refuses_it_with_its_cause_and_its_log(
     log = settings.state / "logs" / "submit-archive_topics.log"
     assert str(refused) == f"Flink refused archive_topics: java.io.IOException: no space; everything it said is in {log}"
     assert "submitted score_events" in log.read_text("utf-8")
+
+
+def test_a_release_waits_for_a_job_that_the_brake_is_stopping(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else it would say that the job runs, which would then end, and nobody would start it."""
+    brakes.pull(settings, "score_events", "too much is rejected", 0)
+    alive = iter(["job", "job", "job", None])
+    monkeypatch.setattr(flink_rest, "running", lambda *_: next(alive))
+    monkeypatch.setattr("time.sleep", lambda _: None)
+    monkeypatch.setattr(tried_model, "check", lambda _: None)
+    started = f"starting score_events\nsubmitted score_events as job {'0' * 32}\n"
+    monkeypatch.setattr(submitting, "flink_run", lambda *_: ended(started))
+    assert submit_all(settings, ["score_events"], ["--release-brake"]) == {"score_events": f"score_events started as job {'0' * 32}"}
+    assert next(alive, "all asked") == "all asked"
+
+
+def test_a_release_says_so_where_the_brake_cannot_stop_the_job(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    brakes.pull(settings, "score_events", "too much is rejected", 0)
+    monkeypatch.setattr(flink_rest, "running", lambda *_: "job")
+    monkeypatch.setattr(submitting, "_STOPPING_SECONDS", 0.0)
+    monkeypatch.setattr(tried_model, "check", lambda _: None)
+    refused = submit_all(settings, ["score_events"], ["--release-brake"])["score_events"]
+    assert str(refused) == "the brake holds score_events, and job job still runs; see `./streamhouse logs keeper`"
+    assert submit_all(settings, ["score_events"])["score_events"] == "score_events runs already as job job"
 
 
 def test_an_unknown_job_is_refused_before_anything_is_started(settings: Settings) -> None:

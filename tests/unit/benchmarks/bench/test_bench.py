@@ -139,9 +139,9 @@ def test_a_verdict_of_few_runs_says_how_many_and_a_part_of_a_run_that_it_is_one(
     assert "Not a whole run" in page(Report("./streamhouse bench --quick", {}, {}, legs, legs, 60.0, is_whole=False))
 
 
-def test_only_a_whole_run_takes_the_place_of_a_whole_run() -> None:
-    names = [name_of(quick=quick, is_whole=is_whole) for quick, is_whole in ((False, True), (True, False), (False, False))]
-    assert names == ["bench", "bench-quick", "bench-part"]
+def test_only_a_run_of_all_takes_the_place_of_a_run_of_all() -> None:
+    names = [name_of(quick=quick, has_all=has_all) for quick in (False, True) for has_all in (True, False)]
+    assert names == ["bench", "bench-part", "bench-quick", "bench-part"]
 
 
 @pytest.mark.parametrize(
