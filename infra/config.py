@@ -442,6 +442,7 @@ def _typed(setting: str, text: str | None, default: object) -> object:
         return default
     if isinstance(default, int):
         if not text.isascii() or not text.isdigit():
-            raise SettingsError(setting, "a whole number", text)
+            expected = "a whole number of 0 or more" if text.lstrip("-").isdigit() else "a whole number"
+            raise SettingsError(setting, expected, text)
         return int(text)
     return text

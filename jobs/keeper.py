@@ -145,7 +145,12 @@ def watch_answers(settings: Settings, keeper: Keeper) -> None:
     if (sentence := verdict(keeper.recent, settings.brake)) and brakes.pull(settings, SCORER, sentence, since):
         log.error("the brake stops %s: %s", SCORER, sentence)
     if SCORER in brakes.pulled(settings) and (job := flink_rest.alive(settings, SCORER)):
-        log.info("%s stopped with a savepoint: %s", SCORER, flink_rest.stop_with_savepoint(settings, job))
+        try:
+            log.info("%s stopped with a savepoint: %s", SCORER, flink_rest.stop_with_savepoint(settings, job))
+        except StreamhouseError as error:  # as where a worker hangs; what was not committed is answered by the next start
+            log.error("%s; it is ended without one", error)
+            flink_rest.forget(settings, SCORER)
+            flink_rest.cancel(settings, job)
 
 
 def end_overdue(settings: Settings) -> None:

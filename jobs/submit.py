@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 
@@ -20,6 +21,7 @@ JOBS = (SCORER, "archive_topics")
 """What the demo starts."""
 ALL_JOBS = (*JOBS, "archive_shop")
 _SECONDS = 600  # it may have to wait for another start, and then to read all outputs
+_STOPPING_SECONDS = 90.0  # the keeper asks for a savepoint for a minute, and then ends a job without one
 
 
 def submit(settings: Settings, *names: str, flags: Sequence[str] = ()) -> list[str]:
@@ -69,12 +71,29 @@ def _without_start(settings: Settings, name: str, flags: Sequence[str]) -> str |
             # a model that must not be used is said here, in one sentence, and not by workers that restart
             tried_model.check(settings)
         if running := flink_rest.running(settings, name):
-            return f"{name} runs already as job {running}"
+            if "--release-brake" not in flags or name not in brakes.pulled(settings):
+                return f"{name} runs already as job {running}"
+            _wait_until_stopped(settings, name, running)
         if "--release-brake" not in flags:
             brakes.refuse_while_pulled(settings, name)
     except StreamhouseError as error:
         return error
     return None
+
+
+def _wait_until_stopped(settings: Settings, name: str, job_id: str) -> None:
+    """The keeper stops what the brake holds; a start that releases it comes behind that.
+
+    Raises:
+        StreamhouseError: it goes on.
+
+    """
+    deadline = time.monotonic() + _STOPPING_SECONDS
+    while flink_rest.running(settings, name) == job_id:
+        if time.monotonic() > deadline:
+            message = f"the brake holds {name}, and job {job_id} still runs; see `./streamhouse logs keeper`"
+            raise StreamhouseError(message)
+        time.sleep(0.5)
 
 
 def outcome(settings: Settings, name: str, done: subprocess.CompletedProcess[str]) -> str | StreamhouseError:
