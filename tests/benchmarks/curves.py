@@ -19,7 +19,7 @@ from typing import Annotated
 
 import typer
 
-from infra.config import Settings
+from infra.config import ScoreEvents, Settings, load_settings
 from infra.contracts.load import load_contracts
 from infra.errors import StreamhouseError
 from infra.whole_files import write_whole
@@ -124,8 +124,8 @@ def _sections(number: int, size: Size) -> tuple[Section, Section, Section]:
     return Section(f"w{number:03d}", size.warm), Section(f"d{number:03d}", size.actions), Section(f"l{number:03d}", load)
 
 
-def tables(found: Mapping[str, Mapping[object, Sequence[Point]]], said: str) -> dict[str, str]:
-    """A table in Markdown by setting, of medians."""
+def tables(found: Mapping[str, Mapping[object, Sequence[Point]]], given: ScoreEvents, said: str) -> dict[str, str]:
+    """A table in Markdown by setting, of medians; what is `given` stands bold."""
     made = {}
     for setting, values in found.items():
         lines = [
@@ -135,7 +135,8 @@ def tables(found: Mapping[str, Mapping[object, Sequence[Point]]], said: str) -> 
         for value, points in values.items():
             names = ("per_second", "cpu_us", "p50", "p99", "committed_p99", "cores")
             rate, cpu, p50, p99, committed, cores = (median(getattr(point, name) for point in points) for name in names)
-            lines.append(f"| {value} | {rate:,.0f} | {cpu:.1f} | {p50:.1f} | {p99:.1f} | {committed:,.0f} | {cores:.2f} |")
+            named = f"**{value}**" if value == getattr(given, setting) else value
+            lines.append(f"| {named} | {rate:,.0f} | {cpu:.1f} | {p50:.1f} | {p99:.1f} | {committed:,.0f} | {cores:.2f} |")
         made[setting] = "\n".join([*lines, "", said])
     return made
 
@@ -154,7 +155,8 @@ def main(
         with stack({"REDIS_MAX_MEMORY": "2gb"}, here=False) as settings:
             found = measured(settings, [CURVES[name] for name in names], rounds, Size())
             told = machine(settings, {}, 0.0)
-        made = tables(found, f"Medians of {rounds} turns on {told['cores']} cores, commit {told['commit']}.")
+        turns = "One turn of each" if rounds == 1 else f"Medians of {rounds} turns"
+        made = tables(found, load_settings().score_events, f"{turns} on {told['cores']} cores, commit {told['commit']}.")
         for text in made.values():
             print(text, end="\n\n")
         if write is not None:

@@ -21,10 +21,14 @@ def test_a_table_tells_medians_in_the_order_of_the_values() -> None:
     def point(rate: float, p50: float) -> Point:
         return Point(rate, 40.0, p50, 20.0, 1100.0, 1.25)
 
-    made = tables({"linger_milliseconds": {0: [point(100, 9.0), point(30_000, 7.0), point(20_000, 8.0)], 1: [point(5.0, 1.0)]}}, "Said.")
+    made = tables(
+        {"linger_milliseconds": {0: [point(100, 9.0), point(30_000, 7.0), point(20_000, 8.0)], 1: [point(5.0, 1.0)]}},
+        load_settings().score_events,
+        "Said.",
+    )
     lines = made["linger_milliseconds"].splitlines()
     assert lines[2] == "| 0 | 20,000 | 40.0 | 8.0 | 20.0 | 1,100 | 1.25 |"
-    assert lines[3] == "| 1 | 5 | 40.0 | 1.0 | 20.0 | 1,100 | 1.25 |"
+    assert lines[3] == "| **1** | 5 | 40.0 | 1.0 | 20.0 | 1,100 | 1.25 |"
     assert lines[-1] == "Said."
 
 
