@@ -23,6 +23,7 @@ from infra.errors import StreamhouseError
 
 _TAIL_LIMIT = 20_000  # uncommitted actions of one user; past it each batch is slowed down so that checkpoints get through
 _TAIL_PAUSE = 0.2  # seconds
+_REBUILDS_AT_ONCE = 5
 _MERGE_FROM = 16  # entries that can be merged before a history is worth the work
 
 
@@ -107,12 +108,15 @@ class Enricher:
             StoreFull: it took no row within `wait_seconds`.
 
         """
-        waited, pause = 0.0, 0.1
+        waited, pause, rebuilt = 0.0, 0.1, 0
         while True:
             try:
                 return self._once(batch, first_offsets, last_offsets)
             except (StoreEmpty, RewoundError, OtherLayoutError):
                 self._doubt()  # rebuilt from the log on the next round
+                rebuilt += 1
+                if rebuilt > _REBUILDS_AT_ONCE:  # somebody damages it again and again
+                    self._sleep(2.0)
                 continue
             except StoreFull:
                 if waited >= self._wait:

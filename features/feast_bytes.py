@@ -58,6 +58,7 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
+_length = lru_cache(maxsize=4096)(varint)
 _SMALL_INT64 = [b"\x20" + varint(i) for i in range(_SMALL)]
 
 
@@ -87,13 +88,14 @@ def bytes_value(data: bytes) -> bytes:
 
 
 def read_bytes(value: bytes | None) -> bytes | None:
-    """The data of a Value.bytes_val."""
+    """The data of a Value.bytes_val; None for null and for what is not as long as it says."""
     if not value:
         return None
     position = 1
     while value[position : position + 1] >= b"\x80":
         position += 1
-    return value[position + 1 :]
+    data = value[position + 1 :]
+    return data if value[1 : position + 1] == _length(len(data)) else None
 
 
 @lru_cache(maxsize=4096)

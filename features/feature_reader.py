@@ -85,11 +85,15 @@ class FeatureReader:
         for start in range(0, len(places), _STEP):
             step = places[start : start + _STEP]
             commands: list[Any] = [("HMGET", keys[i], *_FIELDS) for i in step]  # hiredis' types know tuples of one
-            replies = self._store.ask(partial(map, hiredis.pack_command, commands), len(commands))
+            replies = self._store.ask(partial(_packed, commands), len(commands))
             for i, (time, *fields) in zip(step, replies, strict=True):
                 moment = fb.read_timestamp(time)
                 row_time[i] = NEVER if moment is None else moment
                 values[i] = [np.nan if number is None else number for number in map(fb.read_number, fields)]
+
+
+def _packed(commands: list[Any]) -> Iterator[bytes]:
+    yield b"".join(map(hiredis.pack_command, commands))
 
 
 def _commands(users: Sequence[str]) -> Iterator[bytes]:

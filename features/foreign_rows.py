@@ -9,17 +9,20 @@ from features.online_keys import LIFE, MATERIALIZED, any_row, mark_key
 
 _LOOKED_AT = 1000
 
-# KEYS: the two keys of the profiles, then marks and rows; ARGV: how many marks. Looked at again here, as another worker may have cleared
-# meanwhile and begun anew. All at once: a row that is gone while its partition's mark is there would be a user without a past
+# KEYS: the two keys of the profiles, then rows; ARGV: the pattern of marks. All is looked at again here, as another worker may have cleared
+# meanwhile and begun anew, and all goes at once: a row that is gone while its partition's mark is there would be a user without a past
 _CLEAR = """
-local marks, foreign = tonumber(ARGV[1]), {}
-for i = 3, #KEYS do
-  local kind = redis.call('TYPE', KEYS[i]).ok
-  if kind ~= 'hash' and kind ~= 'none' then foreign[#foreign + 1] = KEYS[i] end
+local marks, foreign = redis.call('KEYS', ARGV[1]), {}
+local function look(key)
+  local kind = redis.call('TYPE', key).ok
+  if kind ~= 'hash' and kind ~= 'none' then foreign[#foreign + 1] = key end
 end
+for i = 3, #KEYS do look(KEYS[i]) end
+for _, key in ipairs(marks) do look(key) end
 if #foreign == 0 then return 0 end
 for _, key in ipairs(foreign) do redis.call('DEL', key) end
-for i = 1, marks + 2 do redis.call('DEL', KEYS[i]) end
+for _, key in ipairs(marks) do redis.call('DEL', key) end
+redis.call('DEL', KEYS[1], KEYS[2])
 return #foreign
 """
 
@@ -41,5 +44,4 @@ def clear_foreign(client: Any) -> int:  # noqa: ANN401 - redis-py's types know t
         for key in some:
             pipe.type(key)
         foreign += [key for key, kind in zip(some, pipe.execute(), strict=True) if kind != b"hash"]
-    marks = list(client.scan_iter(match=mark_key("*"), count=_LOOKED_AT))
-    return int(client.eval(_CLEAR, 2 + len(marks) + len(foreign), MATERIALIZED, LIFE, *marks, *foreign, len(marks)))
+    return int(client.eval(_CLEAR, 2 + len(foreign), MATERIALIZED, LIFE, *foreign, mark_key("*")))

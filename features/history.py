@@ -71,7 +71,7 @@ def unpack(blobs: list[bytes | None], partitions: NDArray[np.int64]) -> Historie
     present = [i for i, blob in enumerate(blobs) if blob]
     if present:
         held = [blob for blob in blobs if blob]
-        if any((len(blob) - size) % ENTRY.itemsize or len(blob) < size for blob in held):
+        if not all(map(is_whole, held)):
             message = "a stored history is cut off, or somebody else's"
             raise OtherLayoutError(message)
         headers[present] = np.frombuffer(b"".join([blob[:size] for blob in held]), HEADER)
@@ -82,6 +82,11 @@ def unpack(blobs: list[bytes | None], partitions: NDArray[np.int64]) -> Historie
         entries = np.frombuffer(b"".join([blob[size:] for blob in held]), ENTRY)
         return Histories(headers, entries, np.repeat(np.array(present, np.int64), lengths))
     return Histories(headers, np.zeros(0, ENTRY), np.zeros(0, np.int64))
+
+
+def is_whole(blob: bytes) -> bool:
+    """Whether it has the length of a history."""
+    return len(blob) >= HEADER.itemsize and (len(blob) - HEADER.itemsize) % ENTRY.itemsize == 0
 
 
 def partition_of_history(blob: bytes) -> int:

@@ -24,7 +24,7 @@ from features import feast_bytes as fb
 from features.activity import COUNTS, FEATURES, SECONDS
 from features.fold import current
 from features.foreign_rows import clear_foreign
-from features.history import Histories, OtherLayoutError, pack, unpack
+from features.history import Histories, OtherLayoutError, is_whole, pack, unpack
 from features.online_keys import ACTIVITY, PROFILE, PROFILE_FEATURES, any_row, mark_key, row_key
 from infra.errors import StreamhouseError
 
@@ -109,22 +109,25 @@ redis.call('HINCRBY', KEYS[1], 'writes', 1)
 return 'OK'
 """
 
-# ARGV: token, partition, fields; KEYS: the mark, then rows. The mark's progress goes first, so that what is cut off here is begun anew
+# ARGV: token, partition, writes so far as this run knows, of how many rows it is sure whatever they say themselves, fields; KEYS: the
+# mark, then rows, first those. The mark's progress goes first, so that what is cut off here is begun anew
 _FORGET = """
 local held = redis.call('HGET', KEYS[1], 'lease')
 if not held then return redis.error_reply('EMPTY') end
 if held ~= ARGV[1] then return redis.error_reply('LEASE held by '..held) end
+if (redis.call('HGET', KEYS[1], 'writes') or '0') ~= ARGV[3] then return redis.error_reply('REWOUND') end
 redis.call('HDEL', KEYS[1], 'progress', 'compacted')
-local gone = 0
+local gone, sure, ours = 0, tonumber(ARGV[4]), ARGV[2]..':'
 for i = 2, #KEYS do
   if redis.call('TYPE', KEYS[i]).ok == 'hash' then
     local log = redis.call('HGET', KEYS[i], '_log:user_activity')
-    if log and string.sub(log, 1, string.find(log, ':') - 1) == ARGV[2] then
-      redis.call('HDEL', KEYS[i], unpack(ARGV, 3))
+    if i - 1 <= sure or (log and string.sub(log, 1, #ours) == ours) then
+      redis.call('HDEL', KEYS[i], unpack(ARGV, 5))
       gone = gone + 1
     end
   end
 end
+redis.call('HINCRBY', KEYS[1], 'writes', 1)
 return gone
 """
 
@@ -168,6 +171,7 @@ class OnlineStore:
         self._write = self._redis.register_script(_written())
         self._forget = self._redis.register_script(_FORGET)
         self._writes: dict[int, int] = {}  # partition -> how many there were, as this run last saw or made it
+        self._damaged: dict[int, set[bytes]] = {}  # partition -> rows of its users that do not tell by themselves whose they are
         self.token = 0
 
     def open(self) -> None:
@@ -218,8 +222,16 @@ class OnlineStore:
                 raise StoreEmpty(_rewound(partition))
         rows = replies[len(owned) :]
         blobs = [fb.read_bytes(row[0]) for row in rows]
-        if any(row[1] is not None and not blob for row, blob in zip(rows, blobs, strict=True)):
-            message = "a user's row is there without its history"
+        told = {partition: b"%d:" % partition for partition in owned}
+        damaged = [
+            i
+            for i, (row, blob, partition) in enumerate(zip(rows, blobs, partitions.tolist(), strict=True))
+            if not (blob and row[1] and row[1].startswith(told[partition]) and is_whole(blob)) and (blob or row[0] or row[1])
+        ]
+        if damaged:
+            for i in damaged:
+                self._damaged.setdefault(int(partitions[i]), set()).add(keys[len(owned) + i])
+            message = f"rows of {len(damaged)} users are damaged, as that of {users[damaged[0]]!r}"
             raise OtherLayoutError(message)
         histories = unpack(blobs, partitions)
         known = np.array([-1 if row[2] is None else fb.read_timestamp(row[2]) for row in rows], np.int64)
@@ -266,12 +278,17 @@ class OnlineStore:
             LeaseLost: a later run owns the partition; what is left is its own.
 
         """
-        arguments: list[object] = [self.token, partition, *_ROW_FIELDS]
-        self._script(self._forget, partition, arguments)
-        gone, keys = 0, self._redis.scan_iter(match=any_row(), count=1000)
+        gone = self._forget_of(partition, damaged := sorted(self._damaged.pop(partition, ())), len(damaged))
+        keys = self._redis.scan_iter(match=any_row(), count=1000)
         while some := list(islice(keys, _ROWS_PER_WRITE)):
-            gone += self._script(self._forget, partition, arguments, some)
+            gone += self._forget_of(partition, some)
         return gone
+
+    def _forget_of(self, partition: int, rows: Sequence[bytes], sure: int = 0) -> int:
+        writes = self._writes.get(partition, 0)
+        gone = self._script(self._forget, partition, [self.token, partition, writes, sure, *_ROW_FIELDS], rows)
+        self._writes[partition] = writes + 1
+        return int(gone)
 
     def _clear(self) -> None:
         """Delete what another program wrote in place of rows, and begin the histories anew.
@@ -296,7 +313,7 @@ class OnlineStore:
             reply = script(keys=[mark_key(partition), *rows], args=arguments)
         except redis.ResponseError as error:
             reason = str(error)
-            if "OOM" in reason:
+            if isinstance(error, redis.exceptions.OutOfMemoryError) or "OOM" in reason:  # as Redis 7 says it, and as 6 does
                 message = "redis holds as much as redis.max_memory allows; set STREAMHOUSE_REDIS_MAX_MEMORY higher, then `down` and `up`"
                 raise StoreFull(message) from error
             if reason.startswith("EMPTY"):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from features import feast_bytes as fb
 from features.activity import FEATURES
 from features.enrich import Batch, Enriched, Enricher, Log, RedisAway
-from features.history import LAYOUT
+from features.history import ENTRY, LAYOUT
 from features.online import LeaseLost, Mark, OnlineStore, StoreEmpty, StoreFull
 from features.online_keys import ACTIVITY, JOIN_KEY, MATERIALIZED, PROFILE, PROJECT, row_key
 from infra.errors import StreamhouseError
@@ -350,8 +350,9 @@ def test_histories_of_another_layout_are_folded_again_from_the_log(empty_redis: 
     np.testing.assert_array_equal(got, [expected(log, a) for a in log[20:]])
 
 
-@pytest.mark.parametrize("damage", ["cut off", "one byte", "empty", "gone"])
-def test_a_damaged_history_is_folded_again_from_the_log(empty_redis: int, damage: str) -> None:
+@pytest.mark.parametrize("whose", ["told", "not told", "told wrongly"])
+@pytest.mark.parametrize("damage", ["cut off", "cut off behind an entry", "one byte", "empty", "gone"])
+def test_a_damaged_history_is_folded_again_from_the_log(empty_redis: int, damage: str, whose: str) -> None:
     log = random_log(random.Random(7), 40)
     worker = a_worker(empty_redis, log, lambda: 0)
     ask(worker, log, 0, 30)
@@ -361,7 +362,14 @@ def test_a_damaged_history_is_folded_again_from_the_log(empty_redis: int, damage
     if damage == "gone":
         client.hdel(row, name)
     else:
-        client.hset(row, name, {"cut off": held[:-7], "one byte": b"x", "empty": b""}[damage])
+        cut = {"cut off": held[:-7], "cut off behind an entry": held[: -ENTRY.itemsize], "one byte": b"x", "empty": b""}
+        client.hset(row, name, cut[damage])
+    if whose == "not told":
+        client.hdel(row, f"_log:{ACTIVITY}")
+        if damage in ("empty", "gone"):
+            client.hset(row, name, b"x")  # or it would be the row of a user whom nobody has seen
+    if whose == "told wrongly":
+        client.hset(row, f"_log:{ACTIVITY}", "7:1")
     np.testing.assert_array_equal(ask(worker, log, 30, 40), [expected(log, a) for a in log[30:]])
     client.close()
 
@@ -433,6 +441,32 @@ def test_a_run_that_takes_over_while_another_forgets_is_left_alone(empty_redis: 
     with pytest.raises(LeaseLost):
         store.forget(0)
     np.testing.assert_array_equal(ask(new, log, 50, 60), [expected(log, a) for a in log[50:60]])
+
+
+def test_a_full_redis_is_known_by_what_later_versions_say(empty_redis: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of Redis 7 on the client takes the word OOM off."""
+    log, store = random_log(random.Random(9), 20), OnlineStore("127.0.0.1", empty_redis)
+    full = redis.exceptions.OutOfMemoryError("command not allowed when used memory > 'maxmemory'. script: a, on @user_script:2.")
+
+    def refuse(**_: object) -> None:
+        raise full
+
+    monkeypatch.setattr(store, "_write", refuse)
+    with pytest.raises(StoreFull, match=r"redis holds as much as redis\.max_memory allows"):
+        ask(Enricher(store, a_log(log), lambda _: 0, lambda _: None, wait_seconds=0.1), log, 0, 20)
+
+
+def test_a_part_of_a_forgetting_that_comes_late_forgets_nothing(empty_redis: int) -> None:
+    """As over a connection that was given up meanwhile: its run has folded the rows again, and goes on."""
+    log, store = random_log(random.Random(3), 40), OnlineStore("127.0.0.1", empty_redis)
+    worker = Enricher(store, a_log(log), lambda _: 0, lambda _: None, wait_seconds=1.0)
+    ask(worker, log, 0, 20)
+    late = dict(store._writes)
+    ask(worker, log, 20, 30)
+    store._writes = late
+    with pytest.raises(StoreEmpty):
+        store._forget_of(0, [row_key("u0")])
+    np.testing.assert_array_equal(ask(worker, log, 30, 40), [expected(log, a) for a in log[30:]])
 
 
 def test_a_full_redis_is_waited_for_and_then_named(empty_redis: int) -> None:
