@@ -49,6 +49,9 @@ class Attempt:
     running: Future[dict[str, str | StreamhouseError]] | None = None  # the same for jobs that are started together
 
 
+_ENDING = ("CANCELLING", "FAILING")
+
+
 @dataclass
 class Keeper:
     """What a keeper remembers between two looks; each part belongs to one duty, `known` is passed on. Times are monotonic seconds."""
@@ -144,10 +147,10 @@ def watch_answers(settings: Settings, keeper: Keeper) -> None:
     keeper.recent.forget(since)
     if (sentence := verdict(keeper.recent, settings.brake)) and brakes.pull(settings, SCORER, sentence, since):
         log.error("the brake stops %s: %s", SCORER, sentence)
-    if SCORER in brakes.pulled(settings) and (job := flink_rest.alive(settings, SCORER)):
+    if SCORER in brakes.pulled(settings) and (job := flink_rest.alive(settings, SCORER)) and job.state not in _ENDING:
         try:
             log.info("%s stopped with a savepoint: %s", SCORER, flink_rest.stop_with_savepoint(settings, job))
-        except StreamhouseError as error:  # as where a worker hangs; what was not committed is answered by the next start
+        except flink_rest.NoSavepointError as error:  # as where a worker hangs; what was not committed is answered by the next start
             log.error("%s; it is ended without one", error)
             flink_rest.forget(settings, SCORER)
             flink_rest.cancel(settings, job)

@@ -21,7 +21,7 @@ JOBS = (SCORER, "archive_topics")
 """What the demo starts."""
 ALL_JOBS = (*JOBS, "archive_shop")
 _SECONDS = 600  # it may have to wait for another start, and then to read all outputs
-_STOPPING_SECONDS = 90.0  # the keeper asks for a savepoint for a minute, and then ends a job without one
+_STOPPING_SECONDS = 270.0  # the keeper waits a minute for a savepoint, and Flink three for a task that does not end
 
 
 def submit(settings: Settings, *names: str, flags: Sequence[str] = ()) -> list[str]:

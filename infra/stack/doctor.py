@@ -121,11 +121,14 @@ def ports_taken(settings: Settings, wanted: list[Service]) -> Iterator[str]:
 
 
 def ports_of_others(settings: Settings, wanted: list[Service]) -> Iterator[str]:
-    """Whose ports of these services are not this stack's, while it runs: somebody took them before its own processes could listen."""
-    ours = {process.pid for process in supervise.own_processes(settings)}
+    """Ports of these services on which somebody listens, and no process of this stack: it was taken before they could.
+
+    One that starts at this moment may be seen half; who refuses by this looks again.
+    """
+    ours = health.listens(supervise.own_processes(settings))
     for service in wanted:
         for port in service.ports:
-            if (pid := health.listener(port)) is not None and pid not in ours:
+            if port not in ours and health.is_open(service.host, port):
                 yield f"port {port} of {service.name} is held by {health.holder(port)}, which is not of this stack"
 
 

@@ -64,6 +64,10 @@ class Job:
         return ""
 
 
+class NoSavepointError(StreamhouseError):
+    """A job was asked for a savepoint and made none."""
+
+
 def jobs(settings: Settings, *, details: bool = False) -> list[Job]:
     """Every job that the JobManager remembers, newest first.
 
@@ -181,7 +185,8 @@ def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> 
     """Stop a job after a savepoint, with which all its answers are committed; answers the savepoint's folder.
 
     Raises:
-        StreamhouseError: no savepoint within `timeout` seconds.
+        NoSavepointError: none within `timeout` seconds, or Flink says that it failed.
+        StreamhouseError: the JobManager does not answer, or refuses.
 
     """
     asked = _post(settings, f"/jobs/{job.id}/stop", {"drain": False})
@@ -194,10 +199,10 @@ def stop_with_savepoint(settings: Settings, job: Job, timeout: float = 60.0) -> 
                 forget(settings, job.name)
                 return Path(operation["location"].removeprefix("file://").removeprefix("file:"))
             message = f"job {job.name} made no savepoint ({_root_cause(operation)}); see `./streamhouse logs taskmanager`"
-            raise StreamhouseError(message)
+            raise NoSavepointError(message)
         time.sleep(0.2)
     message = f"job {job.name} made no savepoint within {timeout:.0f} s; the next start answers what is missing"
-    raise StreamhouseError(message)
+    raise NoSavepointError(message)
 
 
 def _root_cause(operation: dict[str, Any]) -> str:

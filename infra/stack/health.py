@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import httpx
@@ -107,21 +107,22 @@ def is_open(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def listener(port: int) -> int | None:
-    """The process that listens on a port, as far as the system tells."""
-    try:
-        for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
-                return int(connection.pid)
-    except psutil.AccessDenied:
-        pass
-    return None
+def listens(processes: Iterable[psutil.Process]) -> set[int]:
+    """The ports on which these processes, which are the caller's own, listen."""
+    found = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            found |= {one.laddr.port for one in process.net_connections("tcp") if one.status == psutil.CONN_LISTEN and one.laddr}
+    return found
 
 
 def holder(port: int) -> str:
-    """Who listens on a port, as far as the system tells, in words."""
-    pid = listener(port)
-    with contextlib.suppress(psutil.NoSuchProcess):
-        if pid is not None:
-            return f"process {pid} ({psutil.Process(pid).name()})"
+    """Who listens on a port, as far as the system tells."""
+    try:
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port and connection.pid:
+                process = psutil.Process(connection.pid)
+                return f"process {process.pid} ({process.name()})"
+    except (psutil.AccessDenied, psutil.NoSuchProcess):
+        pass
     return "another program"

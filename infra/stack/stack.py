@@ -6,7 +6,7 @@ import subprocess
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from filelock import FileLock
 
@@ -14,9 +14,10 @@ from infra.config import Settings
 from infra.errors import StreamhouseError
 from infra.stack import class_archive, flink_process, flink_rest, health, jars, supervise
 from infra.stack.doctor import memory, ports_of_others, ports_taken, state_folder
-from infra.stack.services import Service, java_home, services, write_files
+from infra.stack.services import java_home, services, write_files
 
 UP_SECONDS = 240
+_LOOKS_AT_OTHERS = 5  # one of ours may start again at this moment
 _HOPELESS = 25  # looks at a service between two attempts to start it, about 0.3 s each
 
 
@@ -36,7 +37,7 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
     with FileLock(settings.state / "up.lock", timeout=UP_SECONDS):
         jars.install(settings)
         wanted = services(settings)
-        if not supervise.states(settings):
+        if begins := not supervise.states(settings):
             if left := supervise.stop(settings):
                 report(f"ended {len(left)} processes that a run without its supervisor left behind")
             if faults := list(ports_taken(settings, wanted)):
@@ -48,18 +49,23 @@ def up(settings: Settings, report: Callable[[str], None]) -> None:
                 report(f"warning: {fault}")
             _format_broker(settings)
             supervise.start(settings, wanted)
-        wait_for(settings, [service.name for service in wanted], report)
-        # free when this was begun, and taken by another stack before ours could listen: what answered is the other's
-        for fault in ports_of_others(settings, wanted):
-            message = f"{fault}; run `./streamhouse down`, then end it or choose other ports (`./streamhouse doctor` names their settings)"
-            raise StreamhouseError(message)
+        try:
+            wait_for(settings, [service.name for service in wanted], report)
+        except PortTakenError:
+            if begins:  # or its keeper would look after the jobs of the other
+                supervise.stop(settings)
+            raise
         for state in supervise.states(settings):
             if state.name in flink_process.NAMES:
                 flink_process.keep_command(settings, state.name, state.pid)
 
 
-def _of_jobs(settings: Settings) -> list[Service]:
-    return [service for service in services(settings) if service.name == "jobmanager"]
+class PortTakenError(StreamhouseError):
+    """Another program answers in place of a service of this stack."""
+
+
+def _of_others(settings: Settings, name: str) -> Iterator[str]:
+    yield from ports_of_others(settings, [service for service in services(settings) if service.name == name])
 
 
 def wait_for(settings: Settings, names: list[str], report: Callable[[str], None]) -> None:
@@ -70,7 +76,8 @@ def wait_for(settings: Settings, names: list[str], report: Callable[[str], None]
 
     """
     missing, started = list(names), time.monotonic()
-    ended: Counter[str] = Counter()
+    ended, taken = Counter[str](), Counter[str]()
+    ours = not settings.stack.runs_elsewhere
     while missing:
         # one that ends at each start never answers: say why now and not after two minutes
         ended.update(state.name for state in supervise.states(settings) if state.word in ("backoff", "fatal") and state.name in missing)
@@ -81,12 +88,18 @@ def wait_for(settings: Settings, names: list[str], report: Callable[[str], None]
             raise StreamhouseError(message)
         for name in list(missing):
             if health.answers(settings, name):
+                # free when this was begun, and taken by another stack before ours could listen: what answers is the other's
+                if ours and (fault := next(_of_others(settings, name), None)):
+                    taken[name] += 1
+                    if taken[name] > _LOOKS_AT_OTHERS:
+                        message = f"{fault}; end it, or choose other ports: `./streamhouse doctor` names their settings"
+                        raise PortTakenError(message)
+                    continue
                 missing.remove(name)
                 report(f"{name} answers after {time.monotonic() - started:.1f} s")
         if missing and time.monotonic() - started > UP_SECONDS:
             message = f"{', '.join(missing)} did not answer within {UP_SECONDS} s; see `./streamhouse logs {missing[0]}`"
             raise StreamhouseError(message)
-        ours = not settings.stack.runs_elsewhere
         if missing and ours and not supervise.states(settings) and not supervise.own_processes(settings):
             message = f"the stack was stopped before {', '.join(missing)} answered; run `./streamhouse up` again"
             raise StreamhouseError(message)
@@ -126,8 +139,11 @@ def _format_broker(settings: Settings) -> None:
 
 def down(settings: Settings, report: Callable[[str], None], *, savepoints: bool = True) -> None:
     """Stop each job with a savepoint, then every service that `up` started; afterwards no process of this state folder is left."""
-    has_jobs = settings.stack.runs_elsewhere or (supervise.states(settings) and not any(ports_of_others(settings, _of_jobs(settings))))
-    if has_jobs and savepoints and health.answers(settings, "jobmanager"):
+    runs = settings.stack.runs_elsewhere or bool(supervise.states(settings))
+    others = [] if settings.stack.runs_elsewhere or not runs else list(_of_others(settings, "jobmanager"))
+    for fault in others:
+        report(f"{fault}: its jobs are left alone")
+    if runs and savepoints and not others and health.answers(settings, "jobmanager"):
         for job in flink_rest.jobs(settings, details=True):
             if job.state == "RUNNING":
                 try:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from infra.config import Settings, load_settings
-from infra.errors import StreamhouseError
 from infra.stack import brakes, flink_rest
 from jobs import keeper
 from jobs.submit import SCORER
@@ -21,7 +20,7 @@ def test_a_job_that_the_brake_holds_ends(tmp_path: Path, monkeypatch: pytest.Mon
 
     def stop(_: Settings, job: flink_rest.Job) -> Path:
         if hangs:
-            raise StreamhouseError("job score_events made no savepoint within 60 s")
+            raise flink_rest.NoSavepointError("job score_events made no savepoint within 60 s")
         done.append(f"stopped {job.id}")
         return tmp_path
 
