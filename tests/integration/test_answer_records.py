@@ -14,6 +14,7 @@ import pytest
 from py4j.java_gateway import JavaGateway
 from py4j.protocol import Py4JJavaError
 
+from jobs.chaos.ground import words
 from tests.flinks_java import flinks_java
 
 WORKER = """
@@ -89,7 +90,7 @@ class Flink:
     def left(self) -> list[str]:
         """Workers, their threads and their folders that are still there, after up to ten seconds."""
         for _ in range(100):
-            workers = [" ".join(child.cmdline()) for child in self.process.children(recursive=True)]
+            workers = [words(child) or str(child) for child in self.process.children(recursive=True)]
             names = [thread.getName() for thread in self.gateway.jvm.java.lang.Thread.getAllStackTraces().keySet()]
             found = [
                 *workers,
@@ -166,7 +167,7 @@ def test_a_job_that_is_cancelled_while_its_worker_is_busy_leaves_nothing(flink: 
     tables.executeSql(MANY.format(last=10_000_000))
     job = flink.answered(tables, RECORDS.format(size=1_000_000), "waits").execute().getJobClient().get()
     for _ in range(200):
-        if [child for child in flink.process.children() if "worker.py" in " ".join(child.cmdline())]:
+        if any("worker.py" in words(child) for child in flink.process.children()):
             break
         time.sleep(0.1)
     time.sleep(1)  # until both ends are full
