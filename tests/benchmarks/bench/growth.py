@@ -32,7 +32,6 @@ from tests.benchmarks.bench.path_cost import features_of
 from tests.benchmarks.bench.ratios import growth_of
 from tests.benchmarks.sides import own_redis
 
-_USERS, _ACTIONS = 10_000, 4_000
 _PARTITIONS = 4
 _MANY_USERS, _THEIR_BYTES = 1_000_000, 6 * 2**30
 """So many users are measured where this much memory is free."""
@@ -44,7 +43,10 @@ _ALL_TABLES = 100
 
 @dataclass(frozen=True)
 class Plan:
-    """At which sizes each axis is measured, and how often. `features`: as windows, and of how many of them visits are counted."""
+    """At which sizes each axis is measured, and how often. `features`: as windows, and of how many of them visits are counted.
+
+    `of_users`: how many there are on each other axis, half as many on that of features; `actions`: in each round.
+    """
 
     users: tuple[int, ...]
     features: tuple[tuple[int, int], ...]
@@ -54,6 +56,8 @@ class Plan:
     commits: tuple[int, ...]
     rounds: int
     tables: int
+    of_users: int
+    actions: int
 
 
 FULL = Plan(
@@ -65,16 +69,20 @@ FULL = Plan(
     commits=(10, 100, 1_000),
     rounds=5,
     tables=3,
+    of_users=10_000,
+    actions=4_000,
 )
 QUICK = Plan(
-    users=(1_000, 50_000),
+    users=(1_000, 30_000),
     features=((1, 1), (50, 4)),
     trees=(10, 1000),
     sizes=(240, 10_000),
     partitions=(1, 64),
-    commits=(10, 100),
+    commits=(10, 50),
     rounds=2,
     tables=1,
+    of_users=3_000,
+    actions=2_000,
 )
 
 Ask = Callable[[Task], list[dict[str, float]]]
@@ -84,6 +92,7 @@ def growth(run: Run, plan: Plan) -> None:
     """Each axis, each point a leg. The job is stopped before, as it would take part of the machine."""
     stop(run.settings)
     source = load_contracts().topics[SOURCE_TOPIC]
+    usual = Task(plan.of_users, plan.actions, plan.rounds)
     of = sorted({_PARTITIONS, *plan.partitions})
     topics.apply(run.settings, [replace(source, name=topic(count), partitions=count) for count in of])
     room = replace(run.settings, redis=replace(run.settings.redis, max_memory=_REDIS))
@@ -91,10 +100,10 @@ def growth(run: Run, plan: Plan) -> None:
         with _worker(run.settings, port, _USUAL_WINDOWS) as ask:
             users = [count for count in plan.users if count < _MANY_USERS or psutil.virtual_memory().available > _THEIR_BYTES]
             tasks: dict[str, dict[int, Task]] = {
-                "size": {size: Task(_USERS, _ACTIONS, plan.rounds, size=size) for size in plan.sizes},
-                "trees": {trees: Task(_USERS, _ACTIONS, plan.rounds, trees=trees) for trees in plan.trees},
-                "partitions": {count: Task(_USERS, 2 * _ACTIONS, plan.rounds, partitions=count) for count in plan.partitions},
-                "users": {count: Task(count, _ACTIONS, plan.rounds) for count in users},
+                "size": {size: replace(usual, size=size) for size in plan.sizes},
+                "trees": {trees: replace(usual, trees=trees) for trees in plan.trees},
+                "partitions": {count: replace(usual, actions=2 * plan.actions, partitions=count) for count in plan.partitions},
+                "users": {count: replace(usual, users=count) for count in users},
             }
             for axis, points in tasks.items():
                 for at, task in points.items():
@@ -102,7 +111,7 @@ def growth(run: Run, plan: Plan) -> None:
         counts = [features_of(*windows) for windows in plan.features]
         for at, windows in zip(counts, plan.features, strict=True):
             with _worker(run.settings, port, windows) as ask:
-                _leg(run, "features", at, counts, ask, Task(_USERS // 2, _ACTIONS, plan.rounds, trees=100))
+                _leg(run, "features", at, counts, ask, replace(usual, users=plan.of_users // 2, trees=100))
     _commits(run, plan)
 
 
@@ -115,7 +124,7 @@ def _leg(run: Run, axis: str, at: int, points: Sequence[int], ask: Ask, task: Ta
         parts = {name: [cost[name] for cost in found] for name in ("redis_us", "model_us")}
         return {"at": at, "point": at, "points": points, "each": each, **parts, "task": asdict(task)}
 
-    ask(replace(task, rounds=1, actions=_ACTIONS // 4))  # the model is made and the store is filled before the machine is looked at
+    ask(replace(task, rounds=1, actions=1_000))  # the model is made and the store is filled before the machine is looked at
     last = measured(run, growth_of(axis), OURS, at, costs)[-1].figures
     of = ", ".join(f"{where} {median(last[figure]):.1f}" for where, figure in (("Redis", "redis_us"), ("the model", "model_us")))
     run.say(f"{axis} {at:,}: {min(last['each']):.1f} to {max(last['each']):.1f} us of CPU an action; in {of}")
