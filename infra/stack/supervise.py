@@ -198,7 +198,9 @@ def stop(settings: Settings) -> list[int]:
         # it may be on its way out already
         with contextlib.suppress(OSError, xmlrpc.client.Error), server(settings) as remote:
             remote.supervisor.shutdown()
-        psutil.wait_procs(supervisors, timeout=_STOP_SECONDS + 10)
+        until = time.monotonic() + _STOP_SECONDS + 10
+        while psutil.wait_procs(supervisors, timeout=0.1)[1] and time.monotonic() < until:
+            states(settings)  # it ends one service after the other, and looks for the next once a second, or when it is asked something
     left: list[int] = []
     # a supervisor first, or it starts again what is ended; a killed parent may leave a child that was just being born
     for only_supervisor, seconds in ((True, 10), (False, 10), (False, 0), (False, 0)):
