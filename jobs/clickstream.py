@@ -27,9 +27,9 @@ KEYS: dict[str, tuple[str, ...] | None] = {  # what a mapping may hold; None: an
 _BATCH = 10_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Clickstream:
-    """One input file and how its columns and actions are named.
+    """One input file and how its columns and actions are named; a second look at the same file is another one, as it may have changed.
 
     `digest`: sha256 of its bytes, which names its events. `size`: how many actions it holds.
     """

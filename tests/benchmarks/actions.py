@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import lru_cache
 
 import orjson
 import pyarrow as pa
@@ -50,8 +51,14 @@ def records(made: Iterable[Row], partitions: int) -> Iterator[Made]:
         yield Made("plain", row.user_id.encode(), row.value, partition_of(row.user_id, partitions), None)
 
 
+@lru_cache(maxsize=1)
+def _rows(clickstream: Clickstream) -> list[Row]:
+    """All of the file, read once."""
+    return list(rows(clickstream))
+
+
 def _copy(clickstream: Clickstream, section: Section, copy: int) -> Iterator[tuple[int, str, dict[str, object]]]:
-    for row in rows(clickstream):
+    for row in _rows(clickstream):
         event = orjson.loads(row.value)
         time = row.time + copy * _HOUR_MS
         user, session = (_renamed(text, section, copy) for text in (row.user_id, event["data"]["sessionId"]))

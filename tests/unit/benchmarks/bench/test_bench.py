@@ -214,6 +214,28 @@ def test_it_is_not_measured_for_ever() -> None:
     assert len(measured(replace(disturbed, may_retry=lambda: False), "part", OURS, 3, dict)) == 1
 
 
+@pytest.mark.parametrize(
+    ("first", "later", "looks"),
+    [
+        ([1.0, 1.0], 1.0, [(1.0, 1.0), (1.0, 1.02)]),  # the look after the first is the one before the second
+        ([1.0, 1.0], 3.0, [(1.0, 1.0), (1.01, 1.02)]),  # too long ago
+        ([1.0, 1.5], 1.0, [(1.0, 1.5), (1.01, 1.02)]),  # disturbed: perhaps it is no more
+    ],
+)
+def test_one_look_stands_between_two_measurements_that_follow_each_other(
+    first: list[float], later: float, looks: list[tuple[float, float]]
+) -> None:
+    now = [0.0]
+    seconds = iter([*first, *looks[1]] if looks[1][0] != first[1] else [*first, looks[1][1]])
+    calm = Calm(lambda: next(seconds), [1.0, 1.0, 1.0], clock=lambda: now[0])
+    found = []
+    for _ in looks:
+        found.append(calm.around(lambda _: None)[1])
+        now[0] += later
+    assert [(one.before, one.after) for one in found] == looks
+    assert list(seconds) == []
+
+
 def test_the_piece_of_work_takes_time_and_its_usual_is_what_a_quarter_undercut() -> None:
     assert piece_of_work() > 0
     assert Calm(None, [5.0, 3.0, 4.0, 9.0]).undisturbed == 4.0
