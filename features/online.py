@@ -226,7 +226,7 @@ class OnlineStore:
         damaged = [
             i
             for i, (row, blob, partition) in enumerate(zip(rows, blobs, partitions.tolist(), strict=True))
-            if not (blob and row[1] and row[1].startswith(told[partition]) and is_whole(blob)) and (blob or row[0] or row[1])
+            if _is_damaged(row, blob, told[partition])
         ]
         if damaged:
             for i in damaged:
@@ -339,6 +339,13 @@ class OnlineStore:
             message = f"partition {partition} of `{ACTIVITY}` belongs to another run ({lease.decode()}, this is {self.token})"
             message += "; only one run folds a view"
             raise LeaseLost(message)
+
+
+def _is_damaged(row: Sequence[bytes | None], blob: bytes | None, told: bytes) -> bool:
+    """Whether a row that was written holds no whole history, or does not begin with its partition as `told` says it."""
+    said = row[1]
+    is_sound = blob and said and said.startswith(told) and is_whole(blob)
+    return not is_sound and bool(row[0] or said)
 
 
 def _rewound(partition: int) -> str:

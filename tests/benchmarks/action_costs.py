@@ -8,9 +8,10 @@ from statistics import median
 from typing import Any
 
 from infra.errors import StreamhouseError
+from jobs.answered import PREDICTIONS
+from jobs.scoring_parts import SOURCE_TOPIC
 
 DRAIN, DISK, LOADED = "drain", "costs: disk", "costs: memory under load"
-ACTIONS, PREDICTIONS = "user-actions", "predictions"
 _ENOUGH = 50_000  # actions archived after the job's start that tell what one takes
 
 
@@ -18,8 +19,8 @@ _ENOUGH = 50_000  # actions archived after the job's start that tell what one ta
 class Measured:
     """What one action costs: CPU microseconds by group of processes, scored and archived; bytes on disk by topic and table.
 
-    `second_shares`: cores that a group used while `rate` actions a second were answered by `lanes` workers. `user_bytes` in Redis' memory,
-    `user_file_bytes` in its file; `commit_bytes` of metadata in a commit to one table; `worker_bytes` of one Python worker.
+    `rate`: actions that `lanes` workers answered a second. `user_bytes` in Redis' memory, `user_file_bytes` in its file; `commit_bytes` of
+    metadata in a commit to one table; `worker_bytes` of one Python worker.
     """
 
     rate: float
@@ -78,8 +79,8 @@ def measured(legs: Sequence[Mapping[str, Any]], said: str) -> Measured:
         lanes=2,  # tests.benchmarks.bench.command.DRAINED_WITH
         scored_us={group: median(drain["cpu_us"][group] for drain in drains) for group in drains[0]["cpu_us"]},
         archived_us={group: steady["cpu_seconds"].get(group, 0.0) / steady["actions"] * 1e6 for group in drains[0]["cpu_us"]},
-        topic_bytes={topic: disk["kafka_bytes"][topic] / actions for topic in (ACTIONS, PREDICTIONS)},
-        table_bytes={topic: tables[topic]["data_bytes"] / actions for topic in (ACTIONS, PREDICTIONS)},
+        topic_bytes={topic: disk["kafka_bytes"][topic] / actions for topic in (SOURCE_TOPIC, PREDICTIONS)},
+        table_bytes={topic: tables[topic]["data_bytes"] / actions for topic in (SOURCE_TOPIC, PREDICTIONS)},
         user_bytes=disk["redis_bytes"] / disk["users"],
         user_file_bytes=disk["aof_rewritten_bytes"] / disk["users"],
         commit_bytes=sum(table["metadata_bytes"] for table in tables.values()) / max(1, commits),

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from tests.benchmarks.action_costs import ACTIONS, PREDICTIONS, Measured
+from jobs.answered import PREDICTIONS
+from jobs.scoring_parts import SOURCE_TOPIC
+from tests.benchmarks.action_costs import Measured
 
 _DAY = 86_400
 
@@ -108,7 +110,7 @@ def _written(m: Measured, a: Assumed) -> float:
 
 def _read(m: Measured, a: Assumed) -> float:
     """Bytes a second that consumers get: actions by scoring and archive, predictions by the archive and the readers."""
-    return a.rate * (2 * m.topic_bytes[ACTIONS] + (1 + a.readers) * m.topic_bytes[PREDICTIONS])
+    return a.rate * (2 * m.topic_bytes[SOURCE_TOPIC] + (1 + a.readers) * m.topic_bytes[PREDICTIONS])
 
 
 def _broker_writes(m: Measured, a: Assumed) -> int:
