@@ -122,7 +122,7 @@ QUICK = Size(  # most of a second or more for each side
     turn_actions=40_000,
     growth=growth.QUICK,
     costs=costs.Plan(actions=40_000, submits=1, starts=1, rest_seconds=10),
-    retry_seconds=120,
+    retry_seconds=80,
 )
 
 
@@ -277,11 +277,12 @@ def main(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # that it can be written is seen before an hour is spent
             pass
-        if "drain" in parts:
-            environments = sorted({RIVALS[rival].environment for rival in size.rivals})
-            with ThreadPoolExecutor() as pool:  # each waits for the network and the disk
-                list(pool.map(partial(interpreter, here), environments))
-        with stack(_ROOM, here=False) as settings:
+        environments = {RIVALS[rival].environment for rival in size.rivals} if "drain" in parts else set()
+        with ThreadPoolExecutor() as pool, contextlib.ExitStack() as ends:
+            set_up = [pool.submit(interpreter, here, environment) for environment in sorted(environments)]
+            settings = ends.enter_context(stack(_ROOM, here=False))
+            for one in set_up:
+                one.result()
             found = Found()
             try:
                 run(settings, size, parts, found)
