@@ -3,7 +3,7 @@
 A number that was taken while somebody else used the machine says nothing. So a measurement counts where the piece of work took at most
 a tenth longer, before it and after it, than it takes on this machine undisturbed, beside a stack that has nothing to do, and where
 neither processes that are not ours nor the machine's host took more than a few hundredths of its cores meanwhile; what does not count is
-measured again. The rule is `Calibration.disturbances`, and nowhere else.
+measured again. One look may stand between two measurements in a row. The rule is `Calibration.disturbances`, and nowhere else.
 """
 
 from __future__ import annotations
@@ -166,8 +166,11 @@ class Calm(AbstractContextManager["Calm"]):
 
     def around(self, measure: Callable[[Watch], Found]) -> tuple[Found, Calibration]:
         """Do this and tell how calm the machine was. It may begin and end the watch itself, where only a part of it is measured."""
-        was_calm = self.clock() - self._looked < _RECENT and self.seconds[-1] <= MOST * self.undisturbed
-        before = self.seconds[-1] if was_calm else self.look()
+        before = self.seconds[-1] if self.seconds else 0.0
+        if self.clock() - self._looked < _RECENT and before <= MOST * self.undisturbed:
+            self.seconds.append(before)  # or those that disturbed ones are compared with would weigh less than they
+        else:
+            before = self.look()
         watch = Watch(self.own)
         found = measure(watch)
         watch.end()

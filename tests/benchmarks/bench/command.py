@@ -164,8 +164,6 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
         ours = flink_side(settings, "ours")
         if "drain" in parts:
             drains(bench, ours, clickstream, plan)
-        if "guarantees" in parts:  # right after the drains, for which Java has compiled most
-            guarantees.guarantees(bench, ours, clickstream, tuned, size.turn_actions, size.rounds, warms=1 if "drain" in parts else 2)
         if "latency" in parts:
             for interval in intervals:
                 repeats = size.rounds if interval == DEFAULT else size.curve_rounds
@@ -177,6 +175,8 @@ def run(settings: Settings, size: Size, parts: Sequence[str], found: Found) -> N
             reads(bench, list(last), size.rounds, size.read_seconds)
             coming = (list(section_rows(clickstream, section)) for section in beside)
             freshness(bench, ours, feature_store(settings), list(last.values()), size.rounds, size.fresh, coming)
+        if "guarantees" in parts:
+            guarantees.guarantees(bench, ours, clickstream, tuned, size.turn_actions, size.rounds)
         if "growth" in parts:
             growth.growth(bench, size.growth)
         if "costs" in parts:  # the last: it starts the stack anew
@@ -253,7 +253,7 @@ def shown(made: Report) -> Table:
 
 
 def main(
-    quick: Annotated[bool, typer.Option("--quick", help="one short run of each, within five minutes; its numbers say less")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="one short run of most, within five minutes; its numbers say less")] = False,
     out: Annotated[
         Path | None,
         typer.Option(help="where bench.json and bench.html are written, or bench-quick.*, bench-part.* [default: .streamhouse/bench]"),
@@ -278,12 +278,11 @@ def main(
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):  # that it can be written is seen before an hour is spent
             pass
-        environments = {RIVALS[rival].environment for rival in size.rivals} if "drain" in parts else set()
-        with ThreadPoolExecutor() as pool, contextlib.ExitStack() as ends:
-            set_up = [pool.submit(interpreter, here, environment) for environment in sorted(environments)]
-            settings = ends.enter_context(stack(_ROOM, here=False))
-            for one in set_up:
-                one.result()
+        if "drain" in parts:
+            environments = sorted({RIVALS[rival].environment for rival in size.rivals})
+            with ThreadPoolExecutor() as pool:  # each waits for the network and the disk
+                list(pool.map(partial(interpreter, here), environments))
+        with stack(_ROOM, here=False) as settings:
             found = Found()
             try:
                 run(settings, size, parts, found)

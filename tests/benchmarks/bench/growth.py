@@ -78,7 +78,7 @@ QUICK = Plan(
     trees=(10, 1000),
     sizes=(240, 10_000),
     partitions=(1, 64),
-    commits=(10, 50),
+    commits=(10, 60),
     rounds=2,
     tables=1,
     of_users=3_000,
@@ -124,7 +124,7 @@ def _leg(run: Run, axis: str, at: int, points: Sequence[int], ask: Ask, task: Ta
         parts = {name: [cost[name] for cost in found] for name in ("redis_us", "model_us")}
         return {"at": at, "point": at, "points": points, "each": each, **parts, "task": asdict(task)}
 
-    ask(replace(task, rounds=1, actions=1_000))  # the model is made and the store is filled before the machine is looked at
+    ask(replace(task, rounds=1, actions=1_000))  # the model is made and the store is filled before that is measured
     last = measured(run, growth_of(axis), OURS, at, costs)[-1].figures
     of = ", ".join(f"{where} {median(last[figure]):.1f}" for where, figure in (("Redis", "redis_us"), ("the model", "model_us")))
     run.say(f"{axis} {at:,}: {min(last['each']):.1f} to {max(last['each']):.1f} us of CPU an action; in {of}")

@@ -38,9 +38,8 @@ def sections(rounds: int, actions: int) -> list[Section]:
     return [_section(number, actions) for number in range(starts + 1 + 2 * rounds * TRIES)]
 
 
-def guarantees(run: Run, ours: Side, clickstream: Clickstream, changed: dict[str, str], actions: int, rounds: int, warms: int) -> None:
-    """Drain `actions` in each turn, and `warms` times before the first; `changed`: variables that the job has in throughput's measurements.
-    It is left with the last guarantee.
+def guarantees(run: Run, ours: Side, clickstream: Clickstream, changed: dict[str, str], actions: int, rounds: int) -> None:
+    """Drain `actions` in each turn; `changed`: variables that the job has in throughput's measurements. It is left with the last guarantee.
 
     Raises:
         AnswersWrong: an action was left unanswered or answered twice, which without a crash neither guarantee allows.
@@ -59,7 +58,7 @@ def guarantees(run: Run, ours: Side, clickstream: Clickstream, changed: dict[str
         if delivery != runs_with:
             restart(run.settings, {**changed, "STREAMHOUSE_SCORE_EVENTS_DELIVERY": delivery})
             # Java compiles what it runs often, most of it once, and some of each start's own
-            for _ in range(warms if runs_with is None else 1):
+            for _ in range(2 if runs_with is None else 1):
                 drain()
             runs_with = delivery
         last = measured(run, GUARANTEES, delivery, number, drain)[-1].figures

@@ -15,7 +15,7 @@ from tests.benchmarks.bench.legs import OURS, Run, measured
 from tests.benchmarks.latency import Latency, latency
 from tests.benchmarks.sides import Side
 
-_FIRST_SECONDS = 4
+_FIRST_SECONDS = 5
 """For which a job that was just started answers at the same rate before it is measured: Java compiles, connections are made."""
 _WARM_SECONDS = 3
 """At the beginning of each measurement, which do not count."""

@@ -12,12 +12,14 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from filelock import FileLock
 
 from infra.config import Settings
 from infra.errors import StreamhouseError
+from jobs import interrupts
 
 _REQUIREMENTS = Path(__file__).resolve().parent / "requirements"
 _TO_NOTHING = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
@@ -55,10 +57,16 @@ def _is(stamp: Path, wanted: str) -> bool:
 def _run(name: str, *command: str | Path) -> None:
     environment = {key: value for key, value in os.environ.items() if key not in _TO_NOTHING}
     try:
-        done = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr, check=False)
+        process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stdout=sys.stderr)
     except OSError as error:
         message = f"the environment of the rival {name} needs the project's uv: {error}; run ./streamhouse once, which installs it"
         raise StreamhouseError(message) from error
-    if done.returncode:
+    with process:
+        try:
+            while process.poll() is None and not interrupts.came:  # of which a thread is not told
+                time.sleep(0.1)
+        finally:
+            process.kill()
+    if process.returncode:
         message = f"the environment of the rival {name} cannot be made: see above; it is installed from the network on first use"
         raise StreamhouseError(message)
