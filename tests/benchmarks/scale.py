@@ -104,7 +104,10 @@ def main(
         if write is not None:
             write_whole(write, filled(write.read_text("utf-8"), made))
     except FileNotFoundError as error:
-        print(f"error: {error.filename}: no such file; run `./streamhouse bench --only drain,costs`", file=sys.stderr)
+        print(
+            f"error: {error.filename}: no such file; run `./streamhouse bench`, or name what `bench --only drain,costs` wrote",
+            file=sys.stderr,
+        )
         raise typer.Exit(1) from error
     except (KeyError, TypeError) as error:
         print(
