@@ -166,8 +166,7 @@ class Calm(AbstractContextManager["Calm"]):
 
     def around(self, measure: Callable[[Watch], Found]) -> tuple[Found, Calibration]:
         """Do this and tell how calm the machine was. It may begin and end the watch itself, where only a part of it is measured."""
-        before = self.seconds[-1] if self.seconds else 0.0
-        if self.clock() - self._looked < _RECENT and before <= MOST * self.undisturbed:
+        if self.clock() - self._looked < _RECENT and (before := self.seconds[-1]) <= MOST * self.undisturbed:
             self.seconds.append(before)  # or those that disturbed ones are compared with would weigh less than they
         else:
             before = self.look()
